@@ -1,0 +1,44 @@
+# Each target sets up what it needs, so that `make demo` or `make test` is the first and only command on a new machine.
+# Needed beforehand: make, Python 3.10 or later with its venv module, and a package index that pip can reach.
+PYTHON ?= python3
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CODE := benchmarks examples magical_hub tests $(wildcard hubconf.py)
+
+.PHONY: demo test test-slow style quality clean
+.DELETE_ON_ERROR:
+
+demo: .venv/demo.stamp
+	$(BIN)/python examples/demo.py --output-dir demo
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+test-slow: .venv/dev.stamp
+	$(BIN)/python -m pytest -m slow
+
+style: .venv/dev.stamp
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+quality: .venv/dev.stamp
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment for all targets. Installing more never takes anything away, so the two stamps get along; making the
+# environment again where it stands is harmless, and mends one whose making was cut off.
+.venv/demo.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable '.[dev]'
+	touch $@ .venv/demo.stamp

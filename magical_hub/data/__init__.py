@@ -1,0 +1,13 @@
+"""From folders and datasets to sub-regions; the procedural package images."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "canvas": ["CanvasStore", "build_canvas_store"],
+        "images": ["open_image", "to_canvas"],
+        "packages": ["package_dataset", "render_package"],
+        "sources": ["Record", "Source", "open_source"],
+    },
+)

@@ -1,0 +1,25 @@
+"""The errors that a user can mend: one line each, saying what is wrong, where, and how to mend it."""
+
+
+class MagicalError(ValueError):
+    """Root of every error that this library raises for a user's mistake (exit code 2 of the command)."""
+
+
+class GridError(MagicalError):
+    """An image size, a location or a window that does not fit the grid."""
+
+
+class DataError(MagicalError):
+    """A folder, a file, a column or a dataset that cannot be used."""
+
+
+class ConfigError(MagicalError):
+    """A setting out of its range, or settings that do not go together."""
+
+
+class CheckpointError(MagicalError):
+    """A checkpoint that is missing, corrupt, unsafe or of another kind."""
+
+
+class TrainingError(MagicalError):
+    """Training that cannot go on: a loss that is not finite, say."""

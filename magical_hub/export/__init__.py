@@ -1,0 +1,5 @@
+"""Generated images on the disk, a format a module."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"imagefolder": ["write_imagefolder"]})

@@ -1,0 +1,103 @@
+"""The losses of MAGICal (Chang, Choi and Han 2023), each a pure function of tensors, in the paper's order.
+
+The critic minimises   -wasserstein + gradient_penalty + location term on real (and, at choice, fake) sub-regions;
+the generator minimises -mean(D(fake)) + location term on fake sub-regions + boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from magical_hub.grid import Grid
+
+LAMBDA_GP = 10.0
+"""Weight of the gradient penalty in the paper."""
+
+LAMBDA_B = 205.0
+"""Weight of the boundary loss in the authors' code."""
+
+
+def wasserstein(real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.Tensor:
+    """L_W = E[D(x)] - E[D(G(z, c'))]: the critic maximises it, the generator its part -E[D(G(z, c'))].
+
+    Args:
+        real_scores: (B,) scores of real sub-regions.
+        fake_scores: (B,) scores of generated ones.
+
+    Returns:
+        A scalar.
+    """
+    return real_scores.mean() - fake_scores.mean()
+
+
+def gradient_penalty(
+    score: Callable[[torch.Tensor], torch.Tensor],
+    real: torch.Tensor,
+    fake: torch.Tensor,
+    coefficients: torch.Tensor,
+    weight: float = LAMBDA_GP,
+) -> torch.Tensor:
+    """L_GP = lambda_GP * E[(norm2(grad_xhat D(xhat)) - 1)^2], xhat = a * real + (1 - a) * fake.
+
+    Gulrajani et al. 2017, as the paper uses it: `real` and `fake` pair up sub-regions of the same location.
+
+    Args:
+        score: from images (B, C, h, w) to scores (B,); the score of an image may depend on that image alone.
+        real: (B, C, h, w).
+        fake: (B, C, h, w).
+        coefficients: (B,) the random a in [0, 1], one a sample.
+        weight: lambda_GP.
+
+    Returns:
+        A scalar that can be differentiated again.
+    """
+    # Plain arithmetic, since torch.lerp has no second derivative for all of its forms.
+    a = coefficients.view(-1, 1, 1, 1)
+    between = (a * real.detach() + (1 - a) * fake.detach()).requires_grad_()
+    (gradient,) = torch.autograd.grad(score(between).sum(), between, create_graph=True)
+    # A norm of exactly zero has no finite derivative: the tiny term keeps the penalty's gradient finite there.
+    norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
+    return weight * (norm - 1).square().mean()
+
+
+def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """One term of -L_C = -E[log P(C = c' given x)], to be minimised: a cross-entropy.
+
+    Called with real sub-regions (the critic) and with fake ones (the generator and, as the formula says, the critic).
+
+    Args:
+        logits: (B, classes).
+        labels: (B,) int64.
+
+    Returns:
+        A scalar.
+    """
+    return F.cross_entropy(logits.float(), labels)
+
+
+def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: float = LAMBDA_B) -> torch.Tensor:
+    """L_B: the last pixel lines of a band of sub-regions must meet the first lines of the next.
+
+    weight * (mean over row seams of (r_i,bottom - r_i+1,top)^2 + mean over column seams of (c_i,right - c_i+1,left)^2),
+    the means over seams, pixels, channels and images. The paper's sum over the n - 1 seams divided by n is (n - 1) / n
+    of that in each direction. With a thickness t above 1, line j of the last t meets line j of the first t.
+
+    Args:
+        windows: (B, C, H, W) windows of sub-regions of one latent each, joined.
+        grid: the grid of the window (`grid.window((3, 3))`), not of the whole image.
+        thickness: lines on each side of a seam.
+        weight: lambda_B.
+
+    Returns:
+        A scalar; zero for a window of a single sub-region.
+    """
+    loss = windows.new_zeros((), dtype=torch.float32)
+    for first, second in grid.seam_lines(windows, thickness):
+        if first.numel():  # a single band has no inner seam
+            loss = loss + F.mse_loss(first.float(), second.float())
+    return weight * loss
+
+

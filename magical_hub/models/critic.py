@@ -1,0 +1,150 @@
+"""The paper's critic: a score for a sub-region, and the location that it takes it for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from magical_hub.grid import Grid, Window
+from magical_hub.models.generator import check_sub_region
+from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings
+
+
+@dataclass
+class CriticOutput(BaseOutput):
+    """What a critic says of B sub-regions.
+
+    Args:
+        score: (B,) Wasserstein scores, higher for what looks real.
+        location_logits: (B, R*K); log P(location) = log P(row) + log P(column).
+        class_logits: (B, num_classes), or None.
+        defect_logits: (B, defect classes), or None.
+    """
+
+    # The defaults are for Accelerate, which makes an output anew from one dict; no critic leaves these out.
+    score: torch.Tensor = None  # type: ignore[assignment]
+    location_logits: torch.Tensor = None  # type: ignore[assignment]
+    class_logits: torch.Tensor | None = None
+    defect_logits: torch.Tensor | None = None
+
+
+class CriticBlock(nn.Module):
+    """A residual block that halves the resolution by averaging."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(inputs, inputs, 3, gain=GAIN)
+        self.conv2 = Conv2d(inputs, outputs, 3, gain=GAIN * HALF)
+        self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skip = self.skip(F.avg_pool2d(x, 2))
+        # Pooled before the second convolution, where that convolution costs a quarter.
+        x = F.avg_pool2d(activate(self.conv1(x)), 2)
+        return skip + activate(self.conv2(x))
+
+
+class MagicalCritic(ModelMixin, ConfigMixin):
+    """The critic of MAGICal (Chang, Choi and Han 2023): no normalisation, one score, one auxiliary classifier.
+
+    The location is classified as a row and as a column. It also conditions the score by projection (Miyato and Koyama
+    2018), as does the image's class: a sub-region is judged as one of its place, not of any place.
+
+    Args:
+        rows, cols, image_size, channels, num_classes: as the generator's.
+        base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
+        max_width: the most channels at any level.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        rows: int = 4,
+        cols: int = 4,
+        image_size: tuple[int, int] = (128, 128),
+        channels: int = 1,
+        base_width: int = 64,
+        max_width: int = 256,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.grid = Grid(rows, cols, *image_size)
+        height, width = check_sub_region(self.grid, channels)
+        doublings = num_doublings(height, width)
+        self.padded = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)
+        widths = [min(max_width, base_width * 2**level) for level in range(doublings)]
+        features = widths[-1]
+
+        # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
+        self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN)
+        self.blocks = nn.ModuleList(CriticBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.last_conv = Conv2d(features, features, 3, gain=GAIN)
+        cells = (self.padded[0] >> doublings) * (self.padded[1] >> doublings)
+        self.trunk = Linear(features * cells, features, GAIN)
+        self.score = Linear(features, 1)
+        self.row_head = Linear(features, rows)
+        self.col_head = Linear(features, cols)
+        self.row_projection = nn.Embedding(rows, features)
+        self.col_projection = nn.Embedding(cols, features)
+        self.class_head = Linear(features, num_classes) if num_classes else None
+        self.class_projection = nn.Embedding(num_classes, features) if num_classes else None
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        locations: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+        window: Window = (1, 1),
+    ) -> CriticOutput:
+        """Judge sub-regions. A window is judged as the sub-regions it is made of.
+
+        Args:
+            images: (B, C, h * window rows, w * window columns) in [-1, 1].
+            locations: (B,) int64; of a window, the location of its top-left sub-region.
+            class_labels: (B,) int64, or None where the critic has no classes.
+            window: rows and columns of sub-regions.
+
+        Returns:
+            An answer for each of the B * window rows * window columns sub-regions, image by image.
+        """
+        return self.judge(images, locations, class_labels, window)
+
+    def judge(
+        self,
+        images: torch.Tensor,
+        locations: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+        window: Window = (1, 1),
+    ) -> CriticOutput:
+        """What `forward` does, free of what a trainer wraps around `forward` (an autocast to 16 bits)."""
+        members = self.grid.members(locations, window)
+        cells = self.grid.window(window).crop_all(images).flatten(0, 1)
+        features = self._features(cells)
+        rows, cols = members.flatten() // self.grid.cols, members.flatten() % self.grid.cols
+        direction = self.row_projection(rows) + self.col_projection(cols)
+        class_logits = None
+        if self.class_projection is not None and self.class_head is not None:
+            assert class_labels is not None, "the critic has classes: give class_labels"
+            direction = direction + self.class_projection(class_labels.repeat_interleave(members.shape[1], 0))
+            class_logits = self.class_head(features)
+        score = self.score(features).squeeze(1).float()
+        score = score + (features.float() * direction).sum(1) / features.shape[1] ** 0.5
+        location_logits = self.row_head(features)[:, :, None] + self.col_head(features)[:, None, :]
+        return CriticOutput(score=score, location_logits=location_logits.flatten(1), class_logits=class_logits)
+
+    def _features(self, cells: torch.Tensor) -> torch.Tensor:
+        height, width = cells.shape[2:]
+        below, right = self.padded[0] - height, self.padded[1] - width
+        if below or right:
+            cells = F.pad(cells, (right // 2, right - right // 2, below // 2, below - below // 2), mode="replicate")
+        x = F.pixel_unshuffle(cells, 2).contiguous(memory_format=torch.channels_last)
+        x = activate(self.stem(x))
+        for block in self.blocks:
+            x = block(x)
+        return activate(self.trunk(activate(self.last_conv(x)).flatten(1)))

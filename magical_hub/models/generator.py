@@ -1,0 +1,201 @@
+"""The paper's generator: one sub-region at a time, told by its location, joined by the boundary loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from magical_hub.errors import ConfigError
+from magical_hub.grid import Grid, Window
+from magical_hub.models.layers import GAIN, HALF, Bound, Conv2d, Linear, ModulatedConv2d, PositionNoise, activate, num_doublings
+
+
+class SynthesisBlock(nn.Module):
+    """A residual block of two modulated convolutions; all but the first double the resolution, bilinearly, first.
+
+    Bilinear doubling before a convolution leaves no checkerboard (Odena et al. 2016).
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int, double: bool) -> None:
+        super().__init__()
+        self.double = double
+        self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
+        self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN)
+        self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN * HALF)
+        self.noise = PositionNoise(outputs, layer)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, seeds: torch.Tensor | None, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+        skip = self.skip(x)  # before the doubling, where it costs a quarter: the two commute
+        if self.double:
+            x, skip = _double(x), _double(skip)
+        height, width = x.shape[2:]
+        noise = None if seeds is None else self.noise(seeds, rows * height, cols * width, height, width)
+        x = activate(self.conv1(x, style))
+        x = activate(self.conv2(x, style, noise))
+        return skip + x
+
+
+class MagicalGenerator(ModelMixin, ConfigMixin):
+    """The generator of MAGICal (Chang, Choi and Han 2023): sub-regions from a latent and a location.
+
+    What is the same for the whole image (latent, class) is mapped to a style that all of its sub-regions share; the
+    location, its row and its column embedded each for itself, makes the map that the synthesis starts from and joins
+    the style. So the parameters hardly grow with the number of locations.
+
+    Args:
+        rows, cols: the grid.
+        image_size: (height, width) of the whole image in pixels; sub-regions must be at least 16 x 16.
+        channels: 1 (grey) or 3 (RGB).
+        latent_dim: L, length of a latent.
+        style_dim: width of the mapped latent.
+        base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
+        max_width: the most channels at any level.
+        num_classes: image classes; 0 for none.
+        class_names: their names.
+        class_frequencies: how often each stands in the training set (they sum to 1).
+
+    Raises:
+        ConfigError: where a number is out of its range.
+        GridError: where the grid does not divide the image.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        rows: int = 4,
+        cols: int = 4,
+        image_size: tuple[int, int] = (128, 128),
+        channels: int = 1,
+        latent_dim: int = 128,
+        style_dim: int = 128,
+        base_width: int = 64,
+        max_width: int = 256,
+        num_classes: int = 0,
+        class_names: list[str] | None = None,
+        class_frequencies: list[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid = Grid(rows, cols, *image_size)
+        height, width = check_sub_region(self.grid, channels)
+        if class_names is not None and len(class_names) != num_classes:
+            raise ConfigError(f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class")
+        doublings = num_doublings(height, width)
+        # Sizes that halving does not divide are made a little larger and cut, half on each side.
+        self.start = (-(-height // 2**doublings), -(-width // 2**doublings))
+        widths = [min(max_width, base_width * 2**level) for level in reversed(range(doublings))]
+
+        self.mapping = nn.ModuleList(
+            [Linear(latent_dim + num_classes, style_dim, GAIN, rate=0.1), Linear(style_dim, style_dim, GAIN, rate=0.1)]
+        )
+        self.row_embedding = nn.Embedding(rows, 32)
+        self.col_embedding = nn.Embedding(cols, 32)
+        self.place = Linear(64, style_dim, GAIN)
+        self.start_map = Linear(2 * style_dim, widths[0] * self.start[0] * self.start[1])
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(inputs, outputs, 2 * style_dim, layer, double=layer > 0)
+            for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
+        )
+        # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
+        self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1) for outputs in widths)
+        self.to_pixels = Conv2d(widths[-1], channels * 4, 3)
+        self.register_buffer("mean_style", torch.zeros(max(1, num_classes), style_dim))
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        locations: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+        defect_labels: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        window: Window = (1, 1),
+        truncation_psi: float = 1.0,
+    ) -> torch.Tensor:
+        """Generate sub-regions, or windows of neighbouring sub-regions of one latent, joined.
+
+        Args:
+            latents: (B, L), standard normal.
+            locations: (B,) int64, row-major; of a window, the location of its top-left sub-region.
+            class_labels: (B,) int64; needed where the generator has classes, None where it has none.
+            defect_labels: (B, R, K); this generator knows no defects, so None.
+            seeds: (B,) int64 seeds of the pixel noise; None for none.
+            window: rows and columns of sub-regions.
+            truncation_psi: 1 keeps all variety, towards 0 draws the style to its mean.
+
+        Returns:
+            (B, C, h * window rows, w * window columns) in [-1, 1].
+        """
+        if defect_labels is not None:
+            raise ConfigError("this generator was trained without defects: leave defect_labels out")
+        style = self.map_latents(latents, class_labels)
+        if truncation_psi != 1.0:
+            mean = self.mean_style[0 if class_labels is None else class_labels]
+            style = mean + truncation_psi * (style - mean)
+        members = self.grid.members(locations, window)  # (B, n)
+        count = members.shape[1]
+        cells = self._synthesize(
+            style.repeat_interleave(count, 0),
+            members.flatten(),
+            None if seeds is None else seeds.repeat_interleave(count, 0),
+        )
+        return self.grid.window(window).stitch(cells.unflatten(0, (-1, count)))
+
+    def map_latents(self, latents: torch.Tensor, class_labels: torch.Tensor | None = None) -> torch.Tensor:
+        """The style of each image: (B, L) and (B,) -> (B, style_dim)."""
+        num_classes = self.config.num_classes
+        if (class_labels is None) != (num_classes == 0):
+            raise ConfigError(
+                f"this generator has {num_classes} classes: " + ("give class_labels" if num_classes else "leave class_labels out")
+            )
+        x = latents * torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
+        if class_labels is not None:
+            # As long as a latent of one, so that the class weighs as much as the rest of the input together.
+            one_hot = F.one_hot(class_labels, num_classes).to(x.dtype)
+            x = torch.cat([x, one_hot * x.shape[1] ** 0.5], 1)
+        for layer in self.mapping:
+            x = activate(layer(x))
+        return x
+
+    @torch.no_grad()
+    def update_mean_style(self, num_latents: int = 4096) -> None:
+        """Set `mean_style`, one a class, from fixed latents, for the truncation trick."""
+        latents = torch.randn(num_latents, self.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
+        for number in range(len(self.mean_style)):
+            labels = torch.full((num_latents,), number, device=self.device) if self.config.num_classes else None
+            self.mean_style[number] = self.map_latents(latents, labels).float().mean(0)
+
+    def _synthesize(self, style: torch.Tensor, locations: torch.Tensor, seeds: torch.Tensor | None) -> torch.Tensor:
+        rows, cols = locations // self.grid.cols, locations % self.grid.cols
+        place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)
+        style = torch.cat([style, activate(self.place(place)).to(style.dtype)], 1)
+        x = activate(self.start_map(style)).unflatten(1, (-1, *self.start)).contiguous(memory_format=torch.channels_last)
+        picture: torch.Tensor | None = None
+        for block, to_picture in zip(self.blocks, self.to_picture, strict=True):
+            x = block(x, style, seeds, rows, cols)
+            picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
+        assert picture is not None
+        picture = _double(picture) + F.pixel_shuffle(self.to_pixels(x), 2)
+        top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
+        return Bound.apply(picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float())
+
+
+def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
+    """The size of a sub-region, where a network can be built for it.
+
+    Raises:
+        ConfigError: for sub-regions under 16 px, or channels other than 1 and 3.
+    """
+    if min(grid.cell_height, grid.cell_width) < 16:
+        raise ConfigError(
+            f"sub-regions of {grid.cell_height} x {grid.cell_width} px are too small: "
+            "give a larger image or fewer rows and columns, for 16 px or more"
+        )
+    if channels not in (1, 3):
+        raise ConfigError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
+    return grid.cell_height, grid.cell_width
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

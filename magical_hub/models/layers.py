@@ -1,0 +1,133 @@
+"""Layers that the networks share: equalised rates, modulated convolutions, noise that hangs on its position alone.
+
+Weights start from N(0, 1) and are scaled when they are used (equalised learning rate, Karras et al. 2018), so that one
+rate of Adam suits every layer. All scales are folded into the weights or into the modulation, never into a pass over
+the activations, which is what a step on small sub-regions would otherwise spend its time on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SLOPE = 0.2
+GAIN = math.sqrt(2.0)
+"""What keeps the variance through a leaky ReLU of slope 0.2, about."""
+
+HALF = math.sqrt(0.5)
+"""What keeps the variance of the sum of two branches."""
+
+
+def activate(x: torch.Tensor) -> torch.Tensor:
+    """Leaky ReLU, in place: the input of every call is a fresh tensor that nothing else reads."""
+    return F.leaky_relu_(x, SLOPE)
+
+
+class Bound(torch.autograd.Function):
+    """Clamp to [-1, 1]; where a value lies outside, only a gradient that leads back inside is let through.
+
+    A tanh saturates under a Wasserstein critic and never comes back (seen here, within a hundred steps); a clamp alone
+    would be as dead outside. Real pixels, black and white included, are reached exactly.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        outwards = (x.abs() > 1) & (x * gradient < 0)  # descent goes against the gradient
+        return gradient.masked_fill(outwards, 0)
+
+
+class Linear(nn.Module):
+    """A linear layer with equalised rate. `rate` multiplies its learning rate; `bias` is where its bias starts."""
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0, rate: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale = gain * rate / math.sqrt(inputs)
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+
+
+class Conv2d(nn.Module):
+    """A convolution of odd kernel, "same" padding and equalised rate."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale = gain / math.sqrt(inputs * kernel * kernel)
+        self.padding = kernel // 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class ModulatedConv2d(nn.Module):
+    """A 3 x 3 convolution whose input channels are scaled by a style and whose output channels are demodulated.
+
+    Equations 1 and 3 of StyleGAN2 (Karras et al. 2020), as one shared convolution between two scalings, which batches
+    better than a convolution a sample and needs no statistics of the image.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / math.sqrt(inputs * 9))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.style = Linear(style_dim, inputs, bias=1.0)
+        self.gain = gain
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        scales = self.style(style)  # (B, inputs)
+        energy = scales.float().square() @ self.weight.square().sum((2, 3)).T  # (B, outputs)
+        demodulation = self.gain * torch.rsqrt(energy + 1e-8)
+        x = F.conv2d(x * scales[:, :, None, None].to(x.dtype), self.weight, padding=1)
+        shift = self.bias[:, None, None] if noise is None else noise + self.bias[:, None, None]
+        return torch.addcmul(shift.to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
+
+
+class PositionNoise(nn.Module):
+    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
+
+    A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
+    its distribution doesn't matter, since convolutions follow. Channels learn how much of it they take; they start at
+    none.
+    """
+
+    def __init__(self, channels: int, layer: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(channels))
+        self.layer = layer
+
+    def forward(self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """seeds, tops, lefts (B,) int64, in cells of this layer -> (B, channels, height, width)."""
+        rows = tops[:, None] + torch.arange(height, device=seeds.device)
+        cols = lefts[:, None] + torch.arange(width, device=seeds.device)
+        key = _mix(_mix(seeds & 0xFFFFFFFF) ^ (seeds >> 32 & 0xFFFFFFFF) ^ self.layer * 0x9E3779B1 & 0xFFFFFFFF)
+        by_row = _mix(key[:, None] ^ (rows & 0xFFFFFFFF))
+        bits = _mix(by_row[:, :, None] ^ (cols * 0x85EBCA77 & 0xFFFFFFFF)[:, None, :])
+        values = bits.to(torch.float32) * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
+        return values[:, None] * self.strength[:, None, None]
+
+
+def _mix(x: torch.Tensor) -> torch.Tensor:
+    """fmix32 of MurmurHash3 in the low half of int64, where no product overflows into the sign unnoticed."""
+    x = (x ^ (x >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
+    x = (x ^ (x >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+def num_doublings(height: int, width: int) -> int:
+    """How often a sub-region is halved until its shorter side is near 4 px."""
+    return max(1, int(math.log2(min(height, width) / 4)))

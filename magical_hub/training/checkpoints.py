@@ -1,0 +1,133 @@
+"""Checkpoints of a run: written beside and renamed, in safetensors and JSON alone, so that no pickle is ever read.
+
+A checkpoint is a folder `step-00001000` with generator, critic, EMA weights and the two optimizers, a file each. An
+optimizer's tensors are stored as "NUMBER.NAME"; its settings, and what of its state is no tensor, as JSON in the
+file's metadata. There are no random states: what is random hangs on the seed and the step (see sampling.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from magical_hub.errors import CheckpointError
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint below `folder`, or None."""
+    return max(_checkpoints(folder), default=None, key=checkpoint_step)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    about: dict[str, Any],
+    modules: dict[str, dict[str, torch.Tensor]],
+    optimizers: dict[str, torch.optim.Optimizer],
+    keep: int,
+) -> Path:
+    """Write a checkpoint and remove the oldest ones beyond `keep`.
+
+    Args:
+        folder: where the checkpoints of the run lie.
+        step: steps done.
+        about: what else must come back; JSON.
+        modules: state dicts by name.
+        optimizers: by name.
+        keep: how many checkpoints to leave, this one included.
+    """
+    target = folder / f"step-{step:08d}"
+    beside = folder / f".{target.name}.incomplete"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, state in modules.items():
+        # clone: safetensors refuses tensors that share memory, and averaged weights may.
+        save_file({key: value.detach().cpu().clone().contiguous() for key, value in state.items()}, beside / f"{name}.safetensors")
+    for name, optimizer in optimizers.items():
+        _save_optimizer(optimizer, beside / f"{name}.safetensors")
+    (beside / "about.json").write_text(json.dumps({"step": step, **about}))
+    for file in beside.iterdir():  # on the disk before the name says that it is whole
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(beside, target)
+    for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def load_about(checkpoint: Path) -> dict[str, Any]:
+    """The `about` of a checkpoint, with its step.
+
+    Raises:
+        CheckpointError: where it is missing or damaged.
+    """
+    try:
+        about = json.loads((checkpoint / "about.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(_damaged(checkpoint, error)) from error
+    return dict(about)
+
+
+def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
+    """A state dict of a checkpoint.
+
+    Raises:
+        CheckpointError: where it is missing or damaged.
+    """
+    try:
+        return load_file(checkpoint / f"{name}.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(_damaged(checkpoint, error)) from error
+
+
+def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer) -> None:
+    """Bring an optimizer back to the bit.
+
+    Raises:
+        CheckpointError: where its file is missing or damaged.
+    """
+    try:
+        with safe_open(checkpoint / f"{name}.safetensors", "pt") as file:
+            settings = json.loads(file.metadata()["settings"])
+            state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in settings["state"].items()}
+            for key in file.keys():  # noqa: SIM118 - safe_open is no dict
+                number, entry = key.split(".", 1)
+                state.setdefault(int(number), {})[entry] = file.get_tensor(key)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(_damaged(checkpoint, error)) from error
+    groups = [{**group, "betas": tuple(group["betas"])} for group in settings["param_groups"]]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    whole = optimizer.state_dict()
+    tensors, rest = {}, {}
+    for number, values in whole["state"].items():
+        tensors |= {f"{number}.{key}": v.cpu().contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)}
+        rest[number] = {key: v for key, v in values.items() if not isinstance(v, torch.Tensor)}
+    settings = json.dumps({"param_groups": whole["param_groups"], "state": rest})
+    save_file(tensors, path, metadata={"settings": settings})
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if re.fullmatch(r"step-\d+", path.name)]
+
+
+def _damaged(checkpoint: Path, error: Exception) -> str:
+    return f"checkpoint {checkpoint} is damaged ({error}): delete it, and --resume takes the one before"

@@ -1,0 +1,147 @@
+"""The one configuration of training. Its fields are the options of `magical-hub train`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from magical_hub.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What `train` does. Every default was chosen for a few hundred to a few thousand images.
+
+    Raises:
+        ConfigError: where a setting is out of its range.
+    """
+
+    # -- data ----------------------------------------------------------------------------------------------------
+    data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")]
+    """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset."""
+    image_column: str = "image"
+    """Column of the images in a dataset."""
+    label_column: str | None = None
+    """Column of the class in a dataset. With a folder, any name makes the first folder below it the class."""
+    group_column: str | None = None
+    """Column of the group (a board, a lot) that no split may part, in a dataset."""
+    group_regex: str | None = None
+    """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
+    split: str = "train"
+    """Split of a dataset on the Hub."""
+    validation_fraction: float = 0.1
+    """Share of the groups kept for watching training."""
+    holdout_fraction: float = 0.1
+    """Share of the groups that nothing but evaluation ever sees."""
+    strict: bool = False
+    """Stop at the first image that can't be read or has another shape, instead of skipping or stretching it."""
+
+    # -- canvas and grid; what is not given is chosen from the data ------------------------------------------------
+    image_size: int | tuple[int, int] | None = None
+    """Side of a square canvas, or its height and width, in pixels."""
+    rows: int | None = None
+    """Rows of sub-regions."""
+    cols: int | None = None
+    """Columns of sub-regions."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (RGB)."""
+
+    # -- networks --------------------------------------------------------------------------------------------------
+    latent_dim: int = 128
+    """Length of a latent."""
+    base_width: int = 64
+    """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
+    max_width: int = 256
+    """The most channels at any level."""
+
+    # -- one step --------------------------------------------------------------------------------------------------
+    batch_size: int = 16
+    """Windows in a step, over all processes together."""
+    window_rows: int = 2
+    """Rows of sub-regions in a window."""
+    window_cols: int = 2
+    """Columns of sub-regions in a window."""
+    n_critic: int = 1
+    """Steps of the critic to one of the generator."""
+    lambda_gp: float = 10.0
+    """Weight of the gradient penalty."""
+    lambda_c: float = 1.0
+    """Weight of the location's (and class's) cross-entropy."""
+    lambda_b: float = 205.0
+    """Weight of the boundary loss."""
+    boundary_thickness: int = 1
+    """Pixel lines on each side of a seam that the boundary loss compares."""
+    classify_fakes: bool = False
+    """Whether the critic learns the location from generated sub-regions too, as the paper's formula says."""
+    generator_lr: float = 2e-3
+    """Adam's rate for the generator (equalised rates: high numbers are right)."""
+    critic_lr: float = 2e-3
+    """Adam's rate for the critic."""
+    adam_betas: tuple[float, float] = (0.0, 0.99)
+    """Adam's decay rates, of both."""
+    ema_decay: float = 0.998
+    """Decay a step of the averaged weights, which are the ones that generate."""
+
+    # -- length, seed and machine ----------------------------------------------------------------------------------
+    max_steps: int = 20_000
+    """Steps in all, those before a resume included."""
+    max_minutes: float | None = None
+    """Minutes of this sitting, after which training stops as if done."""
+    seed: int = 0
+    """Everything random in training hangs on it and on the number of the step."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """"auto": bf16 where the hardware multiplies it, no otherwise."""
+
+    # -- what is written -------------------------------------------------------------------------------------------
+    output_dir: str
+    """RUN: the folder of this training, and a pipeline folder when it ends."""
+    resume: bool = False
+    """Go on from the last checkpoint in RUN; without one, start from zero and say so."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints to keep."""
+    sample_every: int = 500
+    """Steps between picture grids (of fixed latents) and metrics."""
+    log_every: int = 50
+    """Steps between lines of history.jsonl."""
+
+    def __post_init__(self) -> None:
+        whole = (
+            "batch_size window_rows window_cols n_critic boundary_thickness latent_dim base_width max_width "
+            "max_steps checkpoint_every keep_checkpoints sample_every log_every"
+        )
+        for name in whole.split():
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("lambda_gp", "lambda_c", "lambda_b"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("generator_lr", "critic_lr"):
+            self._check(name, getattr(self, name) > 0, "more than 0")
+        for name in ("validation_fraction", "holdout_fraction", "ema_decay"):
+            self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
+        self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
+        self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        self._check("channels", self.channels in (None, 1, 3), "1 or 3")
+        if self.validation_fraction + self.holdout_fraction >= 1:
+            raise ConfigError("validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1")
+
+    def _check(self, name: str, right: bool, allowed: str) -> None:
+        if not right:
+            raise ConfigError(f"{name} is {getattr(self, name)!r}: give {allowed}")
+
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """(height, width) where image_size was given."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
+    def to_json(self) -> str:
+        """What RUN/training_config.json holds; a dataset that was given as an object is named by its kind alone."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not isinstance(self.data, (str, Path)):
+            values["data"] = f"<{type(self.data).__name__}>"
+        return json.dumps(values, indent=2, default=str)

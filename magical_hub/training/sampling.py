@@ -1,0 +1,92 @@
+"""What is random in a step of training, drawn from (seed, step) alone.
+
+Nothing here has a state: the draws of a step can be made again at any time, so a resumed run needs no more than the
+number of its step. Draws are made for the global batch and then shared out, so that two processes equal one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+
+from magical_hub.grid import Grid, Window
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's random choices for one process; B is the number of its windows, n of the sub-regions in a window."""
+
+    indices: np.ndarray
+    """(B,) which training images."""
+    locations: torch.Tensor
+    """(B,) int64 top-left locations of the windows, of the real and the generated ones alike."""
+    latents: torch.Tensor
+    """(B, L) one latent a window."""
+    noise_seeds: torch.Tensor
+    """(B,) int64 seeds of the pixel noise."""
+    coefficients: torch.Tensor
+    """(B * n,) places between real and fake for the gradient penalty."""
+
+    def to(self, device: torch.device) -> Draw:
+        """The same draw with its tensors on a device."""
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)}
+        return replace(self, **moved)
+
+
+class StepSampler:
+    """Draws windows of training images: every image once an epoch, in an order of its own each epoch.
+
+    Args:
+        seed: the run's seed.
+        num_images: size of the training part.
+        batch_size: windows in the global batch; a multiple of num_processes.
+        grid: the grid of the canvas.
+        window: rows and columns of sub-regions in a window.
+        latent_dim: L.
+        process, num_processes: whose share of the global batch to give.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        num_images: int,
+        batch_size: int,
+        grid: Grid,
+        window: Window,
+        latent_dim: int,
+        process: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        self.seed, self.num_images, self.batch_size = seed, num_images, batch_size
+        self.grid, self.window, self.latent_dim = grid, window, latent_dim
+        share = batch_size // num_processes
+        self.share = slice(process * share, (process + 1) * share)
+
+    def draw(self, number: int) -> Draw:
+        """The draw of that number (counted from 0; a step takes n_critic of them)."""
+        rng = np.random.default_rng([self.seed, 1, number])
+        count = self.window[0] * self.window[1]
+        # Windows may hang over the edge and are then pushed back: else the edges, which fewer windows reach, starve.
+        tops = rng.integers(1 - self.window[0], self.grid.rows, self.batch_size).clip(0, self.grid.rows - self.window[0])
+        lefts = rng.integers(1 - self.window[1], self.grid.cols, self.batch_size).clip(0, self.grid.cols - self.window[1])
+        latents = rng.standard_normal((self.batch_size, self.latent_dim), dtype=np.float32)
+        noise_seeds = rng.integers(0, 2**63, self.batch_size)
+        coefficients = rng.random((self.batch_size, count), dtype=np.float32)
+        return Draw(
+            indices=self._indices(number)[self.share],
+            locations=torch.from_numpy((tops * self.grid.cols + lefts)[self.share]),
+            latents=torch.from_numpy(latents[self.share]),
+            noise_seeds=torch.from_numpy(noise_seeds[self.share]),
+            coefficients=torch.from_numpy(coefficients[self.share].reshape(-1)),
+        )
+
+    def _indices(self, number: int) -> np.ndarray:
+        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        epochs, within = np.divmod(places, self.num_images)
+        orders = {
+            int(epoch): np.random.default_rng([self.seed, 2, int(epoch)]).permutation(self.num_images)
+            for epoch in np.unique(epochs)
+        }
+        return np.array([orders[int(epoch)][place] for epoch, place in zip(epochs, within, strict=True)])

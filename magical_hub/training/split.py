@@ -1,0 +1,66 @@
+"""The split into train, validation and holdout, cut before the first step by the content of the images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from magical_hub.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers of the images (in the store's order) in each part, and their content hashes."""
+
+    train: list[int]
+    validation: list[int]
+    holdout: list[int]
+    digests: list[str]
+
+    @classmethod
+    def cut(
+        cls, groups: Sequence[str], digests: Sequence[str], validation_fraction: float, holdout_fraction: float
+    ) -> Split:
+        """Put whole groups into the parts, in the order of their names' hashes, so that chance and not order decides.
+
+        Equal images must share a group (as the store gives them), so none stands in two parts. A part whose fraction
+        is above zero gets at least one group.
+
+        Raises:
+            DataError: where there are fewer groups than parts.
+        """
+        order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+        sizes = [max(1, round(f * len(order))) if f else 0 for f in (validation_fraction, holdout_fraction)]
+        if sum(sizes) >= len(order):
+            raise DataError(
+                f"{len(order)} groups of images are too few to split into train, validation and holdout: "
+                "give more, or set validation_fraction and holdout_fraction to 0"
+            )
+        part_of = {group: "validation" for group in order[: sizes[0]]}
+        part_of |= {group: "holdout" for group in order[sizes[0] : sum(sizes)]}
+        parts: dict[str, list[int]] = {"train": [], "validation": [], "holdout": []}
+        for number, group in enumerate(groups):
+            parts[part_of.get(group, "train")].append(number)
+        return cls(**parts, digests=list(digests))
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        beside = path.with_name(path.name + ".incomplete")
+        beside.write_text(json.dumps(asdict(self)))
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: where the file is damaged.
+        """
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{path} cannot be read ({error}): start the run anew in another folder") from error

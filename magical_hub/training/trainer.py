@@ -1,0 +1,321 @@
+"""The trainer: a loop of steps on Accelerate, with checkpoints, pictures and figures on the way."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from tqdm.auto import tqdm
+
+from magical_hub.data import CanvasStore, build_canvas_store, open_source
+from magical_hub.errors import CheckpointError, ConfigError, TrainingError
+from magical_hub.grid import Grid
+from magical_hub.metrics import relative_seam_ratio
+from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.pipeline import MagicalPipeline
+from magical_hub.training import checkpoints
+from magical_hub.training.config import TrainingConfig
+from magical_hub.training.monitor import History, save_picture_grid
+from magical_hub.training.proposal import complete
+from magical_hub.training.sampling import Draw, StepSampler
+from magical_hub.training.split import Split
+from magical_hub.training.step import TrainingStep
+
+logger = logging.getLogger(__name__)
+
+FREE_TO_CHANGE = (
+    "data max_steps max_minutes resume checkpoint_every keep_checkpoints sample_every log_every strict output_dir"
+).split()
+"""What may differ between the sittings of one run; all else decides what the weights become."""
+
+WATCHED = 64
+"""Images, real and generated, behind the figures of a sample."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a sitting came to."""
+
+    output_dir: str
+    steps: int
+    seconds: float
+    figures: dict[str, float]
+
+
+def train(config: TrainingConfig) -> TrainingResult:
+    """Train a generator and a critic on the sub-regions of images; RUN becomes a pipeline folder.
+
+    Works alike alone and under `accelerate launch`. The global batch, its windows and its latents depend on the seed
+    and the step alone, so the number of processes changes neither them nor the learning rate.
+
+    Args:
+        config: everything; `config.output_dir` is RUN.
+
+    Returns:
+        The steps done in all, the seconds of this sitting, and the last figures.
+
+    Raises:
+        DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
+    """
+    accelerator = Accelerator(mixed_precision=_precision(config))
+    config, store, split = _prepare_run(config, accelerator)
+    trainer = _Trainer(config, accelerator, store, split)
+    return trainer.run()
+
+
+class _Trainer:
+    """A run in progress."""
+
+    def __init__(self, config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split) -> None:
+        self.config, self.accelerator, self.store, self.split = config, accelerator, store, split
+        self.run_folder = Path(config.output_dir)
+        self.train_indices = np.asarray(split.train)
+        assert config.canvas and config.rows and config.cols and config.channels
+        self.grid = Grid(config.rows, config.cols, *config.canvas)
+        torch.manual_seed(config.seed)  # the weights' start; nothing else is drawn from torch's global state
+        self.generator, self.critic = _networks(config, store, self.train_indices)
+        self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
+        self.ema.to(accelerator.device)
+        self.optimizers = {
+            "generator_optimizer": torch.optim.Adam(
+                self.generator.parameters(), lr=config.generator_lr, betas=config.adam_betas
+            ),
+            "critic_optimizer": torch.optim.Adam(self.critic.parameters(), lr=config.critic_lr, betas=config.adam_betas),
+        }
+        self.step = self._resume() if config.resume else 0
+        generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
+        if config.batch_size % accelerator.num_processes:
+            raise ConfigError(
+                f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes: "
+                "give a multiple of their number"
+            )
+        window = (config.window_rows, config.window_cols)
+        self.sampler = StepSampler(
+            config.seed, len(self.train_indices), config.batch_size, self.grid, window, config.latent_dim,
+            accelerator.process_index, accelerator.num_processes,
+        )
+        self.update = TrainingStep(config, self.grid, accelerator, generator, critic, *optimizers, crop=self._crop)
+        self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
+        self.figures: dict[str, float] = {}
+
+    def run(self) -> TrainingResult:
+        """Steps until max_steps or max_minutes, then the pipeline."""
+        config, started = self.config, time.monotonic()
+        bar = tqdm(
+            total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not self.accelerator.is_main_process
+        )
+        saved = self.step
+        while self.step < config.max_steps and not self._time_is_up(started):
+            first = self.step * config.n_critic
+            terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
+            self.ema.step(self.generator.parameters())
+            self.step += 1
+            bar.update()
+            if self.history is not None:
+                self.history.add(terms)
+            at_end = self.step == config.max_steps
+            if at_end or self.step % config.log_every == 0:
+                self._log(time.monotonic() - started, bar)
+            if at_end or self.step % config.sample_every == 0:
+                self._sample()
+            if at_end or self.step % config.checkpoint_every == 0:
+                self._save_checkpoint()
+                saved = self.step
+        bar.close()
+        if saved != self.step:
+            self._save_checkpoint()
+            self._sample()
+        seconds = time.monotonic() - started
+        if self.accelerator.is_main_process:
+            generator = self._averaged_generator()
+            MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
+        self.accelerator.wait_for_everyone()
+        return TrainingResult(str(self.run_folder), self.step, round(seconds, 1), self.figures)
+
+    def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
+        indices = self.train_indices[draw.indices]
+        window = (self.config.window_rows, self.config.window_cols)
+        pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), window))
+        labels = torch.from_numpy(self.store.labels[indices]) if self.store.class_names else None
+        device = self.accelerator.device
+        return pixels.to(device).float() / 127.5 - 1, None if labels is None else labels.to(device)
+
+    def _time_is_up(self, started: float) -> bool:
+        if self.config.max_minutes is None:
+            return False
+        over = torch.tensor(float(time.monotonic() - started >= self.config.max_minutes * 60), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(over) > 0)  # all processes stop at the same step
+
+    def _log(self, seconds: float, bar: Any) -> None:
+        """Write the means of the figures, and stop where one is no number."""
+        if self.history is None:
+            return
+        self._check_finite()
+        self.figures |= self.history.means()
+        bar.set_postfix({name.split("/")[1][:9]: f"{value:.3g}" for name, value in self.history.means().items()})
+        self.history.write(self.step, seconds)
+
+    def _check_finite(self) -> None:
+        assert self.history is not None
+        broken = [name for name, value in self.history.means().items() if not np.isfinite(value)]
+        if broken:
+            last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
+            mend = f"the last good checkpoint is {last.name}; lower the rates and --resume" if last else "lower the rates"
+            raise TrainingError(f"{broken[0]} is no number by step {self.step}: {mend}")
+
+    def _averaged_generator(self) -> MagicalGenerator:
+        """The EMA weights in a generator of their own, on the CPU, its mean style brought up to date."""
+        generator = _on_cpu(self.generator)
+        with torch.no_grad():
+            for parameter, average in zip(generator.parameters(), self.ema.shadow_params, strict=True):
+                parameter.copy_(average)
+        generator.update_mean_style()
+        return generator.eval()
+
+    def _sample(self) -> None:
+        """Pictures of fixed latents under the real ones, and the relative seam ratio."""
+        if not self.accelerator.is_main_process:
+            return
+        real = self.store.images(np.asarray(self.split.validation or self.split.train)[:WATCHED])
+        pipe = MagicalPipeline(self._averaged_generator())
+        pipe.set_progress_bar_config(disable=True)
+        # Not the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
+        images = pipe(seeds=range(WATCHED), output_type="pt").images
+        made = (images * 255).round().to(torch.uint8).numpy()
+        save_picture_grid(
+            np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
+            self.run_folder / "samples" / f"step-{self.step:08d}.png",
+            columns=8,
+        )
+        seams = relative_seam_ratio(made, real, self.grid)
+        self.figures |= {"seams/rows": seams.rows, "seams/cols": seams.cols}
+        with (self.run_folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self.step, "seams/rows": seams.rows, "seams/cols": seams.cols}) + "\n")
+
+    def _save_checkpoint(self) -> None:
+        if self.history is None:
+            return
+        self._check_finite()
+        names = [name for name, _ in self.generator.named_parameters()]
+        checkpoints.save_checkpoint(
+            self.run_folder / "checkpoints",
+            self.step,
+            {"fingerprint": self.store.fingerprint, "ema_step": self.ema.optimization_step},
+            {
+                "generator": self.generator.state_dict(),
+                "critic": self.critic.state_dict(),
+                "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
+            },
+            self.optimizers,
+            self.config.keep_checkpoints,
+        )
+
+    def _resume(self) -> int:
+        last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
+        if last is None:
+            logger.warning("%s has no checkpoint to resume from: starting from zero", self.run_folder)
+            return 0
+        about = checkpoints.load_about(last)
+        if about["fingerprint"] != self.store.fingerprint:
+            raise CheckpointError(f"the data of {self.run_folder} changed since {last.name}: start a new run for new data")
+        self.generator.load_state_dict(checkpoints.load_module_state(last, "generator"))
+        self.critic.load_state_dict(checkpoints.load_module_state(last, "critic"))
+        averages = checkpoints.load_module_state(last, "ema")
+        for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
+            shadow.copy_(averages[name])
+        self.ema.optimization_step = about["ema_step"]
+        for name, optimizer in self.optimizers.items():
+            checkpoints.load_optimizer(last, name, optimizer)
+        return int(about["step"])
+
+
+def _networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[MagicalGenerator, MagicalCritic]:
+    names = store.class_names or []
+    counts = np.bincount(store.labels[train], minlength=len(names))
+    shape: dict[str, Any] = {
+        "rows": config.rows,
+        "cols": config.cols,
+        "image_size": config.canvas,
+        "channels": config.channels,
+        "base_width": config.base_width,
+        "max_width": config.max_width,
+        "num_classes": len(names),
+    }
+    generator = MagicalGenerator(
+        **shape,
+        latent_dim=config.latent_dim,
+        class_names=names or None,
+        class_frequencies=(counts / counts.sum()).tolist() if names else None,
+    )
+    critic = MagicalCritic(**shape)
+    return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
+
+
+def _on_cpu(network: Any) -> Any:
+    """A copy on the CPU, free of what `accelerator.prepare` hung on the original's forward."""
+    bare = type(network).from_config(network.config)
+    bare.load_state_dict({key: value.detach().cpu() for key, value in network.state_dict().items()})
+    return bare.eval()
+
+
+def _precision(config: TrainingConfig) -> str:
+    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no")
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "no"
+
+
+def _prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
+    """Fill in the configuration, decode the data once, cut the split; or find all three in RUN."""
+    folder = Path(config.output_dir)
+    saved, canvas, split = folder / "training_config.json", folder / "data" / "canvas.arrow", folder / "split.json"
+    if saved.exists() and not config.resume:
+        raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
+    with accelerator.main_process_first():
+        if accelerator.is_main_process and not saved.exists():
+            source = open_source(
+                config.data,
+                image_column=config.image_column,
+                label_column=config.label_column,
+                group_column=config.group_column,
+                group_regex=config.group_regex,
+                split=config.split,
+            )
+            config = complete(config, source)
+            assert config.canvas and config.channels
+            build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
+            store = CanvasStore(canvas)
+            Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
+            beside = saved.with_name(saved.name + ".incomplete")
+            beside.write_text(config.to_json())
+            os.replace(beside, saved)  # last: a run without it has not begun
+        config = _agree(config, json.loads(saved.read_text()))
+    return config, CanvasStore(canvas), Split.load(split)
+
+
+def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
+    """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
+    settled = {}
+    for field in fields(config):
+        if field.name in FREE_TO_CHANGE:
+            continue
+        value, before = getattr(config, field.name), saved.get(field.name)
+        before = tuple(before) if isinstance(before, list) else before
+        value = config.canvas if field.name == "image_size" else value
+        if value is not None and value != before:
+            raise ConfigError(f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run")
+        settled[field.name] = before
+    return replace(config, **settled)
