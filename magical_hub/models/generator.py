@@ -93,7 +93,8 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
         self.row_embedding = nn.Embedding(rows, 32)
         self.col_embedding = nn.Embedding(cols, 32)
         self.place = Linear(64, style_dim, GAIN)
-        self.start_map = Linear(2 * style_dim, widths[0] * self.start[0] * self.start[1])
+        self.gate = Linear(64, style_dim)
+        self.start_map = Linear(3 * style_dim, widths[0] * self.start[0] * self.start[1])
         self.blocks = nn.ModuleList(
             SynthesisBlock(inputs, outputs, 2 * style_dim, layer, double=layer > 0)
             for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
@@ -169,14 +170,20 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
     def _synthesize(self, style: torch.Tensor, locations: torch.Tensor, seeds: torch.Tensor | None) -> torch.Tensor:
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)
-        style = torch.cat([style, activate(self.place(place)).to(style.dtype)], 1)
-        x = activate(self.start_map(style)).unflatten(1, (-1, *self.start)).contiguous(memory_format=torch.channels_last)
+        here = activate(self.place(place)).to(style.dtype)
+        # A mixture of latent and place: without it all sub-regions of an image start from the same texture, and no
+        # critic that sees one sub-region at a time would ever object.
+        mixed = style * self.gate(place).to(style.dtype)
+        style = torch.cat([style, here], 1)
+        x = activate(self.start_map(torch.cat([style, mixed], 1)))
+        x = x.unflatten(1, (-1, *self.start)).contiguous(memory_format=torch.channels_last)
         picture: torch.Tensor | None = None
         for block, to_picture in zip(self.blocks, self.to_picture, strict=True):
             x = block(x, style, seeds, rows, cols)
             picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
         assert picture is not None
-        picture = _double(picture) + F.pixel_shuffle(self.to_pixels(x), 2)
+        pixels = self.to_pixels(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, :, 1:-1, 1:-1]
+        picture = _double(picture) + _smooth(F.pixel_shuffle(pixels, 2))
         top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
         return Bound.apply(picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float())
 
@@ -195,6 +202,13 @@ def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
     if channels not in (1, 3):
         raise ConfigError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
     return grid.cell_height, grid.cell_width
+
+
+def _smooth(x: torch.Tensor) -> torch.Tensor:
+    """Filter with [1 2 1] / 4 both ways, whose zero at the Nyquist frequency leaves a pixel shuffle no checkerboard."""
+    line = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
 
 
 def _double(x: torch.Tensor) -> torch.Tensor:

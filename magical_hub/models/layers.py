@@ -92,7 +92,8 @@ class ModulatedConv2d(nn.Module):
         scales = self.style(style)  # (B, inputs)
         energy = scales.float().square() @ self.weight.square().sum((2, 3)).T  # (B, outputs)
         demodulation = self.gain * torch.rsqrt(energy + 1e-8)
-        x = F.conv2d(x * scales[:, :, None, None].to(x.dtype), self.weight, padding=1)
+        # Edges are repeated, not zero: zeros draw the border of every sub-region into the picture.
+        x = F.conv2d(F.pad(x * scales[:, :, None, None].to(x.dtype), (1, 1, 1, 1), mode="replicate"), self.weight)
         shift = self.bias[:, None, None] if noise is None else noise + self.bias[:, None, None]
         return torch.addcmul(shift.to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
 
@@ -101,13 +102,13 @@ class PositionNoise(nn.Module):
     """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
 
     A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
-    its distribution doesn't matter, since convolutions follow. Channels learn how much of it they take; they start at
-    none.
+    its distribution doesn't matter, since convolutions follow. Channels learn how much of it they take; they start
+    with little.
     """
 
     def __init__(self, channels: int, layer: int) -> None:
         super().__init__()
-        self.strength = nn.Parameter(torch.zeros(channels))
+        self.strength = nn.Parameter(0.1 * torch.randn(channels))
         self.layer = layer
 
     def forward(self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -57,12 +57,13 @@ class TrainingStep:
     def __call__(self, draws: list[Draw]) -> dict[str, torch.Tensor]:
         """One update of the generator and one of the critic a draw; returns each loss term and figure by name."""
         figures: dict[str, torch.Tensor] = {}
-        for draw in draws:
+        for number, draw in enumerate(draws):
             real, labels = self.crop(draw)  # 1. crop: psi(x, c')
             draw = draw.to(real.device)
-            fake = self.generator(  # 2. draw z and c', generate; 5. all sub-regions of a window from one z
-                draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
-            )
+            with torch.set_grad_enabled(number == len(draws) - 1):  # only the last fakes train the generator
+                fake = self.generator(  # 2. draw z and c', generate; 5. all sub-regions of a window from one z
+                    draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
+                )
             figures |= self.update_critic(real, fake.detach(), draw, labels)  # 3. train D
         return figures | self.update_generator(fake, draw, labels)  # 4. and 6. train G, boundary loss included
 

@@ -1,0 +1,22 @@
+"""Pure measures on arrays: features of images in, figures out. Nothing here knows of models, training or folders."""
+
+from magical_hub.metrics.distances import KID, frechet_distance, kid
+from magical_hub.metrics.features import FeatureNetwork, efficientnet_lite0, extract
+from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
+from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.metrics.seams import SeamRatio, relative_seam_ratio, seam_ratio
+
+__all__ = [
+    "KID",
+    "FeatureNetwork",
+    "ManifoldScores",
+    "MissingPackageError",
+    "SeamRatio",
+    "efficientnet_lite0",
+    "extract",
+    "frechet_distance",
+    "kid",
+    "manifold_scores",
+    "relative_seam_ratio",
+    "seam_ratio",
+]

