@@ -36,7 +36,9 @@ def locate(name: str | Path) -> Path | str:
             return folder
         if (folder / "checkpoints").is_dir():
             raise CheckpointError(f"{name} is a training that has not ended: let it end, or go on with --resume")
-        raise CheckpointError(f"{name} is no checkpoint (it has no model_index.json): give the folder that training wrote")
+        raise CheckpointError(
+            f"{name} is no checkpoint (it has no model_index.json): give the folder that training wrote"
+        )
     if str(name) in bundled_names():
         return BUNDLED / str(name)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", str(name)):

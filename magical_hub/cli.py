@@ -102,7 +102,10 @@ def main() -> None:
         if error.errno is None:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {os.strerror(error.errno)}{where}: nothing made before is lost; mend it and try again", file=sys.stderr)
+        print(
+            f"error: {os.strerror(error.errno)}{where}: nothing made before is lost; mend it and try again",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -110,6 +113,8 @@ def main() -> None:
 
 
 def _report(about: dict[str, Any], as_json: bool, text: str, out: Any = sys.stderr) -> None:
+    if os.environ.get("RANK", "0") != "0":  # under `accelerate launch` the first process speaks for all
+        return
     if as_json:
         print(json.dumps(about, default=str))
     else:

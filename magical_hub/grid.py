@@ -94,7 +94,9 @@ class Grid:
     def check_locations(self, locations: Array, window: Window = (1, 1)) -> None:
         """Raise a GridError unless every location (and the window that starts there) lies in the image."""
         rows, cols = self._checked_window(window)
-        wrong = (locations < 0) | (locations // self.cols > self.rows - rows) | (locations % self.cols > self.cols - cols)
+        wrong = (
+            (locations < 0) | (locations // self.cols > self.rows - rows) | (locations % self.cols > self.cols - cols)
+        )
         if bool(wrong.any()):
             first = int(locations[wrong][0])
             raise GridError(

@@ -99,5 +99,3 @@ def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: floa
         if first.numel():  # a single band has no inner seam
             loss = loss + F.mse_loss(first.float(), second.float())
     return weight * loss
-
-

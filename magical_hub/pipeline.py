@@ -171,7 +171,9 @@ class MagicalPipeline(DiffusionPipeline):
             raise ConfigError("this checkpoint has no classes: leave class_labels out")
         many = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
         names = config.class_names or [str(number) for number in range(config.num_classes)]
-        numbers = [names.index(label) if label in names else int(label) if str(label).isdigit() else label for label in many]
+        numbers = [
+            names.index(label) if label in names else int(label) if str(label).isdigit() else label for label in many
+        ]
         for number in numbers:
             if not isinstance(number, int) or not 0 <= number < config.num_classes:
                 raise ConfigError(f"there is no class {number!r}: give one of {', '.join(names)}, or its number")
@@ -237,15 +239,15 @@ def _count(num_images: int, *many: Any) -> int:
         raise ConfigError(f"seeds, latents and class_labels are for {sorted(given)} images: give one of each an image")
     count = given.pop() if given else num_images
     if num_images not in (1, count):
-        raise ConfigError(f"num_images is {num_images}, and seeds, latents or class_labels are for {count}: let them agree")
+        raise ConfigError(
+            f"num_images is {num_images}, and seeds, latents or class_labels are for {count}: let them agree"
+        )
     if count < 1:
         raise ConfigError(f"num_images is {count}: give 1 or more")
     return count
 
 
-def _seeds(
-    count: int, seeds: Sequence[int] | torch.Tensor | None, generator: torch.Generator | None
-) -> torch.Tensor:
+def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: torch.Generator | None) -> torch.Tensor:
     # Drawn whether or not they are wanted elsewhere, so that nothing else moves what `generator` gives.
     if seeds is None:
         device = generator.device if generator is not None else "cpu"
@@ -285,4 +287,3 @@ def _register() -> None:
 
 
 _register()
-

@@ -123,13 +123,16 @@ def build_canvas_store(
     beside = path.with_name(path.name + ".incomplete")
     bar = tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress)
     written = 0
-    with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-        for rows in _batched(_canvases(bar, image_size, channels, strict)):
-            writer.write_batch(_record_batch(rows, schema))
-            written += len(rows)
-    if not written:
-        beside.unlink()
-        raise DataError(f"none of the {source.count} images could be read: see the warnings above")
+    try:
+        with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for rows in _batched(_canvases(bar, image_size, channels, strict)):
+                writer.write_batch(_record_batch(rows, schema))
+                written += len(rows)
+        if not written:
+            raise DataError(f"none of the {source.count} images could be read: see the warnings above")
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     os.replace(beside, path)
 
 

@@ -74,13 +74,17 @@ def open_source(
 def _from_folder(folder: Path, labelled: bool, group_regex: str | None) -> Source:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not files:
-        raise DataError(f"{folder} holds no images: put {', '.join(e[1:] for e in EXTENSIONS)} files into it, at any depth")
+        raise DataError(
+            f"{folder} holds no images: put {', '.join(e[1:] for e in EXTENSIONS)} files into it, at any depth"
+        )
     relative = [path.relative_to(folder) for path in files]
     class_names = None
     if labelled:
         bare = next((path for path in relative if len(path.parts) == 1), None)
         if bare is not None:
-            raise DataError(f"{bare} lies in no class folder of {folder}: move it into the folder named after its class")
+            raise DataError(
+                f"{bare} lies in no class folder of {folder}: move it into the folder named after its class"
+            )
         class_names = sorted({path.parts[0] for path in relative})
     groups = [_group(path.as_posix(), group_regex) for path in relative]
 
@@ -140,11 +144,12 @@ def _from_dataset(dataset: Any, image_column: str, label_column: str | None, gro
             name = f"row {row}" + (f" ({Path(image['path']).name})" if image and image["path"] else "")
             if not image:
                 raise DataError(f"{name} of the dataset has no image: fill it or leave the row out")
+            group = example[group_column] if group_column else None
             yield Record(
                 name,
                 image["bytes"] if image["bytes"] is not None else Path(image["path"]),
                 number_of(example[label_column], name) if label_column else None,
-                str(example[group_column]) if group_column else None,
+                None if group is None else str(group),
             )
 
     return Source(len(dataset), records, class_names)

@@ -102,7 +102,9 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
     ) -> CriticOutput:
-        """Judge sub-regions. A window is judged as the sub-regions it is made of.
+        """Judge sub-regions, each as a part of its window, so that what crosses a seam must continue.
+
+        With a window of 1 x 1 that is the paper's critic, which sees one sub-region at a time.
 
         Args:
             images: (B, C, h * window rows, w * window columns) in [-1, 1].
@@ -124,8 +126,7 @@ class MagicalCritic(ModelMixin, ConfigMixin):
     ) -> CriticOutput:
         """What `forward` does, free of what a trainer wraps around `forward` (an autocast to 16 bits)."""
         members = self.grid.members(locations, window)
-        cells = self.grid.window(window).crop_all(images).flatten(0, 1)
-        features = self._features(cells)
+        features = self._features(images, window)
         rows, cols = members.flatten() // self.grid.cols, members.flatten() % self.grid.cols
         direction = self.row_projection(rows) + self.col_projection(cols)
         class_logits = None
@@ -138,13 +139,15 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         location_logits = self.row_head(features)[:, :, None] + self.col_head(features)[:, None, :]
         return CriticOutput(score=score, location_logits=location_logits.flatten(1), class_logits=class_logits)
 
-    def _features(self, cells: torch.Tensor) -> torch.Tensor:
-        height, width = cells.shape[2:]
-        below, right = self.padded[0] - height, self.padded[1] - width
-        if below or right:
-            cells = F.pad(cells, (right // 2, right - right // 2, below // 2, below - below // 2), mode="replicate")
-        x = F.pixel_unshuffle(cells, 2).contiguous(memory_format=torch.channels_last)
+    def _features(self, images: torch.Tensor, window: Window) -> torch.Tensor:
+        """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""
+        height, width = window[0] * self.padded[0], window[1] * self.padded[1]
+        if images.shape[2:] != (height, width):  # sizes that halving doesn't divide
+            images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+        x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         x = activate(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        return activate(self.trunk(activate(self.last_conv(x)).flatten(1)))
+        x = activate(self.last_conv(x))
+        cells = Grid(*window, *x.shape[2:]).crop_all(x).flatten(0, 1)
+        return activate(self.trunk(cells.flatten(1)))

@@ -10,7 +10,17 @@ from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
-from magical_hub.models.layers import GAIN, HALF, Bound, Conv2d, Linear, ModulatedConv2d, PositionNoise, activate, num_doublings
+from magical_hub.models.layers import (
+    GAIN,
+    HALF,
+    Bound,
+    Conv2d,
+    Linear,
+    ModulatedConv2d,
+    PositionNoise,
+    activate,
+    num_doublings,
+)
 
 
 class SynthesisBlock(nn.Module):
@@ -27,7 +37,9 @@ class SynthesisBlock(nn.Module):
         self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN * HALF)
         self.noise = PositionNoise(outputs, layer)
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor, seeds: torch.Tensor | None, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor, seeds: torch.Tensor | None, rows: torch.Tensor, cols: torch.Tensor
+    ) -> torch.Tensor:
         skip = self.skip(x)  # before the doubling, where it costs a quarter: the two commute
         if self.double:
             x, skip = _double(x), _double(skip)
@@ -81,7 +93,9 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
         self.grid = Grid(rows, cols, *image_size)
         height, width = check_sub_region(self.grid, channels)
         if class_names is not None and len(class_names) != num_classes:
-            raise ConfigError(f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class")
+            raise ConfigError(
+                f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class"
+            )
         doublings = num_doublings(height, width)
         # Sizes that halving does not divide are made a little larger and cut, half on each side.
         self.start = (-(-height // 2**doublings), -(-width // 2**doublings))
@@ -148,7 +162,8 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
         num_classes = self.config.num_classes
         if (class_labels is None) != (num_classes == 0):
             raise ConfigError(
-                f"this generator has {num_classes} classes: " + ("give class_labels" if num_classes else "leave class_labels out")
+                f"this generator has {num_classes} classes: "
+                + ("give class_labels" if num_classes else "leave class_labels out")
             )
         x = latents * torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
         if class_labels is not None:
@@ -162,7 +177,9 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def update_mean_style(self, num_latents: int = 4096) -> None:
         """Set `mean_style`, one a class, from fixed latents, for the truncation trick."""
-        latents = torch.randn(num_latents, self.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
+        latents = torch.randn(num_latents, self.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(
+            self.device
+        )
         for number in range(len(self.mean_style)):
             labels = torch.full((num_latents,), number, device=self.device) if self.config.num_classes else None
             self.mean_style[number] = self.map_latents(latents, labels).float().mean(0)
@@ -185,7 +202,9 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
         pixels = self.to_pixels(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, :, 1:-1, 1:-1]
         picture = _double(picture) + _smooth(F.pixel_shuffle(pixels, 2))
         top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
-        return Bound.apply(picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float())
+        return Bound.apply(
+            picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float()
+        )
 
 
 def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:

@@ -111,7 +111,9 @@ class PositionNoise(nn.Module):
         self.strength = nn.Parameter(0.1 * torch.randn(channels))
         self.layer = layer
 
-    def forward(self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    def forward(
+        self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
+    ) -> torch.Tensor:
         """seeds, tops, lefts (B,) int64, in cells of this layer -> (B, channels, height, width)."""
         rows = tops[:, None] + torch.arange(height, device=seeds.device)
         cols = lefts[:, None] + torch.arange(width, device=seeds.device)

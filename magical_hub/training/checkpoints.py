@@ -55,7 +55,10 @@ def save_checkpoint(
     beside.mkdir(parents=True)
     for name, state in modules.items():
         # clone: safetensors refuses tensors that share memory, and averaged weights may.
-        save_file({key: value.detach().cpu().clone().contiguous() for key, value in state.items()}, beside / f"{name}.safetensors")
+        save_file(
+            {key: value.detach().cpu().clone().contiguous() for key, value in state.items()},
+            beside / f"{name}.safetensors",
+        )
     for name, optimizer in optimizers.items():
         _save_optimizer(optimizer, beside / f"{name}.safetensors")
     (beside / "about.json").write_text(json.dumps({"step": step, **about}))
@@ -117,7 +120,9 @@ def _save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     whole = optimizer.state_dict()
     tensors, rest = {}, {}
     for number, values in whole["state"].items():
-        tensors |= {f"{number}.{key}": v.cpu().contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)}
+        tensors |= {
+            f"{number}.{key}": v.cpu().contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)
+        }
         rest[number] = {key: v for key, v in values.items() if not isinstance(v, torch.Tensor)}
     settings = json.dumps({"param_groups": whole["param_groups"], "state": rest})
     save_file(tensors, path, metadata={"settings": settings})

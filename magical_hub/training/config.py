@@ -65,6 +65,8 @@ class TrainingConfig:
     """Rows of sub-regions in a window."""
     window_cols: int = 2
     """Columns of sub-regions in a window."""
+    critic_sees: Literal["windows", "sub_regions"] = "windows"
+    """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
     n_critic: int = 1
     """Steps of the critic to one of the generator."""
     lambda_gp: float = 10.0
@@ -117,6 +119,12 @@ class TrainingConfig:
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("rows", "cols"):
+            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+        self._check(
+            "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
+        )
+        self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
         for name in ("lambda_gp", "lambda_c", "lambda_b"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
@@ -127,7 +135,9 @@ class TrainingConfig:
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
         if self.validation_fraction + self.holdout_fraction >= 1:
-            raise ConfigError("validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1")
+            raise ConfigError(
+                "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"
+            )
 
     def _check(self, name: str, right: bool, allowed: str) -> None:
         if not right:

@@ -30,7 +30,9 @@ def complete(config: TrainingConfig, source: Source) -> TrainingConfig:
     if canvas is None or channels is None:
         images = list(itertools.islice(_readable(source), LOOK_AT))
         if not images:
-            raise DataError(f"none of the {source.count} images could be read: give png, jpg, bmp or tif files that open")
+            raise DataError(
+                f"none of the {source.count} images could be read: give png, jpg, bmp or tif files that open"
+            )
         height = statistics.median(size[1] for size, _ in images)
         width = statistics.median(size[0] for size, _ in images)
         scale = min(1.0, LARGEST / max(height, width))

@@ -27,7 +27,7 @@ class Draw:
     noise_seeds: torch.Tensor
     """(B,) int64 seeds of the pixel noise."""
     coefficients: torch.Tensor
-    """(B * n,) places between real and fake for the gradient penalty."""
+    """(B, n) places between real and fake for the gradient penalty."""
 
     def to(self, device: torch.device) -> Draw:
         """The same draw with its tensors on a device."""
@@ -69,8 +69,12 @@ class StepSampler:
         rng = np.random.default_rng([self.seed, 1, number])
         count = self.window[0] * self.window[1]
         # Windows may hang over the edge and are then pushed back: else the edges, which fewer windows reach, starve.
-        tops = rng.integers(1 - self.window[0], self.grid.rows, self.batch_size).clip(0, self.grid.rows - self.window[0])
-        lefts = rng.integers(1 - self.window[1], self.grid.cols, self.batch_size).clip(0, self.grid.cols - self.window[1])
+        tops = rng.integers(1 - self.window[0], self.grid.rows, self.batch_size).clip(
+            0, self.grid.rows - self.window[0]
+        )
+        lefts = rng.integers(1 - self.window[1], self.grid.cols, self.batch_size).clip(
+            0, self.grid.cols - self.window[1]
+        )
         latents = rng.standard_normal((self.batch_size, self.latent_dim), dtype=np.float32)
         noise_seeds = rng.integers(0, 2**63, self.batch_size)
         coefficients = rng.random((self.batch_size, count), dtype=np.float32)
@@ -79,7 +83,7 @@ class StepSampler:
             locations=torch.from_numpy((tops * self.grid.cols + lefts)[self.share]),
             latents=torch.from_numpy(latents[self.share]),
             noise_seeds=torch.from_numpy(noise_seeds[self.share]),
-            coefficients=torch.from_numpy(coefficients[self.share].reshape(-1)),
+            coefficients=torch.from_numpy(coefficients[self.share]),
         )
 
     def _indices(self, number: int) -> np.ndarray:

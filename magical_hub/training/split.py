@@ -27,12 +27,13 @@ class Split:
     ) -> Split:
         """Put whole groups into the parts, in the order of their names' hashes, so that chance and not order decides.
 
-        Equal images must share a group (as the store gives them), so none stands in two parts. A part whose fraction
-        is above zero gets at least one group.
+        Groups that share an equal image (an equal digest) count as one, so that no image stands in two parts. A part
+        whose fraction is above zero gets at least one group.
 
         Raises:
             DataError: where there are fewer groups than parts.
         """
+        groups = _merged(groups, digests)
         order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
         sizes = [max(1, round(f * len(order))) if f else 0 for f in (validation_fraction, holdout_fraction)]
         if sum(sizes) >= len(order):
@@ -64,3 +65,19 @@ class Split:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{path} cannot be read ({error}): start the run anew in another folder") from error
+
+
+def _merged(groups: Sequence[str], digests: Sequence[str]) -> list[str]:
+    """The groups, those that share a digest under the least of their names."""
+    parent = {group: group for group in groups}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    first: dict[str, str] = {}
+    for group, digest in zip(groups, digests, strict=True):
+        least, other = sorted((root(group), root(first.setdefault(digest, group))))
+        parent[other] = least
+    return [root(group) for group in groups]

@@ -9,19 +9,37 @@ sub-regions in one update and from one pass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from magical_hub import losses
-from magical_hub.grid import Grid
+from magical_hub.grid import Grid, Window
 from magical_hub.models import CriticOutput, MagicalCritic
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
 Crop = Callable[[Draw], tuple[torch.Tensor, torch.Tensor | None]]
 """From a draw to its real windows (B, C, H, W) in [-1, 1] and their class labels (B,), or None."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the critic is asked about a draw: B images of `window` sub-regions each."""
+
+    cut: Callable[[torch.Tensor], torch.Tensor]
+    """From the windows of the draw to these images."""
+    locations: torch.Tensor
+    """(B,) of the images' top-left sub-regions."""
+    window: Window
+    members: torch.Tensor
+    """Locations of all sub-regions, image by image."""
+    labels: torch.Tensor | None
+    """(B,) classes."""
+    coefficients: torch.Tensor
+    """(B,) places between real and fake for the gradient penalty."""
 
 
 class TrainingStep:
@@ -64,74 +82,69 @@ class TrainingStep:
                 fake = self.generator(  # 2. draw z and c', generate; 5. all sub-regions of a window from one z
                     draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
                 )
-            figures |= self.update_critic(real, fake.detach(), draw, labels)  # 3. train D
-        return figures | self.update_generator(fake, draw, labels)  # 4. and 6. train G, boundary loss included
+            asked = self._ask(draw, labels)
+            figures |= self.update_critic(asked.cut(real), asked.cut(fake.detach()), asked)  # 3. train D
+        return figures | self.update_generator(fake, asked)  # 4. and 6. train G, boundary loss included
 
-    def update_critic(
-        self, real: torch.Tensor, fake: torch.Tensor, draw: Draw, labels: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
+    def update_critic(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
         """-L_W + L_GP + L_C on real (and, at choice, generated) sub-regions."""
-        config = self.config
-        twice = None if labels is None else torch.cat([labels, labels])
-        judged = self.critic(torch.cat([real, fake]), torch.cat([draw.locations, draw.locations]), twice, self.window)
-        real_score, fake_score = judged.score.chunk(2)
-        members = self.grid.members(draw.locations, self.window).flatten()
-        member_labels = None if labels is None else labels.repeat_interleave(len(members) // len(labels))
+        weight = self.config.lambda_c
+        twice = None if asked.labels is None else asked.labels.repeat(2)
+        judged = self.critic(torch.cat([real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
         terms = {
-            "critic/wasserstein": -losses.wasserstein(real_score, fake_score),
-            "critic/gradient_penalty": self._penalty(real, fake, draw.coefficients, members, member_labels),
-            "critic/location": config.lambda_c * self._classify(on_real, members, member_labels),
+            "critic/wasserstein": -losses.wasserstein(on_real.score, on_fake.score),
+            "critic/gradient_penalty": self._penalty(real, fake, asked),
+            "critic/location": weight * self._classify(on_real, asked),
         }
-        if config.classify_fakes:
-            terms["critic/location_fake"] = config.lambda_c * self._classify(on_fake, members, member_labels)
+        if self.config.classify_fakes:
+            terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
         self._update(self.critic_optimizer, terms)
-        accuracy = (on_real.location_logits.argmax(1) == members).float().mean()
-        return {**terms, "critic/location_accuracy": accuracy}
+        return {
+            **terms,
+            "critic/location_accuracy": (on_real.location_logits.argmax(1) == asked.members).float().mean(),
+        }
 
-    def update_generator(
-        self, fake: torch.Tensor, draw: Draw, labels: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
+    def update_generator(self, windows: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
         """-E[D(G(z, c'))] + L_C on the generated sub-regions + L_B on the windows that they make up."""
         config = self.config
         self.bare_critic.requires_grad_(False)
-        judged = self.bare_critic(fake, draw.locations, labels, self.window)
+        judged = self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
         self.bare_critic.requires_grad_(True)
-        members = self.grid.members(draw.locations, self.window).flatten()
-        member_labels = None if labels is None else labels.repeat_interleave(len(members) // len(labels))
+        window_grid = self.grid.window(self.window)
         terms = {
             "generator/adversarial": -judged.score.mean(),
-            "generator/location": config.lambda_c * self._classify(judged, members, member_labels),
-            "generator/boundary": losses.boundary(
-                fake, self.grid.window(self.window), config.boundary_thickness, config.lambda_b
-            ),
+            "generator/location": config.lambda_c * self._classify(judged, asked),
+            "generator/boundary": losses.boundary(windows, window_grid, config.boundary_thickness, config.lambda_b),
         }
         self._update(self.generator_optimizer, terms)
         return terms
 
-    def _penalty(
-        self,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        coefficients: torch.Tensor,
-        members: torch.Tensor,
-        labels: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """L_GP over single sub-regions, in float32: its second derivative loses too much in 16 bits."""
+    def _ask(self, draw: Draw, labels: torch.Tensor | None) -> Asked:
+        """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
+        members = self.grid.members(draw.locations, self.window)
+        if self.config.critic_sees == "windows":
+            return Asked(lambda x: x, draw.locations, self.window, members.flatten(), labels, draw.coefficients[:, 0])
+        each = None if labels is None else labels.repeat_interleave(members.shape[1])
         cut = self.grid.window(self.window).crop_all
+        alone = members.flatten()
+        return Asked(lambda x: cut(x).flatten(0, 1), alone, (1, 1), alone, each, draw.coefficients.flatten())
+
+    def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked) -> torch.Tensor:
+        """L_GP, in float32: its second derivative loses too much in 16 bits."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            return self.bare_critic.judge(images, members, labels).score
+            judged = self.bare_critic.judge(images, asked.locations, asked.labels, asked.window)
+            return judged.score.unflatten(0, (len(images), -1)).mean(1)
 
         with torch.autocast(real.device.type, enabled=False):
-            return losses.gradient_penalty(
-                score, cut(real).flatten(0, 1), cut(fake).flatten(0, 1), coefficients, self.config.lambda_gp
-            )
+            return losses.gradient_penalty(score, real, fake, asked.coefficients, self.config.lambda_gp)
 
-    def _classify(self, judged: CriticOutput, members: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        loss = losses.auxiliary_classifier(judged.location_logits, members)
-        if labels is not None and judged.class_logits is not None:
-            loss = loss + losses.auxiliary_classifier(judged.class_logits, labels)
+    def _classify(self, judged: CriticOutput, asked: Asked) -> torch.Tensor:
+        loss = losses.auxiliary_classifier(judged.location_logits, asked.members)
+        if asked.labels is not None and judged.class_logits is not None:
+            count = len(asked.members) // len(asked.labels)
+            loss = loss + losses.auxiliary_classifier(judged.class_logits, asked.labels.repeat_interleave(count))
         return loss
 
     def _update(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:

@@ -67,7 +67,7 @@ def train(config: TrainingConfig) -> TrainingResult:
     Raises:
         DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
     """
-    accelerator = Accelerator(mixed_precision=_precision(config))
+    accelerator = _accelerator(_precision(config))
     config, store, split = _prepare_run(config, accelerator)
     trainer = _Trainer(config, accelerator, store, split)
     return trainer.run()
@@ -90,7 +90,9 @@ class _Trainer:
             "generator_optimizer": torch.optim.Adam(
                 self.generator.parameters(), lr=config.generator_lr, betas=config.adam_betas
             ),
-            "critic_optimizer": torch.optim.Adam(self.critic.parameters(), lr=config.critic_lr, betas=config.adam_betas),
+            "critic_optimizer": torch.optim.Adam(
+                self.critic.parameters(), lr=config.critic_lr, betas=config.adam_betas
+            ),
         }
         self.step = self._resume() if config.resume else 0
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
@@ -101,8 +103,14 @@ class _Trainer:
             )
         window = (config.window_rows, config.window_cols)
         self.sampler = StepSampler(
-            config.seed, len(self.train_indices), config.batch_size, self.grid, window, config.latent_dim,
-            accelerator.process_index, accelerator.num_processes,
+            config.seed,
+            len(self.train_indices),
+            config.batch_size,
+            self.grid,
+            window,
+            config.latent_dim,
+            accelerator.process_index,
+            accelerator.num_processes,
         )
         self.update = TrainingStep(config, self.grid, accelerator, generator, critic, *optimizers, crop=self._crop)
         self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
@@ -112,7 +120,11 @@ class _Trainer:
         """Steps until max_steps or max_minutes, then the pipeline."""
         config, started = self.config, time.monotonic()
         bar = tqdm(
-            total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not self.accelerator.is_main_process
+            total=config.max_steps,
+            initial=self.step,
+            desc="Training",
+            unit="step",
+            disable=not self.accelerator.is_main_process,
         )
         saved = self.step
         while self.step < config.max_steps and not self._time_is_up(started):
@@ -153,7 +165,9 @@ class _Trainer:
     def _time_is_up(self, started: float) -> bool:
         if self.config.max_minutes is None:
             return False
-        over = torch.tensor(float(time.monotonic() - started >= self.config.max_minutes * 60), device=self.accelerator.device)
+        over = torch.tensor(
+            float(time.monotonic() - started >= self.config.max_minutes * 60), device=self.accelerator.device
+        )
         return bool(self.accelerator.reduce(over) > 0)  # all processes stop at the same step
 
     def _log(self, seconds: float, bar: Any) -> None:
@@ -170,7 +184,9 @@ class _Trainer:
         broken = [name for name, value in self.history.means().items() if not np.isfinite(value)]
         if broken:
             last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
-            mend = f"the last good checkpoint is {last.name}; lower the rates and --resume" if last else "lower the rates"
+            mend = (
+                f"the last good checkpoint is {last.name}; lower the rates and --resume" if last else "lower the rates"
+            )
             raise TrainingError(f"{broken[0]} is no number by step {self.step}: {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
@@ -227,7 +243,9 @@ class _Trainer:
             return 0
         about = checkpoints.load_about(last)
         if about["fingerprint"] != self.store.fingerprint:
-            raise CheckpointError(f"the data of {self.run_folder} changed since {last.name}: start a new run for new data")
+            raise CheckpointError(
+                f"the data of {self.run_folder} changed since {last.name}: start a new run for new data"
+            )
         self.generator.load_state_dict(checkpoints.load_module_state(last, "generator"))
         self.critic.load_state_dict(checkpoints.load_module_state(last, "critic"))
         averages = checkpoints.load_module_state(last, "ema")
@@ -268,9 +286,20 @@ def _on_cpu(network: Any) -> Any:
     return bare.eval()
 
 
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError as error:  # Accelerate holds one precision a process
+        raise ConfigError(
+            f"this process has used Accelerate with another mixed_precision than {precision}: give that, or start a new process"
+        ) from error
+
+
 def _precision(config: TrainingConfig) -> str:
     if config.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no")
+        raise ConfigError(
+            "mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no"
+        )
     if config.mixed_precision != "auto":
         return config.mixed_precision
     if torch.cuda.is_available():
@@ -316,6 +345,8 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
         before = tuple(before) if isinstance(before, list) else before
         value = config.canvas if field.name == "image_size" else value
         if value is not None and value != before:
-            raise ConfigError(f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run")
+            raise ConfigError(
+                f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
+            )
         settled[field.name] = before
     return replace(config, **settled)
