@@ -1,6 +1,6 @@
 """Images from the bundled checkpoint: a sheet of many, and a few PNG files of one each.
 
-    python examples/demo.py --output-dir demo
+python examples/demo.py --output-dir demo
 """
 
 from __future__ import annotations

@@ -59,35 +59,42 @@ def describe(name: str | Path) -> dict[str, Any]:
     try:
         if isinstance(place, str):
             repo_id, _, revision = place.partition("@")
-            place = Path(snapshot_download(repo_id, revision=revision or None, allow_patterns=["*.json", "*/*.json"]))
+            place = Path(
+                snapshot_download(
+                    repo_id, revision=revision or None, allow_patterns=["model_index.json", "generator/config.json"]
+                )
+            )
         index = json.loads((place / "model_index.json").read_text())
         config = json.loads((place / "generator" / "config.json").read_text())
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise CheckpointError(f"{name} cannot be read ({str(error).strip().splitlines()[0]}): check it") from error
-    height, width = config["image_size"]
-    rows, cols = config["rows"], config["cols"]
-    return {
-        "checkpoint": str(name),
-        "pipeline": index["_class_name"],
-        "generator": config["_class_name"],
-        "image_size": [height, width],
-        "channels": config["channels"],
-        "grid": [rows, cols],
-        "sub_region": [height // rows, width // cols],
-        "class_names": config["class_names"],
-        "latent_dim": config["latent_dim"],
-        "critic": index.get("critic", [None])[0] is not None,
-        "bytes": sum(path.stat().st_size for path in place.glob("*/*.safetensors")),
-        "made_with": index["_diffusers_version"],
-    }
+        height, width = config["image_size"]
+        rows, cols = config["rows"], config["cols"]
+        return {
+            "checkpoint": str(name),
+            "pipeline": index["_class_name"],
+            "generator": config["_class_name"],
+            "image_size": [height, width],
+            "channels": config["channels"],
+            "grid": [rows, cols],
+            "sub_region": [height // rows, width // cols],
+            "class_names": config["class_names"],
+            "latent_dim": config["latent_dim"],
+            "critic": index.get("critic", [None])[0] is not None,
+            "bytes": sum(path.stat().st_size for path in place.glob("*/*.safetensors")),
+            "made_with": index["_diffusers_version"],
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, HfHubHTTPError) as error:
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        raise CheckpointError(f"{name} cannot be read as a checkpoint ({reason}): take another one") from error
 
 
 def check_weights(module: torch.nn.Module, name: str) -> None:
-    """Refuse weights that are not finite, which safetensors loads without a word.
+    """Refuse weights that are missing or not finite, which are loaded without a word.
 
     Raises:
         CheckpointError: naming the first such tensor.
     """
     for key, value in module.state_dict().items():
+        if value.is_meta:  # diffusers leaves a tensor that the file lacks without a value
+            raise CheckpointError(f"{name} has no weights for {key}: take another checkpoint")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{name} has weights that are no numbers (in {key}): take another checkpoint")

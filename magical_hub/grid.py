@@ -166,7 +166,7 @@ class Grid:
                 f"thickness {thickness} does not fit sub-regions of {self.cell_height} x {self.cell_width}: "
                 f"give 1 to {min(self.cell_height, self.cell_width)}"
             )
-        self._check_images(images)
+        self.check_images(images)
         batch, channels = images.shape[:2]
         bands = images.reshape(batch, channels, self.rows, self.cell_height, self.width)
         strips = images.reshape(batch, channels, self.height, self.cols, self.cell_width)
@@ -182,11 +182,12 @@ class Grid:
         return np.stack([left, top, left + self.cell_width, top + self.cell_height], axis=1)
 
     def _split(self, images: Array) -> Array:
-        self._check_images(images)
+        self.check_images(images)
         batch, channels = images.shape[:2]
         return images.reshape(batch, channels, self.rows, self.cell_height, self.cols, self.cell_width)
 
-    def _check_images(self, images: Array) -> None:
+    def check_images(self, images: Array) -> None:
+        """Raise a GridError unless images are (B, C, H, W) of this grid's size."""
         if len(images.shape) != 4 or tuple(images.shape[2:]) != (self.height, self.width):
             raise GridError(
                 f"images of shape {tuple(images.shape)} do not fit this grid: give (B, C, {self.height}, {self.width})"

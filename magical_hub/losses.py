@@ -81,9 +81,11 @@ def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
 def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: float = LAMBDA_B) -> torch.Tensor:
     """L_B: the last pixel lines of a band of sub-regions must meet the first lines of the next.
 
-    weight * (mean over row seams of (r_i,bottom - r_i+1,top)^2 + mean over column seams of (c_i,right - c_i+1,left)^2),
-    the means over seams, pixels, channels and images. The paper's sum over the n - 1 seams divided by n is (n - 1) / n
-    of that in each direction. With a thickness t above 1, line j of the last t meets line j of the first t.
+    weight * (mean over row seams of (r_i,bottom - r_i+1,top)^2
+              + mean over column seams of (c_i,right - c_i+1,left)^2)
+
+    The means run over seams, pixels, channels and images. The paper's sum over the n - 1 seams divided by n is
+    (n - 1) / n of that in each direction. With a thickness t above 1, line j of the last t meets line j of the first t.
 
     Args:
         windows: (B, C, H, W) windows of sub-regions of one latent each, joined.

@@ -194,7 +194,7 @@ class MagicalPipeline(DiffusionPipeline):
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
         """
-        place = locate(pretrained_model_name_or_path)
+        place = locate(Path(pretrained_model_name_or_path))
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
@@ -208,6 +208,8 @@ class MagicalPipeline(DiffusionPipeline):
         if not isinstance(pipe, MagicalPipeline):
             raise CheckpointError(f"{pretrained_model_name_or_path} is a {type(pipe).__name__}, no MagicalPipeline")
         check_weights(pipe.generator, f"{pretrained_model_name_or_path}/generator")
+        if pipe.critic is not None:
+            check_weights(pipe.critic, f"{pretrained_model_name_or_path}/critic")
         return pipe
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -253,7 +255,7 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**63 - 1, (count,), generator=generator, device=device).cpu()
     if isinstance(seeds, torch.Tensor):
-        return seeds.long().cpu()
+        seeds = seeds.tolist()
     if any(not 0 <= seed < 2**63 for seed in seeds):
         raise ConfigError("a seed is out of range: give whole numbers from 0 to 2**63 - 1")
     return torch.tensor(list(seeds), dtype=torch.int64)
@@ -282,7 +284,7 @@ def _register() -> None:
             "install the diffusers of this package's constraints.txt"
         )
     loadable["magical_hub"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
-    magical_hub.ModelMixin = ModelMixin  # type: ignore[attr-defined]
+    magical_hub.ModelMixin = ModelMixin
     diffusers.MagicalPipeline = MagicalPipeline
 
 

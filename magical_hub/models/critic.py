@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from magical_hub.grid import Grid, Window
-from magical_hub.models.generator import check_sub_region
+from magical_hub.models.checks import check_class_labels, check_sub_region
 from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings
 
 
@@ -39,8 +40,8 @@ class CriticBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = Conv2d(inputs, inputs, 3, gain=GAIN)
-        self.conv2 = Conv2d(inputs, outputs, 3, gain=GAIN * HALF)
+        self.conv1 = Conv2d(inputs, inputs, 3, gain=GAIN, padding=1)
+        self.conv2 = Conv2d(inputs, outputs, 3, gain=GAIN * HALF, padding=1)
         self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -82,9 +83,9 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         features = widths[-1]
 
         # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
-        self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN)
-        self.blocks = nn.ModuleList(CriticBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.last_conv = Conv2d(features, features, 3, gain=GAIN)
+        self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
+        self.blocks = nn.ModuleList(CriticBlock(a, b) for a, b in itertools.pairwise(widths))
+        self.last_conv = Conv2d(features, features, 3, gain=GAIN, padding=1)
         cells = (self.padded[0] >> doublings) * (self.padded[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
         self.score = Linear(features, 1)
@@ -125,13 +126,14 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         window: Window = (1, 1),
     ) -> CriticOutput:
         """What `forward` does, free of what a trainer wraps around `forward` (an autocast to 16 bits)."""
+        check_class_labels(class_labels, self.config.num_classes)
         members = self.grid.members(locations, window)
         features = self._features(images, window)
         rows, cols = members.flatten() // self.grid.cols, members.flatten() % self.grid.cols
         direction = self.row_projection(rows) + self.col_projection(cols)
         class_logits = None
         if self.class_projection is not None and self.class_head is not None:
-            assert class_labels is not None, "the critic has classes: give class_labels"
+            assert class_labels is not None
             direction = direction + self.class_projection(class_labels.repeat_interleave(members.shape[1], 0))
             class_logits = self.class_head(features)
         score = self.score(features).squeeze(1).float()
@@ -141,6 +143,7 @@ class MagicalCritic(ModelMixin, ConfigMixin):
 
     def _features(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""
+        self.grid.window(window).check_images(images)
         height, width = window[0] * self.padded[0], window[1] * self.padded[1]
         if images.shape[2:] != (height, width):  # sizes that halving doesn't divide
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)

@@ -10,6 +10,7 @@ from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
+from magical_hub.models.checks import check_class_labels, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
     HALF,
@@ -20,6 +21,7 @@ from magical_hub.models.layers import (
     PositionNoise,
     activate,
     num_doublings,
+    repeat_edges,
 )
 
 
@@ -29,9 +31,9 @@ class SynthesisBlock(nn.Module):
     Bilinear doubling before a convolution leaves no checkerboard (Odena et al. 2016).
     """
 
-    def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int, double: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int, doubles: bool) -> None:
         super().__init__()
-        self.double = double
+        self.doubles = doubles
         self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
         self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN)
         self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN * HALF)
@@ -41,7 +43,7 @@ class SynthesisBlock(nn.Module):
         self, x: torch.Tensor, style: torch.Tensor, seeds: torch.Tensor | None, rows: torch.Tensor, cols: torch.Tensor
     ) -> torch.Tensor:
         skip = self.skip(x)  # before the doubling, where it costs a quarter: the two commute
-        if self.double:
+        if self.doubles:
             x, skip = _double(x), _double(skip)
         height, width = x.shape[2:]
         noise = None if seeds is None else self.noise(seeds, rows * height, cols * width, height, width)
@@ -110,7 +112,7 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
         self.gate = Linear(64, style_dim)
         self.start_map = Linear(3 * style_dim, widths[0] * self.start[0] * self.start[1])
         self.blocks = nn.ModuleList(
-            SynthesisBlock(inputs, outputs, 2 * style_dim, layer, double=layer > 0)
+            SynthesisBlock(inputs, outputs, 2 * style_dim, layer, doubles=layer > 0)
             for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
         )
         # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
@@ -160,11 +162,7 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
     def map_latents(self, latents: torch.Tensor, class_labels: torch.Tensor | None = None) -> torch.Tensor:
         """The style of each image: (B, L) and (B,) -> (B, style_dim)."""
         num_classes = self.config.num_classes
-        if (class_labels is None) != (num_classes == 0):
-            raise ConfigError(
-                f"this generator has {num_classes} classes: "
-                + ("give class_labels" if num_classes else "leave class_labels out")
-            )
+        check_class_labels(class_labels, num_classes)
         x = latents * torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
         if class_labels is not None:
             # As long as a latent of one, so that the class weighs as much as the rest of the input together.
@@ -199,35 +197,18 @@ class MagicalGenerator(ModelMixin, ConfigMixin):
             x = block(x, style, seeds, rows, cols)
             picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
         assert picture is not None
-        pixels = self.to_pixels(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, :, 1:-1, 1:-1]
-        picture = _double(picture) + _smooth(F.pixel_shuffle(pixels, 2))
+        picture = _double(picture) + _smooth(F.pixel_shuffle(self.to_pixels(repeat_edges(x)), 2))
         top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
         return Bound.apply(
             picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float()
         )
 
 
-def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
-    """The size of a sub-region, where a network can be built for it.
-
-    Raises:
-        ConfigError: for sub-regions under 16 px, or channels other than 1 and 3.
-    """
-    if min(grid.cell_height, grid.cell_width) < 16:
-        raise ConfigError(
-            f"sub-regions of {grid.cell_height} x {grid.cell_width} px are too small: "
-            "give a larger image or fewer rows and columns, for 16 px or more"
-        )
-    if channels not in (1, 3):
-        raise ConfigError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
-    return grid.cell_height, grid.cell_width
-
-
 def _smooth(x: torch.Tensor) -> torch.Tensor:
-    """Filter with [1 2 1] / 4 both ways, whose zero at the Nyquist frequency leaves a pixel shuffle no checkerboard."""
+    """Filter with [1 2 1] / 4 both ways: its zero at the Nyquist frequency leaves a pixel shuffle no checkerboard."""
     line = x.new_tensor([0.25, 0.5, 0.25])
     kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+    return F.conv2d(repeat_edges(x), kernel, groups=x.shape[1])
 
 
 def _double(x: torch.Tensor) -> torch.Tensor:

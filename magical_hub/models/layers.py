@@ -27,6 +27,11 @@ def activate(x: torch.Tensor) -> torch.Tensor:
     return F.leaky_relu_(x, SLOPE)
 
 
+def repeat_edges(x: torch.Tensor) -> torch.Tensor:
+    """Pad by one on each side with the edge's values: zeros would draw the border of every sub-region into it."""
+    return F.pad(x, (1, 1, 1, 1), mode="replicate")
+
+
 class Bound(torch.autograd.Function):
     """Clamp to [-1, 1]; where a value lies outside, only a gradient that leads back inside is let through.
 
@@ -40,7 +45,7 @@ class Bound(torch.autograd.Function):
         return x.clamp(-1, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         (x,) = ctx.saved_tensors
         outwards = (x.abs() > 1) & (x * gradient < 0)  # descent goes against the gradient
         return gradient.masked_fill(outwards, 0)
@@ -61,14 +66,16 @@ class Linear(nn.Module):
 
 
 class Conv2d(nn.Module):
-    """A convolution of odd kernel, "same" padding and equalised rate."""
+    """A convolution with equalised rate; `padding` zeros on each side."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias: bool = True, padding: int = 0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.scale = gain / math.sqrt(inputs * kernel * kernel)
-        self.padding = kernel // 2
+        self.padding = padding
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
@@ -92,8 +99,7 @@ class ModulatedConv2d(nn.Module):
         scales = self.style(style)  # (B, inputs)
         energy = scales.float().square() @ self.weight.square().sum((2, 3)).T  # (B, outputs)
         demodulation = self.gain * torch.rsqrt(energy + 1e-8)
-        # Edges are repeated, not zero: zeros draw the border of every sub-region into the picture.
-        x = F.conv2d(F.pad(x * scales[:, :, None, None].to(x.dtype), (1, 1, 1, 1), mode="replicate"), self.weight)
+        x = F.conv2d(repeat_edges(x * scales[:, :, None, None].to(x.dtype)), self.weight)
         shift = self.bias[:, None, None] if noise is None else noise + self.bias[:, None, None]
         return torch.addcmul(shift.to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def save_checkpoint(
     step: int,
     about: dict[str, Any],
     modules: dict[str, dict[str, torch.Tensor]],
-    optimizers: dict[str, torch.optim.Optimizer],
+    optimizers: Mapping[str, torch.optim.Optimizer],
     keep: int,
 ) -> Path:
     """Write a checkpoint and remove the oldest ones beyond `keep`.
@@ -118,7 +119,8 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
 
 def _save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     whole = optimizer.state_dict()
-    tensors, rest = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    rest: dict[int, dict[str, Any]] = {}
     for number, values in whole["state"].items():
         tensors |= {
             f"{number}.{key}": v.cpu().contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)

@@ -7,6 +7,7 @@ number of its step. Draws are made for the global batch and then shared out, so 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,9 @@ class Draw:
 
     def to(self, device: torch.device) -> Draw:
         """The same draw with its tensors on a device."""
-        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)}
+        moved: dict[str, Any] = {
+            f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
+        }
         return replace(self, **moved)
 
 

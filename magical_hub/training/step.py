@@ -8,7 +8,7 @@ sub-regions in one update and from one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +50,7 @@ class TrainingStep:
         grid: the grid of the canvas.
         accelerator: owns devices, precision and processes.
         generator, critic: as `accelerator.prepare` gave them.
-        generator_optimizer, critic_optimizer: likewise.
+        optimizers: the generator's and the critic's, likewise.
         crop: gives the real windows of a draw.
     """
 
@@ -61,15 +61,14 @@ class TrainingStep:
         accelerator: Accelerator,
         generator: nn.Module,
         critic: nn.Module,
-        generator_optimizer: torch.optim.Optimizer,
-        critic_optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         crop: Crop,
     ) -> None:
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
         self.generator, self.critic = generator, critic
-        self.generator_optimizer, self.critic_optimizer = generator_optimizer, critic_optimizer
+        self.generator_optimizer, self.critic_optimizer = optimizers
         self.window = (config.window_rows, config.window_cols)
-        # The generator's update needs no gradient of the critic's weights, so it goes round the wrapper that shares them.
+        # The generator's update wants no gradient of the critic's weights: it goes round the wrapper that shares it.
         self.bare_critic: MagicalCritic = accelerator.unwrap_model(critic)
 
     def __call__(self, draws: list[Draw]) -> dict[str, torch.Tensor]:

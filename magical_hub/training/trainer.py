@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
@@ -33,9 +32,10 @@ from magical_hub.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE = (
-    "data max_steps max_minutes resume checkpoint_every keep_checkpoints sample_every log_every strict output_dir"
-).split()
+FREE_TO_CHANGE = {
+    *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
+    *("checkpoint_every", "keep_checkpoints", "sample_every", "log_every"),
+}
 """What may differ between the sittings of one run; all else decides what the weights become."""
 
 WATCHED = 64
@@ -112,7 +112,7 @@ class _Trainer:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        self.update = TrainingStep(config, self.grid, accelerator, generator, critic, *optimizers, crop=self._crop)
+        self.update = TrainingStep(config, self.grid, accelerator, generator, critic, optimizers, self._crop)
         self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
         self.figures: dict[str, float] = {}
 
@@ -206,7 +206,7 @@ class _Trainer:
         pipe = MagicalPipeline(self._averaged_generator())
         pipe.set_progress_bar_config(disable=True)
         # Not the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
-        images = pipe(seeds=range(WATCHED), output_type="pt").images
+        images: Any = pipe(seeds=range(WATCHED), output_type="pt").images
         made = (images * 255).round().to(torch.uint8).numpy()
         save_picture_grid(
             np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
@@ -291,7 +291,8 @@ def _accelerator(precision: str) -> Accelerator:
         return Accelerator(mixed_precision=precision)
     except ValueError as error:  # Accelerate holds one precision a process
         raise ConfigError(
-            f"this process has used Accelerate with another mixed_precision than {precision}: give that, or start a new process"
+            f"mixed_precision {precision} is not what this process has used Accelerate with: "
+            "give that, or start a new process"
         ) from error
 
 
@@ -337,7 +338,7 @@ def _prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Trai
 
 def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
     """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
-    settled = {}
+    settled: dict[str, Any] = {}
     for field in fields(config):
         if field.name in FREE_TO_CHANGE:
             continue

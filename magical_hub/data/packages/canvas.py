@@ -34,7 +34,7 @@ class Paint(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _font(pixels: int) -> ImageFont.FreeTypeFont:
+def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=pixels)
 
 

@@ -41,7 +41,7 @@ def _scratch(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:
     pressures = ((0.6 + 0.35 * severity + waves) * np.sin(np.linspace(0.5, np.pi - 0.5, 32))).clip(0.15, 1)
     dark = scene.package == "BGA" and rng.uniform() < 0.4
     shade = 14 if dark else rng.uniform(150, 215)
-    colour = tuple(int(shade * gain) for gain in (1, 1, 0.96))
+    colour = (int(shade), int(shade), int(shade * 0.96))
     width = 0.0065 + 0.005 * severity * rng.uniform()
     return _overlaid(scene, Stroke(points, width, pressures, colour, raised=False))
 
@@ -60,7 +60,8 @@ def _chipped_edge(scene: Scene, severity: float, rng: np.random.Generator) -> Sc
     # A laminate breaks pale, as its glass fibres show; moulding compound breaks darker or paler than its skin.
     base = (116, 116, 92) if scene.balls else scene.palette.body
     tone = rng.uniform(1.0, 1.4) if scene.balls else rng.choice([rng.uniform(0.4, 0.55), rng.uniform(1.6, 2.3)])
-    return _overlaid(scene, Chip(face, gap, tuple(int(level * tone) for level in base)))
+    red, green, blue = (int(level * tone) for level in base)
+    return _overlaid(scene, Chip(face, gap, (red, green, blue)))
 
 
 def _bent_lead(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:
@@ -112,7 +113,8 @@ def _void(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:
 
 
 def _wrong_marking(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:
-    return rng.choice([_missing_marks, _garbled_marks, _moved_marks, _turned_marks])(scene, severity, rng)
+    kinds = [_missing_marks, _garbled_marks, _moved_marks, _turned_marks]
+    return kinds[rng.integers(len(kinds))](scene, severity, rng)
 
 
 def _missing_marks(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:

@@ -161,7 +161,7 @@ def _paint_lead(
         if start >= limit:
             break
         end = min(end, limit)
-        shifts = tuple(lead.shift * max(place / tip, 0.0) for place in (start, end))
+        shifts = (lead.shift * max(start / tip, 0.0), lead.shift * max(end / tip, 0.0))
         piece = paint.lit(tone * lead.tone)
         canvas.polygon(_strip(lead, (edge + start, edge + end), shifts, width), piece)
         canvas.polygon(_strip(lead, (edge + start, edge + end), shifts, width * 0.5), piece.lit(1.13))

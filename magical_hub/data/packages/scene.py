@@ -167,7 +167,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     layout = LAYOUTS[package]
     return Scene(
         package=package,
-        pose=Pose(*rng.uniform(-0.01, 0.01, 2), np.radians(rng.uniform(-0.7, 0.7))),
+        pose=_draw_pose(rng),
         light=_draw_light(rng),
         palette=Palette(
             _vary(_GROUNDS[package][design], rng), _vary(_BODIES[package][design], rng), _METALS[package][design]
@@ -194,9 +194,15 @@ def _draw_light(rng: np.random.Generator) -> Light:
     )
 
 
+def _draw_pose(rng: np.random.Generator) -> Pose:
+    dx, dy = rng.uniform(-0.01, 0.01, 2)
+    return Pose(dx, dy, np.radians(rng.uniform(-0.7, 0.7)))
+
+
 def _vary(colour: RGB, rng: np.random.Generator) -> RGB:
     shade = np.array(colour) * rng.uniform(0.88, 1.12) + rng.uniform(-1.5, 1.5, 3)
-    return tuple(int(value) for value in shade.round())
+    red, green, blue = (int(value) for value in shade.round())
+    return red, green, blue
 
 
 def _draw_leads(layout: Layout, rng: np.random.Generator) -> tuple[Lead, ...]:

@@ -1,0 +1,31 @@
+"""What every network asks of its arguments."""
+
+from __future__ import annotations
+
+import torch
+
+from magical_hub.errors import ConfigError
+from magical_hub.grid import Grid
+
+
+def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
+    """The size of a sub-region, where a network can be built for it.
+
+    Raises:
+        ConfigError: for sub-regions under 16 px, or channels other than 1 and 3.
+    """
+    if min(grid.cell_height, grid.cell_width) < 16:
+        raise ConfigError(
+            f"sub-regions of {grid.cell_height} x {grid.cell_width} px are too small: "
+            "give a larger image or fewer rows and columns, for 16 px or more"
+        )
+    if channels not in (1, 3):
+        raise ConfigError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
+    return grid.cell_height, grid.cell_width
+
+
+def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> None:
+    """Raise a ConfigError unless labels are given just where the network has classes."""
+    if (class_labels is None) != (num_classes == 0):
+        mend = "give class_labels" if num_classes else "leave class_labels out"
+        raise ConfigError(f"this network has {num_classes} classes: {mend}")

@@ -1,0 +1,176 @@
+"""What the tests share: tiny networks, real images (solar cells of ELPV), and the command as a user runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from accelerate.state import AcceleratorState
+from hypothesis import settings
+
+from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, TrainingConfig
+
+torch.set_num_threads(1)
+settings.register_profile("magical_hub", deadline=None)  # the machine may be busy
+settings.load_profile("magical_hub")
+
+REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The folder that holds hubconf.py and magical_hub/."""
+    return REPO
+
+
+def _pipeline(channels: int = 1, class_names: list[str] | None = None, **more: Any) -> MagicalPipeline:
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {
+        "rows": 2,
+        "cols": 3,
+        "image_size": (32, 48),
+        "channels": channels,
+        "base_width": 8,
+        "max_width": 16,
+        "num_classes": len(class_names or []),
+    }
+    generator = MagicalGenerator(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
+    randomise_weights(generator)
+    generator.update_mean_style()
+    pipe = MagicalPipeline(generator.eval(), MagicalCritic(**shape).eval())
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@torch.no_grad()
+def randomise_weights(network: torch.nn.Module) -> None:
+    """Move every weight off its start, so that what starts at zero (the strength of the noise) counts too."""
+    source = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=source)
+
+
+@pytest.fixture(scope="session")
+def make_pipeline() -> Callable[..., MagicalPipeline]:
+    """Builds a tiny pipeline (2 x 3 sub-regions of 16 px) as if trained: no weight is where it started."""
+    return _pipeline
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[torch.nn.Module], None]:
+    return randomise_weights
+
+
+@pytest.fixture(scope="session")
+def pipe() -> MagicalPipeline:
+    """A tiny grey pipeline without classes. Not to be changed."""
+    return _pipeline()
+
+
+@pytest.fixture(scope="session")
+def class_pipe() -> MagicalPipeline:
+    """A tiny colour pipeline with three classes. Not to be changed."""
+    return _pipeline(channels=3, class_names=["crack", "good", "void"], class_frequencies=[0.2, 0.7, 0.1])
+
+
+@pytest.fixture(scope="session")
+def pipe_folder(pipe: MagicalPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`pipe`, saved. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("pipeline") / "tiny"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def elpv_files() -> list[Path]:
+    """Twenty-four real images of 300 x 300 px."""
+    spec = importlib.util.find_spec("elpv_dataset")
+    assert spec is not None and spec.origin is not None
+    return sorted((Path(spec.origin).parent / "data" / "images").glob("*.png"))[:24]
+
+
+@pytest.fixture(scope="session")
+def elpv_folder(elpv_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in a folder of their own. Not to be changed."""
+    folder = tmp_path_factory.mktemp("elpv")
+    for file in elpv_files:
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(elpv_folder: Path) -> Callable[..., TrainingConfig]:
+    """Settings of a training that takes a second: 2 x 2 sub-regions of 16 px, on the ELPV images."""
+
+    def make(output_dir: Path, **changes: Any) -> TrainingConfig:
+        settings: dict[str, Any] = {
+            "data": str(elpv_folder),
+            "image_size": 32,
+            "rows": 2,
+            "cols": 2,
+            "base_width": 8,
+            "max_width": 16,
+            "latent_dim": 16,
+            "batch_size": 4,
+            "max_steps": 4,
+            "log_every": 1,
+            "mixed_precision": "no",
+        }
+        return TrainingConfig(output_dir=str(output_dir), **{**settings, **changes})
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps one precision a process; each test starts as a new process would."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def _run(arguments: list[str], cwd: Path | None, environment: dict[str, str]) -> Completed:
+    offline = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**offline, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., Completed]:
+    """Runs `magical-hub ARGUMENTS` in a process of its own, with no network, or with `module` another program."""
+
+    def run(
+        *arguments: object, module: str = "magical_hub.cli", cwd: Path | None = None, **environment: str
+    ) -> Completed:
+        return _run(["-m", module, *map(str, arguments)], cwd, environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., Completed]:
+    """Runs Python source in a process of its own, with no network."""
+
+    def run(source: str, *arguments: object, cwd: Path | None = None, **environment: str) -> Completed:
+        return _run(["-c", source, *map(str, arguments)], cwd, environment)
+
+    return run

@@ -1,0 +1,132 @@
+"""The command as a user runs it, each time in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+SIZES = {"image-size": 32, "rows": 2, "cols": 2, "base-width": 8, "max-width": 16, "latent-dim": 16, "batch-size": 4}
+TRAIN = [*(part for name, value in SIZES.items() for part in (f"--{name}", value)), "--mixed-precision", "no"]
+
+
+@pytest.fixture(scope="module")
+def trained(run_command, elpv_folder, tmp_path_factory):
+    """RUN, and the command that made it, with --resume although there is nothing to resume."""
+    run = tmp_path_factory.mktemp("cli") / "run"
+    arguments = ("train", "--data", elpv_folder, "--output-dir", run, *TRAIN)
+    return run, arguments, run_command(*arguments, "--max-steps", 2, "--resume", "--json")
+
+
+def one_line_error(ran, *words: str) -> None:
+    """A user's mistake: exit code 2, one line on stderr (but for bars of progress), nothing on stdout."""
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stdout == ""
+    lines = [line for line in re.split(r"[\r\n]+", ran.stderr) if line and "%|" not in line]
+    assert len(lines) == 1 and lines[0].startswith("error: "), ran.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_train(trained):
+    run, _, ran = trained
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)  # one JSON object and nothing else
+    assert about["output_dir"] == str(run) and about["steps"] == 2 and about["seconds"] > 0
+    assert "critic/wasserstein" in about["figures"]
+    assert "Traceback" not in ran.stderr and "Training" in ran.stderr  # progress goes there
+    assert "has no checkpoint to resume from: starting from zero" in ran.stderr
+    assert (run / "model_index.json").is_file()
+
+
+def test_a_run_is_not_overwritten_but_resumed(trained, run_command):
+    _, arguments, _ = trained
+    one_line_error(run_command(*arguments, "--max-steps", 2), "holds a run already", "--resume")
+    ran = run_command(*arguments, "--max-steps", 3, "--resume", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
+
+
+def test_generate(trained, run_command, tmp_path):
+    run, _, _ = trained
+    arguments = ("generate", "--checkpoint", run, "--num-images", 3, "--seed", 5, "--output-dir", tmp_path / "a")
+    ran = run_command(*arguments, "--json")
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    assert about["output_dir"] == str(tmp_path / "a")
+    assert [row["file_name"] for row in about["images"]] == ["00000.png", "00001.png", "00002.png"]
+    assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == ["00000.png", "00001.png", "00002.png"]
+    assert Image.open(tmp_path / "a" / "00002.png").size == (32, 32)
+    one_line_error(run_command(*arguments), "holds images already", "give a new")
+
+
+def test_info(trained, run_command):
+    run, _, _ = trained
+    ran = run_command("info", "--checkpoint", run, "--json")
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    assert about["grid"] == [2, 2] and about["image_size"] == [32, 32] and about["critic"] is True
+    plain = run_command("info", "--checkpoint", run)
+    assert plain.returncode == 0 and [line.split()[0] for line in plain.stdout.splitlines()] == list(about)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --data {tmp}/none --output-dir {tmp}/run", ["there is no folder", "give a folder of images"]),
+        ("train --data {elpv} --output-dir {tmp}/run --image-size 65 --rows 4", ["height 65", "64 or 68"]),
+        ("generate --checkpoint {elpv} --output-dir {tmp}/images", ["is no checkpoint", "model_index.json"]),
+        ("info --checkpoint nothing-of-that-name", ["there is no checkpoint nothing-of-that-name"]),
+    ],
+)
+def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, tmp_path, arguments, words):
+    filled = arguments.format(tmp=tmp_path, elpv=elpv_folder).split()
+    one_line_error(run_command(*filled), *words)
+    assert not (tmp_path / "images").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --output-dir x --data y --colour red", "--colour"),
+        ("train --data y", "--output-dir"),
+        ("train --data y --output-dir x --max-steps 1.5", "--max-steps"),
+        ("train --data y --output-dir x --batch-size 0", "batch_size is 0: give 1 or more"),
+        ("paint", "paint"),
+    ],
+)
+def test_options_that_cannot_be(run_command, arguments, words):
+    ran = run_command(*arguments.split())
+    assert ran.returncode == 2 and ran.stdout == ""
+    assert "Traceback" not in ran.stderr and words in ran.stderr
+
+
+def test_help(run_command):
+    ran = run_command("--help")
+    assert ran.returncode == 0 and all(word in ran.stdout for word in ("train", "generate", "info"))
+    ran = run_command("train", "--help")
+    assert ran.returncode == 0
+    for option in ("--data", "--output-dir", "--rows", "--image-size", "--max-minutes", "--resume", "--json"):
+        assert option in ran.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_too(run_command, trained, tmp_path):
+    """No mistake in the options, so exit code 1, but no traceback either."""
+    run, _, _ = trained
+    (tmp_path / "file").write_text("in the way")
+    ran = run_command("generate", "--checkpoint", run, "--output-dir", tmp_path / "file" / "images")
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert "Traceback" not in ran.stderr and "error: Not a directory" in ran.stderr
+
+
+def test_heavy_libraries_wait_until_they_are_needed(run_python):
+    source = """
+import sys
+import magical_hub, magical_hub.cli
+print([name for name in ("torch", "diffusers", "datasets", "accelerate", "pyarrow", "PIL") if name in sys.modules])
+"""
+    ran = run_python(source)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "[]\n"

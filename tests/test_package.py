@@ -1,0 +1,101 @@
+"""The package as a whole: its public names, its declared dependencies, and the wheel."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import magical_hub
+
+
+def test_the_public_names_are_there():
+    for name in magical_hub.__all__:
+        assert getattr(magical_hub, name).__name__ == name
+        assert name in dir(magical_hub)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", magical_hub.__version__)
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="module 'magical_hub' has no attribute 'Nothing'"):
+        magical_hub.Nothing  # noqa: B018
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level names of the libraries that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names} - {*sys.stdlib_module_names, "magical_hub"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_import_is_a_declared_dependency(repo):
+    """What no dependency declares may be there on the maker's machine alone."""
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((repo / "pyproject.toml").read_text())["project"]
+
+    def declared(requirements: list[str]) -> set[str]:
+        return {normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
+
+    always = declared(project["dependencies"])
+    measures = always | declared(project["optional-dependencies"]["eval"])
+    owners = importlib.metadata.packages_distributions()
+    for file in sorted((repo / "magical_hub").rglob("*.py")):
+        allowed = measures if "metrics" in file.parts else always
+        for name in imported(file):
+            assert {normal(owner) for owner in owners.get(name, [name])} & allowed, f"{file.name} imports {name}"
+    hub = ast.literal_eval(re.search(r"^dependencies = (\[.*?\])", (repo / "hubconf.py").read_text(), re.M | re.S)[1])
+    assert {normal(owner) for name in hub for owner in owners[name]} <= always
+
+
+@pytest.mark.slow
+def test_the_wheel(repo, pipe_folder, tmp_path):
+    """Built, installed into an environment of its own, and used from another folder.
+
+    The libraries below it come from the environment of the tests, by a path file: that leaves this repository's own
+    editable installation out.
+    """
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, repo], check=True, timeout=300)
+    (wheel,) = tmp_path.glob("magical_hub-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"magical_hub/cli.py", "magical_hub/models/generator.py"} <= {*names}
+    for card in (repo / "model_cards").glob("*.md"):
+        assert f"magical_hub/model_cards/{card.name}" in names
+    for file in (repo / "magical_hub" / "checkpoints").rglob("*"):
+        assert file.is_dir() or file.relative_to(repo).as_posix() in names
+    assert [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))] == []
+
+    env = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", env], check=True, timeout=120)
+    python = env / "bin" / "python"
+    (own,) = env.glob("lib/python*/site-packages")
+    (own / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    subprocess.run([python, "-m", "pip", "install", "--no-deps", "--quiet", wheel], check=True, timeout=120)
+
+    bundled = (repo / "magical_hub" / "checkpoints" / "package-128").is_dir()
+    checkpoint = "package-128" if bundled else str(pipe_folder)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    ask = [python, "-c", "import magical_hub; print(magical_hub.__file__)"]
+    where = subprocess.run(ask, cwd=elsewhere, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(where) == own / "magical_hub" / "__init__.py"
+    generate = [env / "bin" / "magical-hub", "generate", "--checkpoint", checkpoint, "--num-images", "2"]
+    made = subprocess.run(
+        [*generate, "--output-dir", "images"], cwd=elsewhere, capture_output=True, text=True, timeout=120
+    )
+    assert made.returncode == 0, made.stderr
+    assert sorted(path.name for path in (elsewhere / "images").glob("*.png")) == ["00000.png", "00001.png"]

@@ -1,0 +1,52 @@
+"""Steps in two sittings equal the same steps at once, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from magical_hub import MagicalPipeline, train
+
+FILES = ("generator", "critic", "ema", "generator_optimizer", "critic_optimizer")
+
+
+def contents(run: Path, step: int) -> dict[str, bytes]:
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    return {
+        f"{file}.{name}": value.numpy().tobytes()
+        for file in FILES
+        for name, value in load_file(folder / f"{file}.safetensors").items()
+    }
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mixed_precision": "bf16"}, {"n_critic": 2, "window_cols": 1, "critic_sees": "sub_regions"}]
+)
+def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
+    train(tiny_config(tmp_path / "once", **settings))
+    train(tiny_config(tmp_path / "twice", **{**settings, "max_steps": 2}))
+    halfway = contents(tmp_path / "twice", 2)
+    result = train(tiny_config(tmp_path / "twice", **settings, resume=True))
+    assert result.steps == 4
+
+    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    assert once.keys() == twice.keys()
+    assert [name for name in once if once[name] != twice[name]] == []
+    weights = [name for name in once if name.startswith(("generator.", "critic.")) and name.endswith("weight")]
+    assert weights and [name for name in weights if once[name] == halfway[name]] == []  # it went on
+
+    pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
+    assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
+
+
+def test_a_sitting_that_died_between_checkpoints_equals_one(tiny_config, tmp_path):
+    """Steps 3 and 4 were done and lost: they are done again from the checkpoint of step 2."""
+    train(tiny_config(tmp_path / "once"))
+    train(tiny_config(tmp_path / "died", max_steps=3, checkpoint_every=2))
+    lost = tmp_path / "died" / "checkpoints" / "step-00000003"
+    lost.rename(lost.with_name(".step-00000003.incomplete"))  # killed while it wrote this one
+    train(tiny_config(tmp_path / "died", resume=True))
+    once, died = contents(tmp_path / "once", 4), contents(tmp_path / "died", 4)
+    assert [name for name in once if once[name] != died[name]] == []

@@ -1,0 +1,275 @@
+"""Real trainings of a few steps on real images: what RUN holds, what stops a run, what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from magical_hub import MagicalPipeline, TrainingConfig, train
+from magical_hub.errors import CheckpointError, ConfigError, DataError, GridError, TrainingError
+from magical_hub.training import Split
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config, tmp_path_factory):
+    """A training of four steps, and what it said. Not to be changed."""
+    folder = tmp_path_factory.mktemp("training") / "run"
+    return folder, train(tiny_config(folder, checkpoint_every=1, sample_every=2))
+
+
+def test_what_a_run_leaves(run, elpv_files):
+    folder, result = run
+    assert result.steps == 4 and result.output_dir == str(folder) and result.seconds > 0
+    assert all(np.isfinite(value) for value in result.figures.values()) and "critic/wasserstein" in result.figures
+
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index["_class_name"] == "MagicalPipeline"
+    assert index["generator"] == ["magical_hub", "MagicalGenerator"]
+    assert index["critic"] == ["magical_hub", "MagicalCritic"]
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")) == [
+        "critic/diffusion_pytorch_model.safetensors",
+        "generator/diffusion_pytorch_model.safetensors",
+    ]
+    split = Split.load(folder / "split.json")
+    assert sorted(split.train + split.validation + split.holdout) == list(range(len(elpv_files)))
+    assert (len(split.validation), len(split.holdout)) == (2, 2)
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in history] == [1, 2, 3, 4]
+    for name in ("critic/gradient_penalty", "critic/location", "generator/adversarial", "generator/boundary"):
+        assert all(np.isfinite(line[name]) for line in history), name
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+    assert Image.open(folder / "samples" / "step-00000004.png").size == (8 * 32, 4 * 32)
+    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+    checkpoints = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert checkpoints == ["step-00000003", "step-00000004"]  # the last two
+    kinds = {path.suffix for path in (folder / "checkpoints").rglob("*") if path.is_file()}
+    assert kinds == {".safetensors", ".json"}
+    left = [path for path in folder.rglob("*") if "incomplete" in path.name or path.suffix in (".bin", ".pkl", ".pt")]
+    assert left == []
+
+
+def test_a_run_is_a_pipeline(run):
+    folder, _ = run
+    pipe = MagicalPipeline.from_pretrained(folder)
+    image = pipe(seeds=[1]).images[0]
+    assert image.size == (32, 32) and image.mode == "L"
+    assert pipe.critic is not None and pipe.generator.grid.num_locations == 4
+
+
+def test_the_averaged_weights_generate(run):
+    """The pipeline holds the EMA weights, not the last ones."""
+    folder, _ = run
+    made = load_file(folder / "generator" / "diffusion_pytorch_model.safetensors")
+    checkpoint = folder / "checkpoints" / "step-00000004"
+    averages, last = load_file(checkpoint / "ema.safetensors"), load_file(checkpoint / "generator.safetensors")
+    assert all(torch.equal(made[name], value) for name, value in averages.items())
+    assert any(not torch.equal(made[name], last[name]) for name in averages)
+
+
+def test_both_networks_learn(run, tiny_config, tmp_path):
+    """Every weight of both has moved after a few steps, and after some more the losses have."""
+    folder, _ = run
+    for name in ("generator", "critic"):
+        checkpoints = [folder / "checkpoints" / f"step-0000000{n}" for n in (3, 4)]
+        before, after = (load_file(checkpoint / f"{name}.safetensors") for checkpoint in checkpoints)
+        assert [key for key in before if key.endswith("weight") and torch.equal(before[key], after[key])] == []
+    train(tiny_config(tmp_path / "run", max_steps=150, log_every=15))
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["generator/boundary"] < history[0]["generator/boundary"] / 2
+    assert history[-1]["critic/location"] < history[0]["critic/location"] / 2
+    assert history[-1]["critic/location_accuracy"] > 0.8
+
+
+def test_a_folder_that_holds_a_run_is_refused(run, tiny_config):
+    folder, _ = run
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    with pytest.raises(ConfigError, match="holds a run already: give --resume"):
+        train(tiny_config(folder))
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("latent_dim", 32),
+        ("rows", 1),
+        ("image_size", 64),
+        ("seed", 1),
+        ("lambda_b", 0.0),
+        ("batch_size", 8),
+        ("n_critic", 2),
+    ],
+)
+def test_a_contradiction_on_resume_is_refused(run, tiny_config, name, value):
+    folder, _ = run
+    with pytest.raises(ConfigError, match=rf"{name} is .*{value}.*, and the run began with"):
+        train(tiny_config(folder, resume=True, **{name: value}))
+
+
+def test_resume_of_a_run_that_is_done_changes_nothing(run, tiny_config, tmp_path):
+    folder, _ = run
+    shutil.copytree(folder, tmp_path / "run")
+    result = train(tiny_config(tmp_path / "run", resume=True))
+    assert result.steps == 4
+    for name in ("generator", "critic"):
+        file = f"{name}/diffusion_pytorch_model.safetensors"
+        assert (tmp_path / "run" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_resume_with_nothing_to_resume_starts_at_zero_and_says_so(tiny_config, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        result = train(tiny_config(tmp_path / "run", max_steps=1, resume=True))
+    assert result.steps == 1
+    assert "has no checkpoint to resume from: starting from zero" in caplog.text
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(run, tiny_config, tmp_path):
+    folder, _ = run
+    weights = "generator/diffusion_pytorch_model.safetensors"
+    torch.manual_seed(99)  # whatever happened before
+    train(tiny_config(tmp_path / "same"))
+    train(tiny_config(tmp_path / "other", seed=1))
+    assert (tmp_path / "same" / weights).read_bytes() == (folder / weights).read_bytes()
+    assert (tmp_path / "other" / weights).read_bytes() != (folder / weights).read_bytes()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path):
+    """With the term that broke; the checkpoint before it stays good."""
+    words = r"(critic|generator)/\w+ is no number by step \d+: lower the rates"
+    with pytest.raises(TrainingError, match=words) as error:
+        train(tiny_config(tmp_path / "run", generator_lr=1e30, max_steps=10))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "model_index.json").exists()
+    assert list((tmp_path / "run").glob("checkpoints/*")) == []
+
+
+def test_max_minutes_stops_the_run_as_if_done(tiny_config, tmp_path):
+    result = train(tiny_config(tmp_path / "run", max_minutes=0.02, max_steps=10**6))
+    assert 1 <= result.steps < 10**5
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step-{result.steps:08d}"]
+    assert MagicalPipeline.from_pretrained(tmp_path / "run").critic is not None
+    again = train(tiny_config(tmp_path / "run", resume=True, max_steps=result.steps + 1))
+    assert again.steps == result.steps + 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_fp16_on_a_cpu_is_refused(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        train(tiny_config(tmp_path / "run", mixed_precision="fp16"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_precision_in_one_process_is_refused_in_words(tiny_config, tmp_path):
+    train(tiny_config(tmp_path / "a", max_steps=1))
+    with pytest.raises(ConfigError, match="mixed_precision"):
+        train(tiny_config(tmp_path / "b", max_steps=1, mixed_precision="bf16"))
+
+
+def test_class_folders_give_a_generator_with_classes(tiny_config, elpv_files, tmp_path):
+    for number, file in enumerate(elpv_files):
+        folder = tmp_path / "data" / ("good" if number % 4 else "cracked")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder)
+    settings = {"data": str(tmp_path / "data"), "label_column": "label", "max_steps": 2}
+    train(tiny_config(tmp_path / "run", **settings, classify_fakes=True, n_critic=2))
+    pipe = MagicalPipeline.from_pretrained(tmp_path / "run")
+    config = pipe.generator.config
+    assert config.class_names == ["cracked", "good"] and config.num_classes == 2
+    store = datasets.Dataset.from_file(str(tmp_path / "run" / "data" / "canvas.arrow"))
+    labels = np.array(store["label"][:])[Split.load(tmp_path / "run" / "split.json").train]
+    assert config.class_frequencies == pytest.approx([(labels == 0).mean(), (labels == 1).mean()])
+    made = pipe(class_labels=["good", "cracked"], seeds=[1, 2])
+    assert [row["class_name"] for row in made.annotations] == ["good", "cracked"]
+
+
+def test_a_dataset_and_colour_and_sizes_chosen_from_the_data(tmp_path):
+    """Nothing but the data is given: canvas, grid and channels follow from it."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 70, 130, 3), dtype=np.uint8)
+    data = datasets.Dataset.from_dict({"image": [Image.fromarray(n) for n in noise]})
+    sizes = {"base_width": 8, "max_width": 8, "batch_size": 2, "max_steps": 1}
+    train(TrainingConfig(data=data, output_dir=str(tmp_path / "run"), mixed_precision="no", **sizes))
+    chosen = json.loads((tmp_path / "run" / "training_config.json").read_text())
+    assert (chosen["image_size"], chosen["rows"], chosen["cols"], chosen["channels"]) == ([64, 128], 2, 4, 3)
+    image = MagicalPipeline.from_pretrained(tmp_path / "run")(seeds=[0]).images[0]
+    assert image.size == (128, 64) and image.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"rows": 3}, GridError, "height 32 cannot be cut into 3 rows: the nearest sizes are 30 or 33"),
+        ({"rows": 4}, ConfigError, "too small"),
+        ({"window_rows": 3}, GridError, "a window of 3 x 2 does not fit a grid of 2 x 2"),
+        ({"data": "/no/such/folder"}, DataError, "there is no folder /no/such/folder"),
+        ({"validation_fraction": 0.5, "holdout_fraction": 0.49}, DataError, "too few to split"),
+        ({"boundary_thickness": 17}, GridError, "thickness 17 does not fit"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tiny_config, tmp_path, changes, error, words):
+    with pytest.raises(error, match=words):
+        train(tiny_config(tmp_path / "run", **changes))
+    assert not (tmp_path / "run" / "model_index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 0) for name in ("batch_size", "window_rows", "n_critic", "max_steps", "log_every", "sample_every")],
+        *[(name, -1.0) for name in ("lambda_gp", "lambda_c", "lambda_b", "generator_lr", "max_minutes")],
+        ("critic_lr", 0.0),
+        ("ema_decay", 1.0),
+        ("validation_fraction", 1.0),
+        ("holdout_fraction", -0.1),
+        ("seed", -1),
+        ("channels", 2),
+        ("rows", 0),
+        ("cols", -2),
+        ("image_size", 0),
+        ("image_size", (64, -64)),
+        ("generator_lr", float("nan")),
+        ("adam_betas", (1.0, 0.9)),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: give "):
+        TrainingConfig(data="x", output_dir="y", **{name: value})
+
+
+def test_fractions_that_leave_nothing_are_refused():
+    with pytest.raises(ConfigError, match="leave nothing to train on"):
+        TrainingConfig(data="x", output_dir="y", validation_fraction=0.5, holdout_fraction=0.5)
+
+
+def test_a_damaged_checkpoint_is_named(run, tiny_config, tmp_path):
+    folder, _ = run
+    shutil.copytree(folder, tmp_path / "run")
+    for name in ("about.json", "ema.safetensors", "critic_optimizer.safetensors"):
+        file: Path = tmp_path / "run" / "checkpoints" / "step-00000004" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(CheckpointError, match=r"step-00000004 is damaged.*delete it"):
+            train(tiny_config(tmp_path / "run", resume=True))
+        file.write_bytes(whole)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")  # as the message says
+    assert train(tiny_config(tmp_path / "run", resume=True)).steps == 4
+
+
+def test_lines_of_a_killed_sitting_are_dropped(run, tiny_config, tmp_path):
+    """History beyond the checkpoint, and half a line at its end, do not stay when the steps are done again."""
+    folder, _ = run
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
+    with (tmp_path / "run" / "history.jsonl").open("a") as file:
+        file.write('{"step": 5, "sec')
+    train(tiny_config(tmp_path / "run", resume=True))
+    history = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert history == [1, 2, 3, 4]
