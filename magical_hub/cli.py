@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from magical_hub.errors import MagicalError
+from magical_hub.errors import MagicalError, TrainingStopped
 from magical_hub.training.config import TrainingConfig
 
 app = tyro.extras.SubcommandApp()
@@ -98,6 +98,9 @@ def main() -> None:
     except MagicalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except TrainingStopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         if error.errno is None:
             raise

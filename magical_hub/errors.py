@@ -23,3 +23,7 @@ class CheckpointError(MagicalError):
 
 class TrainingError(MagicalError):
     """Training that cannot go on: a loss that is not finite, say."""
+
+
+class TrainingStopped(Exception):
+    """Training was asked to stop by a signal. It wrote a checkpoint; no mistake of anybody's."""

@@ -85,7 +85,7 @@ def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: floa
               + mean over column seams of (c_i,right - c_i+1,left)^2)
 
     The means run over seams, pixels, channels and images. The paper's sum over the n - 1 seams divided by n is
-    (n - 1) / n of that in each direction. With a thickness t above 1, line j of the last t meets line j of the first t.
+    (n - 1) / n of that in each direction. With a thickness t > 1, line j of the last t meets line j of the first t.
 
     Args:
         windows: (B, C, H, W) windows of sub-regions of one latent each, joined.

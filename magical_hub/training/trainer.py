@@ -17,7 +17,7 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from magical_hub.data import CanvasStore, build_canvas_store, open_source
-from magical_hub.errors import CheckpointError, ConfigError, TrainingError
+from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
 from magical_hub.grid import Grid
 from magical_hub.metrics import relative_seam_ratio
 from magical_hub.models import MagicalCritic, MagicalGenerator
@@ -27,6 +27,7 @@ from magical_hub.training.config import TrainingConfig
 from magical_hub.training.monitor import History, save_picture_grid
 from magical_hub.training.proposal import complete
 from magical_hub.training.sampling import Draw, StepSampler
+from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
 from magical_hub.training.step import TrainingStep
 
@@ -66,6 +67,7 @@ def train(config: TrainingConfig) -> TrainingResult:
 
     Raises:
         DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
+        TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
     accelerator = _accelerator(_precision(config))
     config, store, split = _prepare_run(config, accelerator)
@@ -115,10 +117,27 @@ class _Trainer:
         self.update = TrainingStep(config, self.grid, accelerator, generator, critic, optimizers, self._crop)
         self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
         self.figures: dict[str, float] = {}
+        self.saved_step = self.sampled_step = self.step
 
     def run(self) -> TrainingResult:
-        """Steps until max_steps or max_minutes, then the pipeline."""
-        config, started = self.config, time.monotonic()
+        """Steps until max_steps, max_minutes or a signal; then the pipeline."""
+        started = time.monotonic()
+        with StopSignals() as signals:
+            self._loop(started, signals)
+        if self.saved_step != self.step:
+            self._save_checkpoint()
+        if signals.received:
+            raise TrainingStopped(f"stopped by {signals.received} at step {self.step}: go on with --resume")
+        if self.sampled_step != self.step:
+            self._sample()
+        if self.accelerator.is_main_process:
+            generator = self._averaged_generator()
+            MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
+        self.accelerator.wait_for_everyone()
+        return TrainingResult(str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.figures)
+
+    def _loop(self, started: float, signals: StopSignals) -> None:
+        config = self.config
         bar = tqdm(
             total=config.max_steps,
             initial=self.step,
@@ -126,8 +145,7 @@ class _Trainer:
             unit="step",
             disable=not self.accelerator.is_main_process,
         )
-        saved = self.step
-        while self.step < config.max_steps and not self._time_is_up(started):
+        while self.step < config.max_steps and not self._must_stop(started, signals):
             first = self.step * config.n_critic
             terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
             self.ema.step(self.generator.parameters())
@@ -142,17 +160,7 @@ class _Trainer:
                 self._sample()
             if at_end or self.step % config.checkpoint_every == 0:
                 self._save_checkpoint()
-                saved = self.step
         bar.close()
-        if saved != self.step:
-            self._save_checkpoint()
-            self._sample()
-        seconds = time.monotonic() - started
-        if self.accelerator.is_main_process:
-            generator = self._averaged_generator()
-            MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
-        self.accelerator.wait_for_everyone()
-        return TrainingResult(str(self.run_folder), self.step, round(seconds, 1), self.figures)
 
     def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = self.train_indices[draw.indices]
@@ -162,13 +170,13 @@ class _Trainer:
         device = self.accelerator.device
         return pixels.to(device).float() / 127.5 - 1, None if labels is None else labels.to(device)
 
-    def _time_is_up(self, started: float) -> bool:
-        if self.config.max_minutes is None:
-            return False
-        over = torch.tensor(
-            float(time.monotonic() - started >= self.config.max_minutes * 60), device=self.accelerator.device
-        )
-        return bool(self.accelerator.reduce(over) > 0)  # all processes stop at the same step
+    def _must_stop(self, started: float, signals: StopSignals) -> bool:
+        minutes = self.config.max_minutes
+        stop = signals.received is not None or (minutes is not None and time.monotonic() - started >= minutes * 60)
+        if self.accelerator.num_processes == 1:
+            return stop
+        wish = torch.tensor(float(stop), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(wish) > 0)  # all processes stop at the same step
 
     def _log(self, seconds: float, bar: Any) -> None:
         """Write the means of the figures, and stop where one is no number."""
@@ -200,6 +208,7 @@ class _Trainer:
 
     def _sample(self) -> None:
         """Pictures of fixed latents under the real ones, and the relative seam ratio."""
+        self.sampled_step = self.step
         if not self.accelerator.is_main_process:
             return
         real = self.store.images(np.asarray(self.split.validation or self.split.train)[:WATCHED])
@@ -219,6 +228,7 @@ class _Trainer:
             file.write(json.dumps({"step": self.step, "seams/rows": seams.rows, "seams/cols": seams.cols}) + "\n")
 
     def _save_checkpoint(self) -> None:
+        self.saved_step = self.step
         if self.history is None:
             return
         self._check_finite()

@@ -41,7 +41,9 @@ def build(folder: Path, path: Path, channels: int = 1, strict: bool = False, **c
 def test_what_goes_in_comes_out(tmp_path, channels):
     """Over a hundred images, so that they fill more than one batch of the file."""
     folder = put(tmp_path / "images", 130, channels)
-    store = build(folder, tmp_path / "canvas.arrow", channels, label_column="label", group_regex=r"(\d)\.png")
+    path = tmp_path / "new" / "canvas.arrow"
+    store = build(folder, path, channels, label_column="label", group_regex=r"(\d)\.png")
+    assert [file.name for file in path.parent.iterdir()] == ["canvas.arrow"]
     assert len(store) == 130 and (store.channels, store.height, store.width) == (channels, 8, 12)
     assert store.class_names == ["good", "void"]
     numbers = [int(Path(name).stem) for name in store.names]
