@@ -97,7 +97,7 @@ class ModulatedConv2d(nn.Module):
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         scales = self.style(style)  # (B, inputs)
-        energy = scales.float().square() @ self.weight.square().sum((2, 3)).T  # (B, outputs)
+        energy = scales.float().square() @ self.weight.float().square().sum((2, 3)).T  # (B, outputs)
         demodulation = self.gain * torch.rsqrt(energy + 1e-8)
         x = F.conv2d(repeat_edges(x * scales[:, :, None, None].to(x.dtype)), self.weight)
         shift = self.bias[:, None, None] if noise is None else noise + self.bias[:, None, None]

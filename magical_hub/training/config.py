@@ -53,9 +53,9 @@ class TrainingConfig:
     # -- networks --------------------------------------------------------------------------------------------------
     latent_dim: int = 128
     """Length of a latent."""
-    base_width: int = 64
+    base_width: int = 32
     """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
-    max_width: int = 256
+    max_width: int = 128
     """The most channels at any level."""
 
     # -- one step --------------------------------------------------------------------------------------------------
@@ -71,10 +71,11 @@ class TrainingConfig:
     """Steps of the critic to one of the generator."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty."""
-    lambda_c: float = 1.0
+    lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
-    lambda_b: float = 205.0
-    """Weight of the boundary loss."""
+    lambda_b: float = 30.0
+    """Weight of the boundary loss: 205 in the authors' code, where nothing else joins the sub-regions; that much beside
+    a critic that sees windows smears the seams."""
     boundary_thickness: int = 1
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = False

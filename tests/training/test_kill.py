@@ -1,0 +1,81 @@
+"""`kill -9` at random moments, SIGTERM: nothing done is lost, and the weights come out the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from magical_hub import TrainingConfig, train
+from magical_hub.training.checkpoints import checkpoint_step, last_checkpoint
+
+fork = multiprocessing.get_context("fork")  # after the imports, which take longer than the training
+
+
+def start(config: TrainingConfig) -> multiprocessing.process.BaseProcess:
+    child = fork.Process(target=_train_quietly, args=(config,))
+    child.start()
+    return child
+
+
+def _train_quietly(config: TrainingConfig) -> None:
+    sys.stderr = open(os.devnull, "w")
+    train(config)
+
+
+def steps_done(run: Path) -> int:
+    last = last_checkpoint(run / "checkpoints")
+    return checkpoint_step(last) if last else 0
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    last = last_checkpoint(run / "checkpoints")
+    assert last is not None
+    return {file.name: file.read_bytes() for file in last.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp_path, kills):
+    settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills}
+    once = start(tiny_config(tmp_path / "once", **settings))
+    moments = random.Random(kills)
+    resumed_from = []
+    while len(resumed_from) < kills:
+        before = steps_done(tmp_path / "killed")
+        child = start(tiny_config(tmp_path / "killed", **settings, resume=before > 0))
+        while steps_done(tmp_path / "killed") <= before and child.is_alive():
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.15))  # within a step, a checkpoint being written, a sample
+        assert child.is_alive(), "it ended before it was killed: give it more steps"
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        resumed_from.append(steps_done(tmp_path / "killed"))
+    assert min(resumed_from) > 0
+    train(tiny_config(tmp_path / "killed", **settings, resume=True))
+    once.join()
+    assert once.exitcode == 0
+    assert weights(tmp_path / "killed") == weights(tmp_path / "once")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_path, number):
+    options = "--image-size 32 --rows 2 --cols 2 --base-width 8 --max-width 16 --batch-size 4 --log-every 1".split()
+    command = [sys.executable, "-m", "magical_hub.cli", "train", "--data", str(elpv_folder), *options]
+    child = subprocess.Popen([*command, "--output-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    history = tmp_path / "run" / "history.jsonl"
+    while not (history.exists() and history.stat().st_size) and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 1 and "Traceback" not in errors
+    assert errors.splitlines()[-1] == (
+        f"stopped by {number.name} at step {steps_done(tmp_path / 'run')}: go on with --resume"
+    )
+    assert steps_done(tmp_path / "run") > 0
