@@ -74,8 +74,8 @@ class TrainingConfig:
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
     lambda_b: float = 30.0
-    """Weight of the boundary loss: 205 in the authors' code, where nothing else joins the sub-regions; that much beside
-    a critic that sees windows smears the seams."""
+    """Weight of the boundary loss. It is 205 in the authors' code, where nothing else joins the sub-regions; as much,
+    beside a critic that sees windows, smears the seams."""
     boundary_thickness: int = 1
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = False

@@ -26,8 +26,8 @@ def start(config: TrainingConfig) -> multiprocessing.process.BaseProcess:
 
 
 def _train_quietly(config: TrainingConfig) -> None:
-    sys.stderr = open(os.devnull, "w")
-    train(config)
+    with open(os.devnull, "w") as sys.stderr:
+        train(config)
 
 
 def steps_done(run: Path) -> int:
@@ -66,8 +66,18 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_path, number):
-    options = "--image-size 32 --rows 2 --cols 2 --base-width 8 --max-width 16 --batch-size 4 --log-every 1".split()
-    command = [sys.executable, "-m", "magical_hub.cli", "train", "--data", str(elpv_folder), *options]
+    options = ["--image-size", "32", "--rows", "2", "--cols", "2", "--base-width", "8", "--max-width", "16"]
+    command = [
+        sys.executable,
+        "-m",
+        "magical_hub.cli",
+        "train",
+        "--data",
+        str(elpv_folder),
+        *options,
+        "--log-every",
+        "1",
+    ]
     child = subprocess.Popen([*command, "--output-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
     history = tmp_path / "run" / "history.jsonl"
     while not (history.exists() and history.stat().st_size) and child.poll() is None:
