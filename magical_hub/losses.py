@@ -2,6 +2,9 @@
 
 The critic minimises   -wasserstein + gradient_penalty + location term on real (and, at choice, fake) sub-regions;
 the generator minimises -mean(D(fake)) + location term on fake sub-regions + boundary.
+
+Beside the paper's pair wasserstein and gradient_penalty stands the pair non_saturating and r1_penalty, which learns
+faster at equal time (the README has the figures).
 """
 
 from __future__ import annotations
@@ -61,6 +64,37 @@ def gradient_penalty(
     # A norm of exactly zero has no finite derivative: the tiny term keeps the penalty's gradient finite there.
     norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
     return weight * (norm - 1).square().mean()
+
+
+def non_saturating(scores: torch.Tensor, real: bool) -> torch.Tensor:
+    """E[softplus(-D(x))] where x should be called real, E[softplus(D(x))] where not (Goodfellow et al. 2014).
+
+    The critic minimises both, on real and on fake; the generator minimises the first on its fakes.
+
+    Args:
+        scores: (B,).
+        real: whether these should be called real.
+
+    Returns:
+        A scalar.
+    """
+    return F.softplus(-scores if real else scores).mean()
+
+
+def r1_penalty(score: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, weight: float) -> torch.Tensor:
+    """R1 = weight / 2 * E[norm2(grad_x D(x))^2] on real images (Mescheder et al. 2018).
+
+    Args:
+        score: from images (B, C, h, w) to scores (B,); the score of an image may depend on that image alone.
+        real: (B, C, h, w).
+        weight: gamma.
+
+    Returns:
+        A scalar that can be differentiated again.
+    """
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(real).sum(), real, create_graph=True)
+    return weight / 2 * gradient.flatten(1).square().sum(1).mean()
 
 
 def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -35,7 +35,7 @@ def test_train(trained):
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)  # one JSON object and nothing else
     assert about["output_dir"] == str(run) and about["steps"] == 2 and about["seconds"] > 0
-    assert "critic/wasserstein" in about["figures"]
+    assert "critic/adversarial" in about["figures"]
     assert "Traceback" not in ran.stderr and "Training" in ran.stderr  # progress goes there
     assert "has no checkpoint to resume from: starting from zero" in ran.stderr
     assert (run / "model_index.json").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ class History:
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         self._sums: dict[str, torch.Tensor] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         beside = path.with_name(path.name + ".incomplete")
@@ -29,18 +30,18 @@ class History:
         for name, value in figures.items():
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
+        self._counts.update(figures.keys())  # not every figure is taken at every step
 
     def means(self) -> dict[str, float]:
         """The means since the last line."""
-        return {name: value.item() / self._count for name, value in self._sums.items()}
+        return {name: value.item() / self._counts[name] for name, value in self._sums.items()}
 
     def write(self, step: int, seconds: float, **more: float) -> None:
         """Append a line and start anew."""
         line = {"step": step, "seconds": round(seconds, 3), **self.means(), **more}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, Counter()
 
 
 def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:

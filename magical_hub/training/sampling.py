@@ -19,6 +19,8 @@ from magical_hub.grid import Grid, Window
 class Draw:
     """One step's random choices for one process; B is the number of its windows, n of the sub-regions in a window."""
 
+    number: int
+    """Which draw this is, from 0."""
     indices: np.ndarray
     """(B,) which training images."""
     locations: torch.Tensor
@@ -82,6 +84,7 @@ class StepSampler:
         noise_seeds = rng.integers(0, 2**63, self.batch_size)
         coefficients = rng.random((self.batch_size, count), dtype=np.float32)
         return Draw(
+            number=number,
             indices=self._indices(number)[self.share],
             locations=torch.from_numpy((tops * self.grid.cols + lefts)[self.share]),
             latents=torch.from_numpy(latents[self.share]),

@@ -18,6 +18,7 @@ from torch import nn
 from magical_hub import losses
 from magical_hub.grid import Grid, Window
 from magical_hub.models import CriticOutput, MagicalCritic
+from magical_hub.training.adversarial import choose_game
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
@@ -67,11 +68,12 @@ class TrainingStep:
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
         self.generator, self.critic = generator, critic
         self.generator_optimizer, self.critic_optimizer = optimizers
+        self.game = choose_game(config)
         self.window = (config.window_rows, config.window_cols)
         # The generator's update wants no gradient of the critic's weights: it goes round the wrapper that shares it.
         self.bare_critic: MagicalCritic = accelerator.unwrap_model(critic)
 
-    def __call__(self, draws: list[Draw]) -> dict[str, torch.Tensor]:
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
         """One update of the generator and one of the critic a draw; returns each loss term and figure by name."""
         figures: dict[str, torch.Tensor] = {}
         for number, draw in enumerate(draws):
@@ -82,20 +84,24 @@ class TrainingStep:
                     draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
                 )
             asked = self._ask(draw, labels)
-            figures |= self.update_critic(asked.cut(real), asked.cut(fake.detach()), asked)  # 3. train D
+            figures |= self.update_critic(asked.cut(real), asked.cut(fake.detach()), asked, draw.number)  # 3. train D
         return figures | self.update_generator(fake, asked)  # 4. and 6. train G, boundary loss included
 
-    def update_critic(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
-        """-L_W + L_GP + L_C on real (and, at choice, generated) sub-regions."""
+    def update_critic(
+        self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int
+    ) -> dict[str, torch.Tensor]:
+        """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions."""
         weight = self.config.lambda_c
         twice = None if asked.labels is None else asked.labels.repeat(2)
         judged = self.critic(torch.cat([real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
         terms = {
-            "critic/wasserstein": -losses.wasserstein(on_real.score, on_fake.score),
-            "critic/gradient_penalty": self._penalty(real, fake, asked),
+            "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
             "critic/location": weight * self._classify(on_real, asked),
         }
+        penalty = self._penalty(real, fake, asked, number)
+        if penalty is not None:
+            terms["critic/penalty"] = penalty
         if self.config.classify_fakes:
             terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
         self._update(self.critic_optimizer, terms)
@@ -105,14 +111,14 @@ class TrainingStep:
         }
 
     def update_generator(self, windows: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
-        """-E[D(G(z, c'))] + L_C on the generated sub-regions + L_B on the windows that they make up."""
+        """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
         config = self.config
         self.bare_critic.requires_grad_(False)
         judged = self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
         self.bare_critic.requires_grad_(True)
         window_grid = self.grid.window(self.window)
         terms = {
-            "generator/adversarial": -judged.score.mean(),
+            "generator/adversarial": self.game.generator(judged.score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
             "generator/boundary": losses.boundary(windows, window_grid, config.boundary_thickness, config.lambda_b),
         }
@@ -129,15 +135,15 @@ class TrainingStep:
         alone = members.flatten()
         return Asked(lambda x: cut(x).flatten(0, 1), alone, (1, 1), alone, each, draw.coefficients.flatten())
 
-    def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked) -> torch.Tensor:
-        """L_GP, in float32: its second derivative loses too much in 16 bits."""
+    def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int) -> torch.Tensor | None:
+        """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
             judged = self.bare_critic.judge(images, asked.locations, asked.labels, asked.window)
             return judged.score.unflatten(0, (len(images), -1)).mean(1)
 
         with torch.autocast(real.device.type, enabled=False):
-            return losses.gradient_penalty(score, real, fake, asked.coefficients, self.config.lambda_gp)
+            return self.game.penalty(score, real, fake, asked.coefficients, number)
 
     def _classify(self, judged: CriticOutput, asked: Asked) -> torch.Tensor:
         loss = losses.auxiliary_classifier(judged.location_logits, asked.members)

@@ -184,7 +184,10 @@ class _Trainer:
             return
         self._check_finite()
         self.figures |= self.history.means()
-        bar.set_postfix({name.split("/")[1][:9]: f"{value:.3g}" for name, value in self.history.means().items()})
+        shown = {
+            name.replace("critic/", "D ").replace("generator/", "G "): value for name, value in self.figures.items()
+        }
+        bar.set_postfix({name[:9]: f"{value:.2g}" for name, value in shown.items() if name[:2] in ("D ", "G ")})
         self.history.write(self.step, seconds)
 
     def _check_finite(self) -> None:
