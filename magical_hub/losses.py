@@ -3,8 +3,8 @@
 The critic minimises   -wasserstein + gradient_penalty + location term on real (and, at choice, fake) sub-regions;
 the generator minimises -mean(D(fake)) + location term on fake sub-regions + boundary.
 
-Beside the paper's pair wasserstein and gradient_penalty stands the pair non_saturating and r1_penalty, which learns
-faster at equal time (the README has the figures).
+Beside the paper's pair wasserstein and gradient_penalty stands the pair relativistic and zero_centred_penalty, which
+learns faster at equal time (the README has the figures).
 """
 
 from __future__ import annotations
@@ -66,34 +66,38 @@ def gradient_penalty(
     return weight * (norm - 1).square().mean()
 
 
-def non_saturating(scores: torch.Tensor, real: bool) -> torch.Tensor:
-    """E[softplus(-D(x))] where x should be called real, E[softplus(D(x))] where not (Goodfellow et al. 2014).
+def relativistic(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
+    """E[softplus(-(D(better) - D(worse)))] over pairs (Jolicoeur-Martineau 2019; Huang et al. 2024, "R3GAN").
 
-    The critic minimises both, on real and on fake; the generator minimises the first on its fakes.
+    The critic wants the real one of a pair to score better, the generator its fake. A pair shares its location, so
+    nothing but the picture tells its two apart; and since a fake counts beside a real one, a generator that leaves a
+    kind of image out is caught at every image of that kind.
 
     Args:
-        scores: (B,).
-        real: whether these should be called real.
+        better: (B,) scores that should be the higher ones.
+        worse: (B,) scores of their partners.
 
     Returns:
         A scalar.
     """
-    return F.softplus(-scores if real else scores).mean()
+    return F.softplus(worse - better).mean()
 
 
-def r1_penalty(score: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, weight: float) -> torch.Tensor:
-    """R1 = weight / 2 * E[norm2(grad_x D(x))^2] on real images (Mescheder et al. 2018).
+def zero_centred_penalty(
+    score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """weight / 2 * E[norm2(grad_x D(x))^2] (Mescheder et al. 2018): R1 on real images, R2 on generated ones.
 
     Args:
         score: from images (B, C, h, w) to scores (B,); the score of an image may depend on that image alone.
-        real: (B, C, h, w).
+        images: (B, C, h, w).
         weight: gamma.
 
     Returns:
         A scalar that can be differentiated again.
     """
-    real = real.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(real).sum(), real, create_graph=True)
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
     return weight / 2 * gradient.flatten(1).square().sum(1).mean()
 
 

@@ -16,9 +16,9 @@ from magical_hub.losses import (
     auxiliary_classifier,
     boundary,
     gradient_penalty,
-    non_saturating,
-    r1_penalty,
+    relativistic,
     wasserstein,
+    zero_centred_penalty,
 )
 
 
@@ -163,18 +163,17 @@ def test_boundary_refuses_images_of_another_grid():
         boundary(torch.zeros(1, 1, 4, 4), Grid(2, 2, 8, 8))
 
 
-def test_non_saturating_against_numpy():
-    scores = np.array([-1.5, 0.0, 2.0, 30.0], np.float32)
-    tensor = torch.from_numpy(scores)
-    assert float(non_saturating(tensor, real=False)) == pytest.approx(np.logaddexp(0, scores).mean(), rel=1e-5)
-    assert float(non_saturating(tensor, real=True)) == pytest.approx(np.logaddexp(0, -scores).mean(), rel=1e-5)
+def test_relativistic_against_numpy():
+    better, worse = np.array([-1.5, 0.0, 30.0], np.float32), np.array([2.0, 0.0, -3.0], np.float32)
+    loss = relativistic(torch.from_numpy(better), torch.from_numpy(worse))
+    assert float(loss) == pytest.approx(np.logaddexp(0, worse - better).mean(), rel=1e-5)
 
 
-def test_r1_of_a_quadratic_critic_by_hand():
+def test_the_zero_centred_penalty_of_a_quadratic_critic_by_hand():
     """D(x) = a * sum(x^2) / 2 has the gradient a * x, so R1 = weight / 2 * a^2 * |x|^2, with a known slope in a."""
     real = torch.tensor([[[[1.0, 2.0]]], [[[0.0, -3.0]]]])  # |x|^2 of 5 and 9
     a = torch.tensor(0.5, requires_grad=True)
-    penalty = r1_penalty(lambda x: a * x.square().sum((1, 2, 3)) / 2, real, weight=4.0)
+    penalty = zero_centred_penalty(lambda x: a * x.square().sum((1, 2, 3)) / 2, real, weight=4.0)
     assert penalty.item() == pytest.approx(4 / 2 * 0.25 * 7)
     penalty.backward()
     assert float(a.grad) == pytest.approx(4 / 2 * 2 * 0.5 * 7)

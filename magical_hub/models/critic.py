@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
@@ -62,8 +61,6 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         rows, cols, image_size, channels, num_classes: as the generator's.
         base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
         max_width: the most channels at any level.
-        group_size: images whose deviation from each other the critic sees, so that a generator without variety is
-            found out (minibatch deviation, Karras et al. 2018); 1 for the paper's critic, which sees each alone.
     """
 
     @register_to_config
@@ -76,7 +73,6 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         base_width: int = 64,
         max_width: int = 256,
         num_classes: int = 0,
-        group_size: int = 1,
     ) -> None:
         super().__init__()
         self.grid = Grid(rows, cols, *image_size)
@@ -89,7 +85,7 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
         self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
         self.blocks = nn.ModuleList(CriticBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.last_conv = Conv2d(features + (group_size > 1), features, 3, gain=GAIN, padding=1)
+        self.last_conv = Conv2d(features, features, 3, gain=GAIN, padding=1)
         cells = (self.padded[0] >> doublings) * (self.padded[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
         self.score = Linear(features, 1)
@@ -155,16 +151,6 @@ class MagicalCritic(ModelMixin, ConfigMixin):
         x = activate(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        if self.config.group_size > 1:
-            x = torch.cat([x, _deviation(x, self.config.group_size)], 1)
         x = activate(self.last_conv(x))
         cells = Grid(*window, *x.shape[2:]).crop_all(x).flatten(0, 1)
         return activate(self.trunk(cells.flatten(1)))
-
-
-def _deviation(x: torch.Tensor, group_size: int) -> torch.Tensor:
-    """The mean deviation in fixed contiguous groups of images, as one channel: (B, F, h, w) -> (B, 1, h, w)."""
-    count = math.gcd(len(x), group_size)
-    groups = x.float().unflatten(0, (-1, count))
-    deviation = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-    return deviation.repeat_interleave(count).to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])

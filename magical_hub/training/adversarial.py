@@ -24,8 +24,8 @@ class Game(Protocol):
     ) -> torch.Tensor | None:
         """What keeps the critic smooth, or None where update `number` goes without."""
 
-    def generator(self, fake_scores: torch.Tensor) -> torch.Tensor:
-        """The generator's loss."""
+    def generator(self, fake_scores: torch.Tensor, real_scores: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """The generator's loss; the real scores are worked out where they are asked for."""
 
 
 class Wasserstein:
@@ -42,32 +42,33 @@ class Wasserstein:
     ) -> torch.Tensor | None:
         return losses.gradient_penalty(score, real, fake, coefficients, self.weight)
 
-    def generator(self, fake_scores: torch.Tensor) -> torch.Tensor:
+    def generator(self, fake_scores: torch.Tensor, real_scores: Callable[[], torch.Tensor]) -> torch.Tensor:
         return -fake_scores.mean()
 
 
-class NonSaturating:
-    """The non-saturating loss with R1, the latter every so many updates and as much heavier (Karras et al. 2020)."""
+class Relativistic:
+    """Relativistic pairs with R1 and R2, which come every so many updates and as much heavier (Karras et al. 2020)."""
 
     def __init__(self, weight: float, every: int) -> None:
         self.weight, self.every = weight, every
 
     def critic(self, real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.Tensor:
-        return losses.non_saturating(real_scores, real=True) + losses.non_saturating(fake_scores, real=False)
+        return losses.relativistic(better=real_scores, worse=fake_scores)
 
     def penalty(
         self, score: Score, real: torch.Tensor, fake: torch.Tensor, coefficients: torch.Tensor, number: int
     ) -> torch.Tensor | None:
         if number % self.every:
             return None
-        return losses.r1_penalty(score, real, self.weight * self.every)
+        weight = self.weight * self.every
+        return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
 
-    def generator(self, fake_scores: torch.Tensor) -> torch.Tensor:
-        return losses.non_saturating(fake_scores, real=True)
+    def generator(self, fake_scores: torch.Tensor, real_scores: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return losses.relativistic(better=fake_scores, worse=real_scores())
 
 
 def choose_game(config: TrainingConfig) -> Game:
     """The game that the configuration names."""
     if config.adversarial == "wasserstein":
         return Wasserstein(config.lambda_gp)
-    return NonSaturating(config.lambda_r1, config.r1_every)
+    return Relativistic(config.lambda_r, config.penalty_every)

@@ -69,14 +69,14 @@ class TrainingConfig:
     """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
     n_critic: int = 1
     """Steps of the critic to one of the generator."""
-    adversarial: Literal["non_saturating", "wasserstein"] = "non_saturating"
-    """"wasserstein": the paper's loss, with its gradient penalty; "non_saturating" (with R1) learns faster."""
+    adversarial: Literal["relativistic", "wasserstein"] = "relativistic"
+    """"wasserstein": the paper's loss, with its gradient penalty; "relativistic" (with R1 and R2) learns faster."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty (wasserstein)."""
-    lambda_r1: float = 0.2
-    """Weight of R1 (non_saturating)."""
-    r1_every: int = 8
-    """Updates of the critic to one R1 penalty, which then weighs as much more."""
+    lambda_r: float = 0.5
+    """Weight of R1 and of R2 (relativistic)."""
+    penalty_every: int = 4
+    """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
     lambda_b: float = 10.0
@@ -121,8 +121,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         whole = (
-            "batch_size window_rows window_cols n_critic r1_every boundary_thickness latent_dim base_width max_width "
-            "max_steps checkpoint_every keep_checkpoints sample_every log_every"
+            "batch_size window_rows window_cols n_critic boundary_thickness latent_dim base_width max_width "
+            "penalty_every max_steps checkpoint_every keep_checkpoints sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
@@ -132,7 +132,7 @@ class TrainingConfig:
             "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
         )
         self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
-        for name in ("lambda_gp", "lambda_r1", "lambda_c", "lambda_b"):
+        for name in ("lambda_gp", "lambda_r", "lambda_c", "lambda_b"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
             self._check(name, getattr(self, name) > 0, "more than 0")

@@ -85,7 +85,7 @@ class TrainingStep:
                 )
             asked = self._ask(draw, labels)
             figures |= self.update_critic(asked.cut(real), asked.cut(fake.detach()), asked, draw.number)  # 3. train D
-        return figures | self.update_generator(fake, asked)  # 4. and 6. train G, boundary loss included
+        return figures | self.update_generator(fake, real, asked)  # 4. and 6. train G, boundary loss included
 
     def update_critic(
         self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int
@@ -110,18 +110,21 @@ class TrainingStep:
             "critic/location_accuracy": (on_real.location_logits.argmax(1) == asked.members).float().mean(),
         }
 
-    def update_generator(self, windows: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
+    def update_generator(self, fake: torch.Tensor, real: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
-        config = self.config
+        config, window_grid = self.config, self.grid.window(self.window)
+
+        def judge(windows: torch.Tensor) -> CriticOutput:
+            return self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
+
         self.bare_critic.requires_grad_(False)
-        judged = self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
-        self.bare_critic.requires_grad_(True)
-        window_grid = self.grid.window(self.window)
+        judged = judge(fake)
         terms = {
-            "generator/adversarial": self.game.generator(judged.score),
+            "generator/adversarial": self.game.generator(judged.score, lambda: judge(real).score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
-            "generator/boundary": losses.boundary(windows, window_grid, config.boundary_thickness, config.lambda_b),
+            "generator/boundary": losses.boundary(fake, window_grid, config.boundary_thickness, config.lambda_b),
         }
+        self.bare_critic.requires_grad_(True)
         self._update(self.generator_optimizer, terms)
         return terms
 
