@@ -184,6 +184,11 @@ class _Trainer:
             return
         self._check_finite()
         self.figures |= self.history.means()
+        minutes = self.config.max_minutes
+        if minutes is not None:  # so that the bar's time left is that of whichever comes first
+            bar.total = min(
+                self.config.max_steps, bar.initial + round((self.step - bar.initial) * minutes * 60 / seconds)
+            )
         shown = {
             name.replace("critic/", "D ").replace("generator/", "G "): value for name, value in self.figures.items()
         }
@@ -195,10 +200,10 @@ class _Trainer:
         broken = [name for name, value in self.history.means().items() if not np.isfinite(value)]
         if broken:
             last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
-            mend = (
-                f"the last good checkpoint is {last.name}; lower the rates and --resume" if last else "lower the rates"
+            good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
+            raise TrainingError(
+                f"{broken[0]} is no number by step {self.step} ({good}): start again with lower generator_lr and critic_lr"
             )
-            raise TrainingError(f"{broken[0]} is no number by step {self.step}: {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
         """The EMA weights in a generator of their own, on the CPU, its mean style brought up to date."""
