@@ -189,10 +189,10 @@ class _Trainer:
             bar.total = min(
                 self.config.max_steps, bar.initial + round((self.step - bar.initial) * minutes * 60 / seconds)
             )
-        shown = {
-            name.replace("critic/", "D ").replace("generator/", "G "): value for name, value in self.figures.items()
-        }
-        bar.set_postfix({name[:9]: f"{value:.2g}" for name, value in shown.items() if name[:2] in ("D ", "G ")})
+        # "critic/adversarial" is "D adver" here: the bar has one line.
+        players = {"critic": "D", "generator": "G"}
+        terms = [name.split("/") for name in self.figures if name.split("/")[0] in players and "_" not in name]
+        bar.set_postfix({f"{players[p]} {term[:5]}": f"{self.figures[f'{p}/{term}']:.2g}" for p, term in terms})
         self.history.write(self.step, seconds)
 
     def _check_finite(self) -> None:
@@ -201,9 +201,8 @@ class _Trainer:
         if broken:
             last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
             good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
-            raise TrainingError(
-                f"{broken[0]} is no number by step {self.step} ({good}): start again with lower generator_lr and critic_lr"
-            )
+            mend = "start again with lower generator_lr and critic_lr"
+            raise TrainingError(f"{broken[0]} is no number by step {self.step} ({good}): {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
         """The EMA weights in a generator of their own, on the CPU, its mean style brought up to date."""
