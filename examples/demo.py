@@ -11,7 +11,7 @@ import tyro
 
 from magical_hub import MagicalPipeline
 from magical_hub.export import write_imagefolder
-from magical_hub.training.monitor import save_picture_grid
+from magical_hub.pictures import save_picture_grid
 
 
 def main(output_dir: Path = Path("demo"), checkpoint: str = "package-128", seed: int = 0) -> None:

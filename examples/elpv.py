@@ -26,8 +26,8 @@ from magical_hub.metrics import (
     manifold_scores,
     relative_seam_ratio,
 )
+from magical_hub.pictures import save_picture_grid
 from magical_hub.training import Split
-from magical_hub.training.monitor import save_picture_grid
 
 CELLS = Path(elpv_dataset.__file__).parent / "data" / "images"
 COMPARED = 600

@@ -21,10 +21,11 @@ from magical_hub.errors import CheckpointError, ConfigError, TrainingError, Trai
 from magical_hub.grid import Grid
 from magical_hub.metrics import relative_seam_ratio
 from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.monitor import History, save_picture_grid
+from magical_hub.training.history import History
 from magical_hub.training.proposal import complete
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals

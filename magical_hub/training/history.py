@@ -1,4 +1,4 @@
-"""What people watch a run by: lines of figures, and grids of pictures."""
+"""The figures that people watch a run by."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 
 class History:
@@ -42,17 +40,3 @@ class History:
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._sums, self._counts = {}, Counter()
-
-
-def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:
-    """Write images (N, C, H, W) uint8 as one PNG, row by row, whole or not at all; the last row may be short."""
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
-    sheet[:count] = images
-    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    pixels = sheet.reshape(rows * height, columns * width, channels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".incomplete")
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(beside, format="PNG")
-    os.replace(beside, path)
