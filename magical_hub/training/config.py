@@ -92,6 +92,12 @@ class TrainingConfig:
     """Adam's rate for the critic."""
     adam_betas: tuple[float, float] = (0.0, 0.99)
     """Adam's decay rates, of both."""
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What becomes of both rates: kept, or brought to zero at max_steps in a line or half a cosine."""
+    warmup_steps: int = 0
+    """Steps in which both rates rise to their height."""
+    max_grad_norm: float | None = None
+    """Longer gradients are cut to this length, each network's for itself."""
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are the ones that generate."""
 
@@ -118,6 +124,8 @@ class TrainingConfig:
     """Steps between picture grids (of fixed latents) and metrics."""
     log_every: int = 50
     """Steps between lines of history.jsonl."""
+    report_to: Literal["nothing", "tensorboard", "wandb", "trackio"] = "nothing"
+    """Where the same figures go too; the tracker's package must be installed."""
 
     def __post_init__(self) -> None:
         whole = (
@@ -138,6 +146,8 @@ class TrainingConfig:
             self._check(name, getattr(self, name) > 0, "more than 0")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
+        self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
+        self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
         self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")

@@ -158,6 +158,9 @@ class TrainingStep:
     def _update(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
         optimizer.zero_grad()
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
+        if self.config.max_grad_norm is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            self.accelerator.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
 
 

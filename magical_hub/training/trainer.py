@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
-import os
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
-from magical_hub.data import CanvasStore, build_canvas_store, open_source
+from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
 from magical_hub.grid import Grid
 from magical_hub.metrics import relative_seam_ratio
@@ -26,19 +27,13 @@ from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.history import History
-from magical_hub.training.proposal import complete
+from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
 from magical_hub.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
-
-FREE_TO_CHANGE = {
-    *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
-    *("checkpoint_every", "keep_checkpoints", "sample_every", "log_every"),
-}
-"""What may differ between the sittings of one run; all else decides what the weights become."""
 
 WATCHED = 64
 """Images, real and generated, behind the figures of a sample."""
@@ -70,10 +65,14 @@ def train(config: TrainingConfig) -> TrainingResult:
         DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
         TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
-    accelerator = _accelerator(_precision(config))
-    config, store, split = _prepare_run(config, accelerator)
-    trainer = _Trainer(config, accelerator, store, split)
-    return trainer.run()
+    accelerator = _accelerator(config)
+    config, store, split = prepare_run(config, accelerator)
+    if config.report_to != "nothing":
+        accelerator.init_trackers("magical_hub", config={key: str(value) for key, value in vars(config).items()})
+    try:
+        return _Trainer(config, accelerator, store, split).run()
+    finally:
+        accelerator.end_training()
 
 
 class _Trainer:
@@ -97,6 +96,16 @@ class _Trainer:
                 self.critic.parameters(), lr=config.critic_lr, betas=config.adam_betas
             ),
         }
+        # Not prepared: Accelerate would let them run faster the more processes there are.
+        self.schedulers = [
+            get_scheduler(
+                "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule,
+                optimizer,
+                num_warmup_steps=config.warmup_steps,
+                num_training_steps=config.max_steps,
+            )
+            for optimizer in self.optimizers.values()
+        ]
         self.step = self._resume() if config.resume else 0
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
         if config.batch_size % accelerator.num_processes:
@@ -150,6 +159,8 @@ class _Trainer:
             first = self.step * config.n_critic
             terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
             self.ema.step(self.generator.parameters())
+            for scheduler in self.schedulers:
+                scheduler.step()
             self.step += 1
             bar.update()
             if self.history is not None:
@@ -194,6 +205,7 @@ class _Trainer:
         players = {"critic": "D", "generator": "G"}
         terms = [name.split("/") for name in self.figures if name.split("/")[0] in players and "_" not in name]
         bar.set_postfix({f"{players[p]} {term[:5]}": f"{self.figures[f'{p}/{term}']:.2g}" for p, term in terms})
+        self.accelerator.log(self.history.means(), step=self.step)
         self.history.write(self.step, seconds)
 
     def _check_finite(self) -> None:
@@ -244,7 +256,11 @@ class _Trainer:
         checkpoints.save_checkpoint(
             self.run_folder / "checkpoints",
             self.step,
-            {"fingerprint": self.store.fingerprint, "ema_step": self.ema.optimization_step},
+            {
+                "fingerprint": self.store.fingerprint,
+                "ema_step": self.ema.optimization_step,
+                "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            },
             {
                 "generator": self.generator.state_dict(),
                 "critic": self.critic.state_dict(),
@@ -272,6 +288,8 @@ class _Trainer:
         self.ema.optimization_step = about["ema_step"]
         for name, optimizer in self.optimizers.items():
             checkpoints.load_optimizer(last, name, optimizer)
+        for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
         return int(about["step"])
 
 
@@ -304,9 +322,16 @@ def _on_cpu(network: Any) -> Any:
     return bare.eval()
 
 
-def _accelerator(precision: str) -> Accelerator:
+def _accelerator(config: TrainingConfig) -> Accelerator:
+    precision, tracker = _precision(config), config.report_to
+    if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
+        raise ConfigError(f"report_to {tracker} needs its package: pip install {tracker}")
     try:
-        return Accelerator(mixed_precision=precision)
+        return Accelerator(
+            mixed_precision=precision,
+            log_with=None if tracker == "nothing" else tracker,
+            project_dir=Path(config.output_dir) / "logs",
+        )
     except ValueError as error:  # Accelerate holds one precision a process
         raise ConfigError(
             f"mixed_precision {precision} is not what this process has used Accelerate with: "
@@ -324,48 +349,3 @@ def _precision(config: TrainingConfig) -> str:
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "no"
-
-
-def _prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
-    """Fill in the configuration, decode the data once, cut the split; or find all three in RUN."""
-    folder = Path(config.output_dir)
-    saved, canvas, split = folder / "training_config.json", folder / "data" / "canvas.arrow", folder / "split.json"
-    if saved.exists() and not config.resume:
-        raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
-    with accelerator.main_process_first():
-        if accelerator.is_main_process and not saved.exists():
-            source = open_source(
-                config.data,
-                image_column=config.image_column,
-                label_column=config.label_column,
-                group_column=config.group_column,
-                group_regex=config.group_regex,
-                split=config.split,
-            )
-            config = complete(config, source)
-            assert config.canvas and config.channels
-            build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
-            store = CanvasStore(canvas)
-            Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
-            beside = saved.with_name(saved.name + ".incomplete")
-            beside.write_text(config.to_json())
-            os.replace(beside, saved)  # last: a run without it has not begun
-        config = _agree(config, json.loads(saved.read_text()))
-    return config, CanvasStore(canvas), Split.load(split)
-
-
-def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
-    """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
-    settled: dict[str, Any] = {}
-    for field in fields(config):
-        if field.name in FREE_TO_CHANGE:
-            continue
-        value, before = getattr(config, field.name), saved.get(field.name)
-        before = tuple(before) if isinstance(before, list) else before
-        value = config.canvas if field.name == "image_size" else value
-        if value is not None and value != before:
-            raise ConfigError(
-                f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
-            )
-        settled[field.name] = before
-    return replace(config, **settled)

@@ -22,7 +22,13 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"mixed_precision": "bf16"}, {"n_critic": 2, "window_cols": 1, "critic_sees": "sub_regions"}]
+    "settings",
+    [
+        {},
+        {"mixed_precision": "bf16"},
+        {"n_critic": 2, "window_cols": 1, "critic_sees": "sub_regions", "adversarial": "wasserstein"},
+        {"warmup_steps": 3, "max_grad_norm": 0.1},
+    ],
 )
 def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
     train(tiny_config(tmp_path / "once", **settings))

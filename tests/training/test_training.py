@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import shutil
@@ -274,3 +275,27 @@ def test_lines_of_a_killed_sitting_are_dropped(run, tiny_config, tmp_path):
     train(tiny_config(tmp_path / "run", resume=True))
     history = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert history == [1, 2, 3, 4]
+
+
+def test_rates_rise_and_fall(tiny_config, tmp_path):
+    def movement(name: str, **settings: object) -> float:
+        """How far the generator's weights go from the first step to the fourth."""
+        train(tiny_config(tmp_path / name, checkpoint_every=1, keep_checkpoints=4, **settings))
+        folder = tmp_path / name / "checkpoints"
+        first, last = (load_file(folder / f"step-0000000{step}" / "generator.safetensors") for step in (1, 4))
+        return sum(float((last[key] - first[key]).norm()) for key in last)
+
+    constant = movement("constant")
+    assert 0 < movement("warmup", warmup_steps=100) < 0.1 * constant
+    assert 0 < movement("cosine", lr_schedule="cosine") < 0.9 * constant
+
+
+def test_figures_go_to_a_tracker_too(tiny_config, tmp_path):
+    train(tiny_config(tmp_path / "run", report_to="tensorboard"))
+    assert list((tmp_path / "run" / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_a_tracker_that_is_not_installed_is_named(tiny_config, tmp_path):
+    assert importlib.util.find_spec("wandb") is None
+    with pytest.raises(ConfigError, match="report_to wandb needs its package: pip install wandb"):
+        train(tiny_config(tmp_path / "run", report_to="wandb"))

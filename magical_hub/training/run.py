@@ -1,0 +1,80 @@
+"""RUN as a folder: its configuration, its decoded images and its split, settled once and found again on resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from magical_hub.data import CanvasStore, build_canvas_store, open_source
+from magical_hub.errors import ConfigError
+from magical_hub.training.config import TrainingConfig
+from magical_hub.training.proposal import complete
+from magical_hub.training.split import Split
+
+FREE_TO_CHANGE = {
+    *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
+    *("checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "report_to"),
+}
+"""What may differ between the sittings of one run; all else decides what the weights become."""
+
+
+def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
+    """Fill in the configuration, decode the data once, cut the split; or find all three in RUN.
+
+    Args:
+        config: as the user gave it.
+        accelerator: the main process prepares, the others wait and read.
+
+    Returns:
+        The configuration with nothing left open, the images, and the split.
+
+    Raises:
+        ConfigError: where RUN is taken, or a setting contradicts what it began with.
+        DataError, GridError: where the data is no good.
+    """
+    folder = Path(config.output_dir)
+    saved, canvas, split = folder / "training_config.json", folder / "data" / "canvas.arrow", folder / "split.json"
+    if saved.exists() and not config.resume:
+        raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
+    with accelerator.main_process_first():
+        if accelerator.is_main_process and not saved.exists():
+            source = open_source(
+                config.data,
+                image_column=config.image_column,
+                label_column=config.label_column,
+                group_column=config.group_column,
+                group_regex=config.group_regex,
+                split=config.split,
+            )
+            config = complete(config, source)
+            assert config.canvas and config.channels
+            build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
+            store = CanvasStore(canvas)
+            Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
+            beside = saved.with_name(saved.name + ".incomplete")
+            beside.write_text(config.to_json())
+            os.replace(beside, saved)  # last: a run without it has not begun
+        config = _agree(config, json.loads(saved.read_text()))
+    return config, CanvasStore(canvas), Split.load(split)
+
+
+def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
+    """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
+    settled: dict[str, Any] = {}
+    for field in fields(config):
+        if field.name in FREE_TO_CHANGE:
+            continue
+        value, before = getattr(config, field.name), saved.get(field.name)
+        before = tuple(before) if isinstance(before, list) else before
+        value = config.canvas if field.name == "image_size" else value
+        if value is not None and value != before:
+            raise ConfigError(
+                f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
+            )
+        settled[field.name] = before
+    return replace(config, **settled)
