@@ -23,5 +23,7 @@ def magical_critic(name: str = "package-128", **kwargs):
     """The critic that a pipeline's generator was trained against, to train on. Arguments as magical_pipeline."""
     pipe = magical_pipeline(name, **kwargs)
     if pipe.critic is None:
-        raise ValueError(f"{name} was saved without its critic: take a checkpoint that has one")
+        from magical_hub.errors import CheckpointError
+
+        raise CheckpointError(f"{name} was saved without its critic: take a checkpoint that has one")
     return pipe.critic

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 
 from magical_hub.errors import CheckpointError
 
@@ -85,6 +88,13 @@ def describe(name: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, HfHubHTTPError) as error:
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise CheckpointError(f"{name} cannot be read as a checkpoint ({reason}): take another one") from error
+
+
+def as_os_error(error: SafetensorError) -> OSError:
+    """What the operating system said (a full disk, say), which safetensors hides in its text."""
+    number = re.search(r"os error (\d+)", str(error))
+    code = int(number.group(1)) if number else errno.EIO
+    return OSError(code, os.strerror(code))
 
 
 def check_weights(module: torch.nn.Module, name: str) -> None:

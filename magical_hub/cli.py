@@ -1,7 +1,8 @@
 """The command `magical-hub`: thin; each subcommand calls one public function.
 
-What a person reads goes to stderr, what a program reads (`--json`) to stdout. Exit codes: 0 done, 2 a user's mistake
-(one line on stderr), 1 anything else. Heavy libraries are imported when a subcommand runs, so that `--help` is fast.
+Progress and notes go to stderr; what was asked for (`info`, `--json`) to stdout. Exit codes: 0 done, 2 a user's
+mistake (one line on stderr), 1 anything else. Heavy libraries are imported when a subcommand runs, so that `--help`
+is fast.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import tyro
 
-from magical_hub.errors import MagicalError, TrainingStopped
+from magical_hub.errors import ConfigError, MagicalError, TrainingStopped
 from magical_hub.training.config import TrainingConfig
 
 app = tyro.extras.SubcommandApp()
@@ -63,8 +64,13 @@ def generate(
     from magical_hub import MagicalPipeline
     from magical_hub.export import write_imagefolder
 
+    pipe = MagicalPipeline.from_pretrained(checkpoint)
+    try:
+        pipe = pipe.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
     rows = write_imagefolder(
-        MagicalPipeline.from_pretrained(checkpoint).to(device),
+        pipe,
         output_dir,
         num_images,
         class_labels=class_labels[0] if class_labels and len(class_labels) == 1 else class_labels,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from magical_hub.files import written_whole
 
 
 def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:
@@ -17,7 +18,5 @@ def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:
     sheet[:count] = images
     sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     pixels = sheet.reshape(rows * height, columns * width, channels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".incomplete")
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(beside, format="PNG")
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(beside, format="PNG")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 
 import magical_hub
-from magical_hub.checkpoint import check_weights, locate
+from magical_hub.checkpoint import as_os_error, check_weights, locate
 from magical_hub.errors import CheckpointError, ConfigError
 from magical_hub.models import MagicalCritic, MagicalGenerator
 
@@ -169,6 +169,8 @@ class MagicalPipeline(DiffusionPipeline):
         config = self.generator.config
         if not config.num_classes:
             raise ConfigError("this checkpoint has no classes: leave class_labels out")
+        if isinstance(class_labels, (np.integer, np.ndarray, torch.Tensor)):
+            class_labels = class_labels.tolist()
         many = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
         names = config.class_names or [str(number) for number in range(config.num_classes)]
         numbers = [
@@ -195,6 +197,9 @@ class MagicalPipeline(DiffusionPipeline):
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
         """
         place = locate(Path(pretrained_model_name_or_path))
+        if isinstance(place, str) and "@" in place:  # OWNER/NAME@REVISION
+            place, _, revision = place.partition("@")
+            kwargs.setdefault("revision", revision)
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
@@ -217,6 +222,10 @@ class MagicalPipeline(DiffusionPipeline):
 
         Takes what `diffusers.DiffusionPipeline.save_pretrained` takes; weights are safetensors, always.
         """
+        if kwargs.pop("push_to_hub", False):
+            raise ConfigError(
+                "save_pretrained does not push: call push_to_hub, which is private unless told otherwise"
+            )
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder))
@@ -227,6 +236,8 @@ class MagicalPipeline(DiffusionPipeline):
                 target = folder / file.relative_to(beside)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
+        except SafetensorError as error:
+            raise as_os_error(error) from error
         finally:
             shutil.rmtree(beside)
 
@@ -236,7 +247,7 @@ class MagicalPipeline(DiffusionPipeline):
 
 
 def _count(num_images: int, *many: Any) -> int:
-    given = {len(some) for some in many if some is not None and not isinstance(some, (int, str))}
+    given = {len(some) for some in many if isinstance(some, Sized) and not isinstance(some, str)}
     if len(given) > 1:
         raise ConfigError(f"seeds, latents and class_labels are for {sorted(given)} images: give one of each an image")
     count = given.pop() if given else num_images
@@ -250,7 +261,6 @@ def _count(num_images: int, *many: Any) -> int:
 
 
 def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: torch.Generator | None) -> torch.Tensor:
-    # Drawn whether or not they are wanted elsewhere, so that nothing else moves what `generator` gives.
     if seeds is None:
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**63 - 1, (count,), generator=generator, device=device).cpu()

@@ -7,9 +7,9 @@ A sample then costs a slice of mapped memory and not a decode. The file is an Ar
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 from magical_hub.data.images import open_image, to_canvas
 from magical_hub.data.sources import Record, Source
 from magical_hub.errors import DataError
+from magical_hub.files import written_whole
 from magical_hub.grid import Grid, Window
 
 logger = logging.getLogger(__name__)
 
-ROWS_A_BATCH = 64
-"""Images in one record batch of the file: small enough to build in memory, large enough to make few of them."""
+BATCH_BYTES = 2**24
+"""Pixels in one record batch of the file, about: small enough to build in memory, large enough to make few of them."""
 
 
 class CanvasStore:
@@ -48,6 +49,8 @@ class CanvasStore:
         self.channels: int = about["channels"]
         self.height, self.width = about["image_size"]
         self.class_names: list[str] | None = about["class_names"]
+        self.source_fingerprint: str = about["source_fingerprint"]
+        self._rows_a_batch: int = about["rows_a_batch"]
         self.names: list[str] = table["name"].to_pylist()
         self.digests: list[str] = table["digest"].to_pylist()
         self.groups: list[str] = table["group"].to_pylist()
@@ -86,7 +89,7 @@ class CanvasStore:
         )
 
     def _image(self, index: int) -> np.ndarray:
-        batch, row = divmod(index, ROWS_A_BATCH)
+        batch, row = divmod(index, self._rows_a_batch)
         return self._batches[batch][row]
 
 
@@ -108,7 +111,14 @@ def build_canvas_store(
         DataError: where no image could be read, or, with `strict`, at the first that could not.
     """
     height, width = image_size
-    about = {"image_size": [height, width], "channels": channels, "class_names": source.class_names}
+    rows_a_batch = max(1, BATCH_BYTES // (channels * height * width))
+    about = {
+        "image_size": [height, width],
+        "channels": channels,
+        "class_names": source.class_names,
+        "source_fingerprint": source.fingerprint,
+        "rows_a_batch": rows_a_batch,
+    }
     schema = pa.schema(
         {
             "canvas": pa.list_(pa.uint8(), channels * height * width),
@@ -119,21 +129,15 @@ def build_canvas_store(
         },
         metadata={"magical_hub": json.dumps(about)},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".incomplete")
     bar = tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress)
     written = 0
-    try:
+    with written_whole(path) as beside:
         with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for rows in _batched(_canvases(bar, image_size, channels, strict)):
+            for rows in _batched(_canvases(bar, image_size, channels, strict), rows_a_batch):
                 writer.write_batch(_record_batch(rows, schema))
                 written += len(rows)
         if not written:
             raise DataError(f"none of the {source.count} images could be read: see the warnings above")
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    os.replace(beside, path)
 
 
 def _canvases(
@@ -157,14 +161,8 @@ def _canvases(
         yield to_canvas(image, height, width, channels), record
 
 
-def _batched(rows: Iterator[tuple[np.ndarray, Record]]) -> Iterator[list[tuple[np.ndarray, Record]]]:
-    batch: list[tuple[np.ndarray, Record]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS_A_BATCH:
-            yield batch
-            batch = []
-    if batch:
+def _batched(rows: Iterator[tuple[np.ndarray, Record]], count: int) -> Iterator[list[tuple[np.ndarray, Record]]]:
+    while batch := list(itertools.islice(rows, count)):
         yield batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class Source:
     count: int
     records: Callable[[], Iterator[Record]]
     class_names: list[str] | None
+    fingerprint: str
+    """Of names and sizes, or of the dataset: other data has another one, and no image is read for it."""
 
 
 def open_source(
@@ -93,7 +96,8 @@ def _from_folder(folder: Path, labelled: bool, group_regex: str | None) -> Sourc
             label = class_names.index(below.parts[0]) if class_names is not None else None
             yield Record(below.as_posix(), path, label, group)
 
-    return Source(len(files), records, class_names)
+    sizes = [f"{below.as_posix()} {path.stat().st_size}" for path, below in zip(files, relative, strict=True)]
+    return Source(len(files), records, class_names, hashlib.sha256("\n".join(sizes).encode()).hexdigest())
 
 
 def _group(path: str, pattern: str | None) -> str | None:
@@ -140,10 +144,9 @@ def _from_dataset(dataset: Any, image_column: str, label_column: str | None, gro
 
     def records() -> Iterator[Record]:
         for row, example in enumerate(wanted):
-            image = example[image_column]
-            name = f"row {row}" + (f" ({Path(image['path']).name})" if image and image["path"] else "")
-            if not image:
-                raise DataError(f"{name} of the dataset has no image: fill it or leave the row out")
+            # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
+            image = example[image_column] or {"bytes": b"", "path": None}
+            name = f"row {row}" + (f" ({Path(image['path']).name})" if image["path"] else "")
             group = example[group_column] if group_column else None
             yield Record(
                 name,
@@ -152,7 +155,7 @@ def _from_dataset(dataset: Any, image_column: str, label_column: str | None, gro
                 None if group is None else str(group),
             )
 
-    return Source(len(dataset), records, class_names)
+    return Source(len(dataset), records, class_names, dataset._fingerprint)
 
 
 def _classes(dataset: Any, column: str | None) -> tuple[list[str] | None, Callable[[Any, str], int]]:
@@ -166,9 +169,12 @@ def _classes(dataset: Any, column: str | None) -> tuple[list[str] | None, Callab
         names = list(feature.names)
         numbers = {number: number for number in range(len(names))}
     else:
-        values = dataset.unique(column)
-        names = sorted(str(value) for value in values)
-        numbers = {value: names.index(str(value)) for value in values if value is not None}
+        try:
+            values = sorted(value for value in dataset.unique(column) if value is not None)
+        except (TypeError, NotImplementedError) as error:
+            raise DataError(f"column {column!r} holds no classes but lists or records: name one that does") from error
+        names = [str(value) for value in values]
+        numbers = {value: number for number, value in enumerate(values)}
 
     def number_of(value: Any, name: str) -> int:
         if value not in numbers:

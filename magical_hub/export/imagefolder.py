@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from tqdm.auto import tqdm
 
 from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError
+from magical_hub.files import write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -57,7 +58,9 @@ def write_imagefolder(
     folder.mkdir(parents=True, exist_ok=True)
 
     rows: list[dict[str, Any]] = []
-    for first in range(0, num_images, batch_size):
+    pipe = copy.copy(pipe)
+    pipe.set_progress_bar_config(disable=True)  # one bar for all batches instead
+    for first in tqdm(range(0, num_images, batch_size), desc="Generating", unit="batch"):
         numbers = range(first, min(first + batch_size, num_images))
         labels = [class_labels[i] for i in numbers] if many else class_labels  # type: ignore[index]
         made = pipe(
@@ -69,16 +72,8 @@ def write_imagefolder(
         annotations = made.annotations or [{}] * len(numbers)
         for number, image, own_seed, annotation in zip(numbers, made.images, made.seeds, annotations, strict=True):
             name = f"{number:05d}.png"
-            _write_png(image, folder / name)
+            with written_whole(folder / name) as beside:
+                image.save(beside, format="PNG")
             rows.append({"file_name": name, "seed": int(own_seed), **annotation})
-    metadata = folder / "metadata.jsonl"
-    beside = metadata.with_name(metadata.name + ".incomplete")
-    beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(beside, metadata)
+    write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     return rows
-
-
-def _write_png(image: Image.Image, path: Path) -> None:
-    beside = path.with_name(path.name + ".incomplete")
-    image.save(beside, format="PNG")
-    os.replace(beside, path)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
 from magical_hub.grid import Grid, Window
+from magical_hub.models.base import Network
 from magical_hub.models.checks import check_class_labels, check_sub_region
 from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings
 
 
 @dataclass
 class CriticOutput(BaseOutput):
-    """What a critic says of B sub-regions.
+    """What a critic says of B sub-regions (those of all windows together).
 
     Args:
-        score: (B,) Wasserstein scores, higher for what looks real.
+        score: (B,), higher for what looks real; it has no unit.
         location_logits: (B, R*K); log P(location) = log P(row) + log P(column).
         class_logits: (B, num_classes), or None.
         defect_logits: (B, defect classes), or None.
@@ -51,7 +51,7 @@ class CriticBlock(nn.Module):
         return skip + activate(self.conv2(x))
 
 
-class MagicalCritic(ModelMixin, ConfigMixin):
+class MagicalCritic(Network):
     """The critic of MAGICal (Chang, Choi and Han 2023): no normalisation, one score, one auxiliary classifier.
 
     The location is classified as a row and as a column. It also conditions the score by projection (Miyato and Koyama

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
+from magical_hub.models.base import Network
 from magical_hub.models.checks import check_class_labels, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
@@ -52,7 +52,7 @@ class SynthesisBlock(nn.Module):
         return skip + x
 
 
-class MagicalGenerator(ModelMixin, ConfigMixin):
+class MagicalGenerator(Network):
     """The generator of MAGICal (Chang, Choi and Han 2023): sub-regions from a latent and a location.
 
     What is the same for the whole image (latent, class) is mapped to a style that all of its sub-regions share; the

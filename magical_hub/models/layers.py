@@ -131,7 +131,7 @@ class PositionNoise(nn.Module):
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:
-    """fmix32 of MurmurHash3 in the low half of int64, where no product overflows into the sign unnoticed."""
+    """fmix32 of MurmurHash3 in the low half of int64: products wrap, and their low 32 bits are right all the same."""
     x = (x ^ (x >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
     x = (x ^ (x >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
     return x ^ (x >> 16)

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from magical_hub.checkpoint import as_os_error
 from magical_hub.errors import CheckpointError
 
 
@@ -52,25 +53,48 @@ def save_checkpoint(
     """
     target = folder / f"step-{step:08d}"
     beside = folder / f".{target.name}.incomplete"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for name, state in modules.items():
-        # clone: safetensors refuses tensors that share memory, and averaged weights may.
-        save_file(
-            {key: value.detach().cpu().clone().contiguous() for key, value in state.items()},
-            beside / f"{name}.safetensors",
-        )
-    for name, optimizer in optimizers.items():
-        _save_optimizer(optimizer, beside / f"{name}.safetensors")
-    (beside / "about.json").write_text(json.dumps({"step": step, **about}))
-    for file in beside.iterdir():  # on the disk before the name says that it is whole
-        with open(file, "rb") as handle:
-            os.fsync(handle.fileno())
-    shutil.rmtree(target, ignore_errors=True)
+    for left in folder.glob(".*"):  # by a kill
+        shutil.rmtree(left)
+    try:
+        _write(beside, {"step": step, **about}, modules, optimizers)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)  # else it would keep a full disk full
+        raise
+    if target.exists():
+        _remove(target)
     os.replace(beside, target)
     for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
     return target
+
+
+def _write(
+    folder: Path,
+    about: dict[str, Any],
+    modules: dict[str, dict[str, torch.Tensor]],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    folder.mkdir(parents=True)
+    try:
+        for name, state in modules.items():
+            # clone: safetensors refuses tensors that share memory, and averaged weights may.
+            tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
+            save_file(tensors, folder / f"{name}.safetensors")
+        for name, optimizer in optimizers.items():
+            _save_optimizer(optimizer, folder / f"{name}.safetensors")
+    except SafetensorError as error:
+        raise as_os_error(error) from error
+    (folder / "about.json").write_text(json.dumps(about))
+    for file in folder.iterdir():  # on the disk before the name says that it is whole
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _remove(checkpoint: Path) -> None:
+    """Give up the valid name first: a kill must not leave half a checkpoint under it."""
+    doomed = checkpoint.with_name(f".{checkpoint.name}.removed")
+    os.replace(checkpoint, doomed)
+    shutil.rmtree(doomed)
 
 
 def load_about(checkpoint: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -143,12 +144,15 @@ class TrainingConfig:
         for name in ("lambda_gp", "lambda_r", "lambda_c", "lambda_b"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
-            self._check(name, getattr(self, name) > 0, "more than 0")
+            self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
         self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
         self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal:
+                self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
         if self.validation_fraction + self.holdout_fraction >= 1:

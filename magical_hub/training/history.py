@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
 import torch
+
+from magical_hub.files import write_text
 
 
 class History:
@@ -19,9 +20,7 @@ class History:
         self._counts: Counter[str] = Counter()
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        beside = path.with_name(path.name + ".incomplete")
-        beside.write_text("".join(line + "\n" for line in kept))
-        os.replace(beside, path)
+        write_text(path, "".join(line + "\n" for line in kept))
 
     def add(self, figures: dict[str, torch.Tensor]) -> None:
         """Count in the figures of a step, without waiting for the device."""
@@ -34,9 +33,9 @@ class History:
         """The means since the last line."""
         return {name: value.item() / self._counts[name] for name, value in self._sums.items()}
 
-    def write(self, step: int, seconds: float, **more: float) -> None:
+    def write(self, step: int, seconds: float) -> None:
         """Append a line and start anew."""
-        line = {"step": step, "seconds": round(seconds, 3), **self.means(), **more}
+        line = {"step": step, "seconds": round(seconds, 3), **self.means()}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._sums, self._counts = {}, Counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from magical_hub.data import CanvasStore, build_canvas_store, open_source
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.files import write_text
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.proposal import complete
 from magical_hub.training.split import Split
@@ -20,7 +20,8 @@ FREE_TO_CHANGE = {
     *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
     *("checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "report_to"),
 }
-"""What may differ between the sittings of one run; all else decides what the weights become."""
+"""What may differ between the sittings of one run; all else decides what the weights become (so does max_steps, where
+a rate schedule ends there)."""
 
 
 def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
@@ -41,8 +42,9 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
     saved, canvas, split = folder / "training_config.json", folder / "data" / "canvas.arrow", folder / "split.json"
     if saved.exists() and not config.resume:
         raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
+    accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
     with accelerator.main_process_first():
-        if accelerator.is_main_process and not saved.exists():
+        if accelerator.is_main_process:
             source = open_source(
                 config.data,
                 image_column=config.image_column,
@@ -51,14 +53,17 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 group_regex=config.group_regex,
                 split=config.split,
             )
-            config = complete(config, source)
+            begun = saved.exists()
+            config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, source)
             assert config.canvas and config.channels
-            build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
+            if not canvas.exists():
+                build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
             store = CanvasStore(canvas)
-            Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
-            beside = saved.with_name(saved.name + ".incomplete")
-            beside.write_text(config.to_json())
-            os.replace(beside, saved)  # last: a run without it has not begun
+            if not begun:
+                Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
+                write_text(saved, config.to_json())  # last: a run without it has not begun
+            if store.source_fingerprint != source.fingerprint or store.digests != Split.load(split).digests:
+                raise DataError(f"the data is not what {folder} began with: give the same, or start a new run")
         config = _agree(config, json.loads(saved.read_text()))
     return config, CanvasStore(canvas), Split.load(split)
 
@@ -67,7 +72,7 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
     """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
     settled: dict[str, Any] = {}
     for field in fields(config):
-        if field.name in FREE_TO_CHANGE:
+        if field.name in FREE_TO_CHANGE and (field.name != "max_steps" or config.lr_schedule == "constant"):
             continue
         value, before = getattr(config, field.name), saved.get(field.name)
         before = tuple(before) if isinstance(before, list) else before

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from magical_hub.errors import DataError
+from magical_hub.files import write_text
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        beside = path.with_name(path.name + ".incomplete")
-        beside.write_text(json.dumps(asdict(self)))
-        os.replace(beside, path)
+        write_text(path, json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> Split:

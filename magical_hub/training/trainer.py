@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ from magical_hub.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
 
-WATCHED = 64
-"""Images, real and generated, behind the figures of a sample."""
+WATCHED, WATCHED_PIXELS = 64, 2**24
+"""Images, real and generated, behind a sample's figures: so many, or as many as make so many pixels, 8 at least."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,18 @@ class _Trainer:
         self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
         self.figures: dict[str, float] = {}
         self.saved_step = self.sampled_step = self.step
+        self.stopped = False
 
     def run(self) -> TrainingResult:
         """Steps until max_steps, max_minutes or a signal; then the pipeline."""
         started = time.monotonic()
         with StopSignals() as signals:
             self._loop(started, signals)
-        if self.saved_step != self.step:
-            self._save_checkpoint()
-        if signals.received:
-            raise TrainingStopped(f"stopped by {signals.received} at step {self.step}: go on with --resume")
+            if self.saved_step != self.step:
+                self._save_checkpoint()
+        if self.stopped:
+            by = signals.received or "a signal to another process"
+            raise TrainingStopped(f"stopped by {by} at step {self.step}: go on with --resume")
         if self.sampled_step != self.step:
             self._sample()
         if self.accelerator.is_main_process:
@@ -166,10 +168,10 @@ class _Trainer:
             if self.history is not None:
                 self.history.add(terms)
             at_end = self.step == config.max_steps
-            if at_end or self.step % config.log_every == 0:
-                self._log(time.monotonic() - started, bar)
             if at_end or self.step % config.sample_every == 0:
                 self._sample()
+            if at_end or self.step % config.log_every == 0:
+                self._log(time.monotonic() - started, bar)
             if at_end or self.step % config.checkpoint_every == 0:
                 self._save_checkpoint()
         bar.close()
@@ -183,18 +185,20 @@ class _Trainer:
         return pixels.to(device).float() / 127.5 - 1, None if labels is None else labels.to(device)
 
     def _must_stop(self, started: float, signals: StopSignals) -> bool:
+        """Whether a signal or the time ends this sitting; all processes agree, and so stop at the same step."""
         minutes = self.config.max_minutes
-        stop = signals.received is not None or (minutes is not None and time.monotonic() - started >= minutes * 60)
-        if self.accelerator.num_processes == 1:
-            return stop
-        wish = torch.tensor(float(stop), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(wish) > 0)  # all processes stop at the same step
+        over = minutes is not None and time.monotonic() - started >= minutes * 60
+        self.stopped = signals.received is not None
+        if self.accelerator.num_processes > 1:
+            wishes = torch.tensor([self.stopped, over], dtype=torch.float32, device=self.accelerator.device)
+            self.stopped, over = (self.accelerator.reduce(wishes) > 0).tolist()
+        return self.stopped or over
 
     def _log(self, seconds: float, bar: Any) -> None:
         """Write the means of the figures, and stop where one is no number."""
         if self.history is None:
             return
-        self._check_finite()
+        self._check_finite(self.history.means())
         self.figures |= self.history.means()
         minutes = self.config.max_minutes
         if minutes is not None:  # so that the bar's time left is that of whichever comes first
@@ -208,14 +212,16 @@ class _Trainer:
         self.accelerator.log(self.history.means(), step=self.step)
         self.history.write(self.step, seconds)
 
-    def _check_finite(self) -> None:
-        assert self.history is not None
-        broken = [name for name, value in self.history.means().items() if not np.isfinite(value)]
-        if broken:
+    def _check_finite(self, values: Mapping[str, Any]) -> None:
+        """Stop where a figure or a weight is no number."""
+        broken = next(
+            (name for name, value in values.items() if not torch.isfinite(torch.as_tensor(value)).all()), None
+        )
+        if broken is not None:
             last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
             good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
             mend = "start again with lower generator_lr and critic_lr"
-            raise TrainingError(f"{broken[0]} is no number by step {self.step} ({good}): {mend}")
+            raise TrainingError(f"{broken} is no number by step {self.step} ({good}): {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
         """The EMA weights in a generator of their own, on the CPU, its mean style brought up to date."""
@@ -231,43 +237,42 @@ class _Trainer:
         self.sampled_step = self.step
         if not self.accelerator.is_main_process:
             return
-        real = self.store.images(np.asarray(self.split.validation or self.split.train)[:WATCHED])
+        count = min(WATCHED, max(8, WATCHED_PIXELS // (self.grid.height * self.grid.width)))
+        real = self.store.images(np.asarray(self.split.validation or self.split.train)[:count])
         pipe = MagicalPipeline(self._averaged_generator())
         pipe.set_progress_bar_config(disable=True)
         # Not the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
-        images: Any = pipe(seeds=range(WATCHED), output_type="pt").images
+        images: Any = pipe(seeds=range(count), output_type="pt").images
         made = (images * 255).round().to(torch.uint8).numpy()
         save_picture_grid(
             np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
             self.run_folder / "samples" / f"step-{self.step:08d}.png",
             columns=8,
         )
-        seams = relative_seam_ratio(made, real, self.grid)
-        self.figures |= {"seams/rows": seams.rows, "seams/cols": seams.cols}
-        with (self.run_folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": self.step, "seams/rows": seams.rows, "seams/cols": seams.cols}) + "\n")
+        assert self.history is not None
+        seams = relative_seam_ratio(made, real, self.grid)._asdict()
+        # A direction without seams has no ratio.
+        self.history.add({f"seams/{name}": torch.tensor(x) for name, x in seams.items() if np.isfinite(x)})
 
     def _save_checkpoint(self) -> None:
         self.saved_step = self.step
-        if self.history is None:
+        if not self.accelerator.is_main_process:
             return
-        self._check_finite()
         names = [name for name, _ in self.generator.named_parameters()]
+        modules = {
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
+        }
+        for player, state in modules.items():
+            self._check_finite({f"{player}: {name}": value for name, value in state.items()})
+        about = {
+            "fingerprint": self.store.fingerprint,
+            "ema_step": self.ema.optimization_step,
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
         checkpoints.save_checkpoint(
-            self.run_folder / "checkpoints",
-            self.step,
-            {
-                "fingerprint": self.store.fingerprint,
-                "ema_step": self.ema.optimization_step,
-                "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            },
-            {
-                "generator": self.generator.state_dict(),
-                "critic": self.critic.state_dict(),
-                "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
-            },
-            self.optimizers,
-            self.config.keep_checkpoints,
+            self.run_folder / "checkpoints", self.step, about, modules, self.optimizers, self.config.keep_checkpoints
         )
 
     def _resume(self) -> int:
@@ -280,16 +285,20 @@ class _Trainer:
             raise CheckpointError(
                 f"the data of {self.run_folder} changed since {last.name}: start a new run for new data"
             )
-        self.generator.load_state_dict(checkpoints.load_module_state(last, "generator"))
-        self.critic.load_state_dict(checkpoints.load_module_state(last, "critic"))
-        averages = checkpoints.load_module_state(last, "ema")
-        for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
-            shadow.copy_(averages[name])
-        self.ema.optimization_step = about["ema_step"]
-        for name, optimizer in self.optimizers.items():
-            checkpoints.load_optimizer(last, name, optimizer)
-        for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
-            scheduler.load_state_dict(state)
+        try:
+            self.generator.load_state_dict(checkpoints.load_module_state(last, "generator"))
+            self.critic.load_state_dict(checkpoints.load_module_state(last, "critic"))
+            averages = checkpoints.load_module_state(last, "ema")
+            for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
+                shadow.copy_(averages[name])
+            self.ema.optimization_step = about["ema_step"]
+            for name, optimizer in self.optimizers.items():
+                checkpoints.load_optimizer(last, name, optimizer)
+            for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:  # of another version of this library, say
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error
         return int(about["step"])
 
 
@@ -332,11 +341,9 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
             log_with=None if tracker == "nothing" else tracker,
             project_dir=Path(config.output_dir) / "logs",
         )
-    except ValueError as error:  # Accelerate holds one precision a process
-        raise ConfigError(
-            f"mixed_precision {precision} is not what this process has used Accelerate with: "
-            "give that, or start a new process"
-        ) from error
+    except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
 
 
 def _precision(config: TrainingConfig) -> str:
@@ -348,4 +355,7 @@ def _precision(config: TrainingConfig) -> str:
         return config.mixed_precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "no"
+    capabilities: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in every torch that will do otherwise
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
