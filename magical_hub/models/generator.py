@@ -197,18 +197,24 @@ class MagicalGenerator(Network):
             x = block(x, style, seeds, rows, cols)
             picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
         assert picture is not None
-        picture = _double(picture) + _smooth(F.pixel_shuffle(self.to_pixels(repeat_edges(x)), 2))
+        picture = _double(picture) + _smooth(repeat_edges(self.to_pixels(repeat_edges(x))))
         top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
         return Bound.apply(
             picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float()
         )
 
 
-def _smooth(x: torch.Tensor) -> torch.Tensor:
-    """Filter with [1 2 1] / 4 both ways: its zero at the Nyquist frequency leaves a pixel shuffle no checkerboard."""
-    line = x.new_tensor([0.25, 0.5, 0.25])
-    kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(repeat_edges(x), kernel, groups=x.shape[1])
+def _smooth(cells: torch.Tensor) -> torch.Tensor:
+    """Four pixels a cell to pixels, filtered with [1 2 1] / 4 both ways: (B, 4 C, h + 2, w + 2) -> (B, C, 2 h, 2 w).
+
+    The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard. The outermost cells only feed the
+    filter: whole cells are repeated at the edge, since single pixels would break the pattern that the filter cancels,
+    and draw a line along every seam.
+    """
+    pixels = F.pixel_shuffle(cells, 2)[:, :, 1:-1, 1:-1]
+    line = pixels.new_tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(pixels.shape[1], 1, 3, 3)
+    return F.conv2d(pixels, kernel, groups=pixels.shape[1])
 
 
 def _double(x: torch.Tensor) -> torch.Tensor:

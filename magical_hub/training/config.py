@@ -80,7 +80,7 @@ class TrainingConfig:
     """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
-    lambda_b: float = 10.0
+    lambda_b: float = 1.0
     """Weight of the boundary loss. It is 205 in the authors' code, where nothing else joins the sub-regions; as much,
     beside a critic that sees windows, smears the seams."""
     boundary_thickness: int = 1

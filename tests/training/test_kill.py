@@ -1,10 +1,11 @@
-"""`kill -9` at random moments, SIGTERM: nothing done is lost, and the weights come out the same."""
+"""`kill -9` at random moments, signals, a full disk: nothing done is lost, and the weights come out the same."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -89,3 +90,22 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_pat
         f"stopped by {number.name} at step {steps_done(tmp_path / 'run')}: go on with --resume"
     )
     assert steps_done(tmp_path / "run") > 0
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(elpv_folder, tmp_path):
+    """A limit on the size of files stands for the full disk: the kernel refuses the write in the same place."""
+    options = ["--image-size", "32", "--rows", "2", "--cols", "2", "--base-width", "8", "--max-width", "16"]
+    command = [sys.executable, "-m", "magical_hub.cli", "train", "--data", str(elpv_folder), *options]
+    command += ["--output-dir", str(tmp_path / "run"), "--resume", "--checkpoint-every", "1"]
+    assert subprocess.run([*command, "--max-steps", "1"], capture_output=True).returncode == 0
+    before = weights(tmp_path / "run")
+
+    def fill_the_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    full = subprocess.run([*command, "--max-steps", "2"], capture_output=True, text=True, preexec_fn=fill_the_disk)
+    assert full.returncode == 1 and "Traceback" not in full.stderr
+    assert full.stderr.splitlines()[-1].startswith("error: File too large")
+    assert steps_done(tmp_path / "run") == 1 and weights(tmp_path / "run") == before
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001"]
