@@ -129,9 +129,11 @@ def build_canvas_store(
         },
         metadata={"magical_hub": json.dumps(about)},
     )
-    bar = tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress)
     written = 0
-    with written_whole(path) as beside:
+    with (
+        written_whole(path) as beside,
+        tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress) as bar,
+    ):
         with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for rows in _batched(_canvases(bar, image_size, channels, strict), rows_a_batch):
                 writer.write_batch(_record_batch(rows, schema))

@@ -207,9 +207,9 @@ class MagicalGenerator(Network):
 def _smooth(cells: torch.Tensor) -> torch.Tensor:
     """Four pixels a cell to pixels, filtered with [1 2 1] / 4 both ways: (B, 4 C, h + 2, w + 2) -> (B, C, 2 h, 2 w).
 
-    The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard. The outermost cells only feed the
-    filter: whole cells are repeated at the edge, since single pixels would break the pattern that the filter cancels,
-    and draw a line along every seam.
+    The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard. The outermost cells only feed
+    the filter: whole cells are repeated at the edge, since single pixels would break the pattern that the filter
+    cancels, and draw a line along every seam.
     """
     pixels = F.pixel_shuffle(cells, 2)[:, :, 1:-1, 1:-1]
     line = pixels.new_tensor([0.25, 0.5, 0.25])

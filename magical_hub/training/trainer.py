@@ -149,32 +149,25 @@ class _Trainer:
         return TrainingResult(str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.figures)
 
     def _loop(self, started: float, signals: StopSignals) -> None:
-        config = self.config
-        bar = tqdm(
-            total=config.max_steps,
-            initial=self.step,
-            desc="Training",
-            unit="step",
-            disable=not self.accelerator.is_main_process,
-        )
-        while self.step < config.max_steps and not self._must_stop(started, signals):
-            first = self.step * config.n_critic
-            terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
-            self.ema.step(self.generator.parameters())
-            for scheduler in self.schedulers:
-                scheduler.step()
-            self.step += 1
-            bar.update()
-            if self.history is not None:
-                self.history.add(terms)
-            at_end = self.step == config.max_steps
-            if at_end or self.step % config.sample_every == 0:
-                self._sample()
-            if at_end or self.step % config.log_every == 0:
-                self._log(time.monotonic() - started, bar)
-            if at_end or self.step % config.checkpoint_every == 0:
-                self._save_checkpoint()
-        bar.close()
+        config, main = self.config, self.accelerator.is_main_process
+        with tqdm(total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
+            while self.step < config.max_steps and not self._must_stop(started, signals):
+                first = self.step * config.n_critic
+                terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
+                self.ema.step(self.generator.parameters())
+                for scheduler in self.schedulers:
+                    scheduler.step()
+                self.step += 1
+                bar.update()
+                if self.history is not None:
+                    self.history.add(terms)
+                at_end = self.step == config.max_steps
+                if at_end or self.step % config.sample_every == 0:
+                    self._sample()
+                if at_end or self.step % config.log_every == 0:
+                    self._log(time.monotonic() - started, bar)
+                if at_end or self.step % config.checkpoint_every == 0:
+                    self._save_checkpoint()
 
     def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = self.train_indices[draw.indices]

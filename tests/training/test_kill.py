@@ -106,6 +106,6 @@ def test_a_full_disk_is_one_line_and_loses_nothing(elpv_folder, tmp_path):
 
     full = subprocess.run([*command, "--max-steps", "2"], capture_output=True, text=True, preexec_fn=fill_the_disk)
     assert full.returncode == 1 and "Traceback" not in full.stderr
-    assert full.stderr.splitlines()[-1].startswith("error: File too large")
+    assert full.stderr.splitlines()[-1].startswith("error: File too large"), full.stderr[-2000:]
     assert steps_done(tmp_path / "run") == 1 and weights(tmp_path / "run") == before
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001"]
