@@ -37,10 +37,12 @@ from magical_hub import MagicalGenerator, MagicalPipeline
 import diffusers
 print(type(diffusers.DiffusionPipeline.from_pretrained("acme/tiny")) is MagicalPipeline)
 print(MagicalGenerator.from_pretrained("acme/tiny", subfolder="generator").config.rows)
+print(MagicalPipeline.from_pretrained("acme/tiny@v1").generator.config.cols)
 """
     with HubServer({"acme/tiny": pipe_folder}) as server:
         done = run_python(load, **online(server, tmp_path))
-    assert done.stdout.split() == ["True", "2"], done.stderr
+    assert done.stdout.split() == ["True", "2", "3"], done.stderr
+    assert "GET /api/models/acme/tiny/revision/v1" in server.requests
 
 
 def test_info_pulls_no_weights(run_command: Run, pipe_folder: Path, tmp_path: Path) -> None:

@@ -387,3 +387,14 @@ def test_indices_that_do_not_fit(pipe_folder, tmp_path):
     for content in ("{", "[]", ""):
         (folder / "model_index.json").write_text(content)
         refused(folder)
+
+
+def test_labels_may_be_arrays(class_pipe):
+    for labels in (np.array([1, 0]), torch.tensor([1, 0])):
+        assert [row["class_label"] for row in class_pipe(class_labels=labels).annotations] == [1, 0]
+
+
+def test_saving_does_not_push(pipe, tmp_path):
+    with pytest.raises(ConfigError, match="call push_to_hub"):
+        pipe.save_pretrained(tmp_path / "x", push_to_hub=True)
+    assert not (tmp_path / "x").exists()

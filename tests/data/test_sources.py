@@ -167,3 +167,26 @@ except DataError as error:
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("nobody/nothing is neither a folder here nor a dataset that can be loaded")
     assert ran.stdout.count("\n") == 1
+
+
+def test_whole_numbers_are_classes_in_their_own_order():
+    """As text, 10 would come before 2."""
+    numbers = [10, 2, 0, 2]
+    data = datasets.Dataset.from_dict({"image": [np.zeros((4, 4), np.uint8)] * 4, "label": numbers})
+    source = open_source(data.cast_column("image", datasets.Image()), label_column="label")
+    assert source.class_names == ["0", "2", "10"]
+    assert [record.label for record in source.records()] == [2, 1, 0, 1]
+
+
+def test_a_column_of_lists_holds_no_classes():
+    data = datasets.Dataset.from_dict({"image": [np.zeros((4, 4), np.uint8)], "label": [[1, 2]]})
+    with pytest.raises(DataError, match="column 'label' holds no classes"):
+        open_source(data.cast_column("image", datasets.Image()), label_column="label")
+
+
+def test_other_data_has_another_fingerprint(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    before = open_source(tmp_path).fingerprint
+    assert open_source(tmp_path).fingerprint == before
+    Image.new("L", (64, 64)).save(tmp_path / "b.png")
+    assert open_source(tmp_path).fingerprint != before

@@ -201,3 +201,12 @@ def test_no_checkerboard_before_training():
     torch.manual_seed(0)
     authors = torch.nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1)
     assert nyquist_excess(authors(F.avg_pool2d(made, 2))) > 20
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    network = MagicalGenerator(rows=2, cols=2, image_size=(32, 32), base_width=8, max_width=16)
+    network.save_pretrained(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(network.state_dict(), tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        MagicalGenerator.from_pretrained(tmp_path)

@@ -299,3 +299,23 @@ def test_a_tracker_that_is_not_installed_is_named(tiny_config, tmp_path):
     assert importlib.util.find_spec("wandb") is None
     with pytest.raises(ConfigError, match="report_to wandb needs its package: pip install wandb"):
         train(tiny_config(tmp_path / "run", report_to="wandb"))
+
+
+def test_changed_data_is_noticed_on_resuming_and_lost_canvases_are_made_again(tiny_config, elpv_folder, tmp_path):
+    data = shutil.copytree(elpv_folder, tmp_path / "data")
+    train(tiny_config(tmp_path / "run", data=str(data), max_steps=1))
+    (tmp_path / "run" / "data" / "canvas.arrow").unlink()
+    assert train(tiny_config(tmp_path / "run", data=str(data), max_steps=2, resume=True)).steps == 2
+    sorted(data.iterdir())[0].unlink()
+    with pytest.raises(DataError, match=r"the data is not what .* began with"):
+        train(tiny_config(tmp_path / "run", data=str(data), max_steps=3, resume=True))
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(tiny_config, tmp_path):
+    train(tiny_config(tmp_path / "run", max_steps=1))
+    about = tmp_path / "run" / "checkpoints" / "step-00000001" / "about.json"
+    about.write_text(
+        json.dumps({key: value for key, value in json.loads(about.read_text()).items() if key != "ema_step"})
+    )
+    with pytest.raises(CheckpointError, match="step-00000001 does not fit this run"):
+        train(tiny_config(tmp_path / "run", resume=True))
