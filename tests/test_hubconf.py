@@ -13,8 +13,9 @@ def check(name, *where, **how):
     "Load all entry points, use them, and say what came."
     parts = ("pipeline", "generator", "critic")
     pipe, generator, critic = (torch.hub.load(*where, f"magical_{part}", name, **how) for part in parts)
-    cells = generator.eval()(torch.randn(2, generator.config.latent_dim), torch.zeros(2).long())
-    judged = critic(cells, torch.zeros(2).long())
+    labels = torch.zeros(2).long() if generator.config.num_classes else None
+    cells = generator.eval()(torch.randn(2, generator.config.latent_dim), torch.zeros(2).long(), labels)
+    judged = critic(cells, torch.zeros(2).long(), labels)
     return {
         "kinds": [type(thing).__name__ for thing in (pipe, generator, critic)],
         "size": pipe(num_images=1, generator=torch.manual_seed(0)).images[0].size,

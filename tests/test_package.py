@@ -12,8 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 import magical_hub
+from magical_hub.checkpoint import BUNDLED, bundled_names
 
 
 def test_the_public_names_are_there():
@@ -99,3 +101,14 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
     )
     assert made.returncode == 0, made.stderr
     assert sorted(path.name for path in (elsewhere / "images").glob("*.png")) == ["00000.png", "00001.png"]
+
+
+def test_every_bundled_checkpoint_has_its_card_and_is_small(repo):
+    names = bundled_names()
+    assert names == ["package-128"]
+    for name in names:
+        card = ModelCard.load(repo / "model_cards" / f"{name}.md")
+        assert card.data.library_name == "magical_hub" and card.data.license == "apache-2.0"
+        assert "@@" not in card.text
+        assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 8 * 2**20
+        assert not [file for file in (BUNDLED / name).rglob("*") if file.suffix not in ("", ".json", ".safetensors")]
