@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,16 @@ from magical_hub.training.config import TrainingConfig
 app = tyro.extras.SubcommandApp()
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(TrainingConfig):
+    """What `train` does. Every default was chosen for a few hundred to a few thousand images."""
+
+    def __post_init__(self) -> None:
+        """Checked when parsing is over, where an error is one line and no box of tyro's."""
+
+
 @app.command
-def train(config: tyro.conf.OmitArgPrefixes[TrainingConfig], json: bool = False) -> None:
+def train(config: tyro.conf.OmitArgPrefixes[TrainingOptions], json: bool = False) -> None:
     """Train on a folder of images, or a dataset of the Hub. RUN is then a checkpoint.
 
     Args:
@@ -32,7 +40,7 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainingConfig], json: bool = False)
     """
     from magical_hub.training import train
 
-    result = train(config)
+    result = train(TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)}))
     _report(asdict(result), json, f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}")
 
 

@@ -79,10 +79,12 @@ def test_info(trained, run_command):
         ("train --data {elpv} --output-dir {tmp}/run --image-size 65 --rows 4", ["height 65", "64 or 68"]),
         ("generate --checkpoint {elpv} --output-dir {tmp}/images", ["is no checkpoint", "model_index.json"]),
         ("info --checkpoint nothing-of-that-name", ["there is no checkpoint nothing-of-that-name"]),
+        ("train --data {elpv} --output-dir {tmp}/run --batch-size 0", ["batch_size is 0: give 1 or more"]),
+        ("generate --checkpoint {pipe} --output-dir {tmp}/images --device abacus", ["there is no device abacus"]),
     ],
 )
-def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, tmp_path, arguments, words):
-    filled = arguments.format(tmp=tmp_path, elpv=elpv_folder).split()
+def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, pipe_folder, tmp_path, arguments, words):
+    filled = arguments.format(tmp=tmp_path, elpv=elpv_folder, pipe=pipe_folder).split()
     one_line_error(run_command(*filled), *words)
     assert not (tmp_path / "images").exists()
 
@@ -93,7 +95,6 @@ def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, tmp
         ("train --output-dir x --data y --colour red", "--colour"),
         ("train --data y", "--output-dir"),
         ("train --data y --output-dir x --max-steps 1.5", "--max-steps"),
-        ("train --data y --output-dir x --batch-size 0", "batch_size is 0: give 1 or more"),
         ("paint", "paint"),
     ],
 )
