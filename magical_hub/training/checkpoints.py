@@ -41,12 +41,12 @@ def save_checkpoint(
     optimizers: Mapping[str, torch.optim.Optimizer],
     keep: int,
 ) -> Path:
-    """Write a checkpoint and remove the oldest ones beyond `keep`.
+    """Write a checkpoint and remove the oldest ones beyond `keep`, but never the best.
 
     Args:
         folder: where the checkpoints of the run lie.
         step: steps done.
-        about: what else must come back; JSON.
+        about: what else must come back; JSON. The checkpoint with the lowest "kid" in it, if any has one, is the best.
         modules: state dicts by name.
         optimizers: by name.
         keep: how many checkpoints to leave, this one included.
@@ -63,8 +63,11 @@ def save_checkpoint(
     if target.exists():
         _remove(target)
     os.replace(beside, target)
+    scores = {path: kid for path in _checkpoints(folder) if (kid := load_about(path).get("kid")) is not None}
+    best = min(scores, key=lambda path: scores[path], default=None)
     for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-keep]:
-        _remove(old)
+        if old != best:
+            _remove(old)
     return target
 
 

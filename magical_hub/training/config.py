@@ -121,6 +121,8 @@ class TrainingConfig:
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints to keep."""
+    validate: bool = False
+    """Measure KID against the validation part at every checkpoint (extra "eval"), and keep the best checkpoint too."""
     sample_every: int = 500
     """Steps between picture grids (of fixed latents) and metrics."""
     log_every: int = 50

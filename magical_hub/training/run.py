@@ -18,7 +18,7 @@ from magical_hub.training.split import Split
 
 FREE_TO_CHANGE = {
     *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
-    *("checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "report_to"),
+    *("checkpoint_every", "keep_checkpoints", "validate", "sample_every", "log_every", "report_to"),
 }
 """What may differ between the sittings of one run; all else decides what the weights become (so does max_steps, where
 a rate schedule ends there)."""

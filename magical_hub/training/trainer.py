@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
 from magical_hub.grid import Grid
-from magical_hub.metrics import relative_seam_ratio
+from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio
 from magical_hub.models import MagicalCritic, MagicalGenerator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
@@ -108,6 +108,8 @@ class _Trainer:
         ]
         self.step = self._resume() if config.resume else 0
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
+        if config.validate and len(split.validation) < 8:
+            raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
         if config.batch_size % accelerator.num_processes:
             raise ConfigError(
                 f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes: "
@@ -129,6 +131,7 @@ class _Trainer:
         self.figures: dict[str, float] = {}
         self.saved_step = self.sampled_step = self.step
         self.stopped = False
+        self.feature_network: FeatureNetwork | None = None
 
     def run(self) -> TrainingResult:
         """Steps until max_steps, max_minutes or a signal; then the pipeline."""
@@ -164,10 +167,10 @@ class _Trainer:
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
-                if at_end or self.step % config.log_every == 0:
-                    self._log(time.monotonic() - started, bar)
                 if at_end or self.step % config.checkpoint_every == 0:
                     self._save_checkpoint()
+                if at_end or self.step % config.log_every == 0:
+                    self._log(time.monotonic() - started, bar)
 
     def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = self.train_indices[draw.indices]
@@ -247,6 +250,20 @@ class _Trainer:
         # A direction without seams has no ratio.
         self.history.add({f"seams/{name}": torch.tensor(x) for name, x in seams.items() if np.isfinite(x)})
 
+    def _validate(self) -> float:
+        """KID between images of fixed seeds and the validation part, on the bundled feature network."""
+        assert self.history is not None
+        if self.feature_network is None:
+            self.feature_network = efficientnet_lite0()
+        real = self.store.images(np.asarray(self.split.validation))
+        pipe = MagicalPipeline(self._averaged_generator())
+        pipe.set_progress_bar_config(disable=True)
+        made: Any = pipe(seeds=range(max(len(real), 8)), output_type="pt").images
+        theirs = extract(real.astype(np.float32) / 127.5 - 1, self.feature_network)
+        score = kid(theirs, extract(2 * made - 1, self.feature_network)).mean
+        self.history.add({"validation/kid": torch.tensor(score)})
+        return float(score)
+
     def _save_checkpoint(self) -> None:
         self.saved_step = self.step
         if not self.accelerator.is_main_process:
@@ -263,6 +280,7 @@ class _Trainer:
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "kid": self._validate() if self.config.validate else None,
         }
         checkpoints.save_checkpoint(
             self.run_folder / "checkpoints", self.step, about, modules, self.optimizers, self.config.keep_checkpoints

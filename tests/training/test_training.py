@@ -319,3 +319,14 @@ def test_a_checkpoint_that_does_not_fit_is_named(tiny_config, tmp_path):
     )
     with pytest.raises(CheckpointError, match="step-00000001 does not fit this run"):
         train(tiny_config(tmp_path / "run", resume=True))
+
+
+def test_the_best_checkpoint_on_the_validation_part_is_kept(tiny_config, tmp_path):
+    settings = {"validate": True, "validation_fraction": 0.4, "checkpoint_every": 1, "keep_checkpoints": 1}
+    train(tiny_config(tmp_path / "run", generator_lr=1e-2, **settings))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    kids = {line["step"]: line["validation/kid"] for line in lines}
+    assert sorted(kids) == [1, 2, 3, 4]
+    best = min(kids, key=lambda step: kids[step])
+    left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert left == {f"step-{best:08d}", "step-00000004"}
