@@ -88,7 +88,7 @@ class MagicalCritic(Network):
         self.last_conv = Conv2d(features, features, 3, gain=GAIN, padding=1)
         cells = (self.padded[0] >> doublings) * (self.padded[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
-        self.score = Linear(features, 1)
+        self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
         self.col_head = Linear(features, cols)
         self.row_projection = nn.Embedding(rows, features)

@@ -52,17 +52,19 @@ class Bound(torch.autograd.Function):
 
 
 class Linear(nn.Module):
-    """A linear layer with equalised rate. `rate` multiplies its learning rate; `bias` is where its bias starts."""
+    """A linear layer with equalised rate. `rate` multiplies its learning rate; its bias, if any, starts at `bias`."""
 
-    def __init__(self, inputs: int, outputs: int, gain: float = 1.0, rate: float = 1.0, bias: float = 0.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, gain: float = 1.0, rate: float = 1.0, bias: float | None = 0.0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale = gain * rate / math.sqrt(inputs)
         self.rate = rate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+        return F.linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.rate)
 
 
 class Conv2d(nn.Module):

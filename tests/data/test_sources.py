@@ -145,9 +145,10 @@ def test_datasets_that_cannot_be_used():
 
 
 def test_rows_that_cannot_be_used():
-    """Such a row is named when it is read."""
-    with pytest.raises(DataError, match="row 1 of the dataset has no image"):
-        list(open_source(dataset([image(0), None])).records())
+    """Such a row is named when it is read; one without an image is as one that can't be decoded."""
+    _, empty = open_source(dataset([image(0), None])).records()
+    with pytest.raises(DataError, match="row 1 cannot be read"):
+        open_image(empty.image, empty.name)
     unlabelled = dataset(label=[1, -1]).cast_column("label", datasets.ClassLabel(names=["good", "void"]))
     with pytest.raises(DataError, match=r"row 1.* has the label -1 in 'label': give one of good, void"):
         list(open_source(unlabelled, label_column="label").records())
