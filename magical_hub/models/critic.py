@@ -78,7 +78,8 @@ class MagicalCritic(Network):
         self.grid = Grid(rows, cols, *image_size)
         height, width = check_sub_region(self.grid, channels)
         doublings = num_doublings(height, width)
-        self.padded = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)
+        # Sizes that halving does not divide are made a little larger.
+        self.cell_size = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)
         widths = [min(max_width, base_width * 2**level) for level in range(doublings)]
         features = widths[-1]
 
@@ -86,7 +87,7 @@ class MagicalCritic(Network):
         self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
         self.blocks = nn.ModuleList(CriticBlock(a, b) for a, b in itertools.pairwise(widths))
         self.last_conv = Conv2d(features, features, 3, gain=GAIN, padding=1)
-        cells = (self.padded[0] >> doublings) * (self.padded[1] >> doublings)
+        cells = (self.cell_size[0] >> doublings) * (self.cell_size[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
@@ -144,8 +145,8 @@ class MagicalCritic(Network):
     def _features(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""
         self.grid.window(window).check_images(images)
-        height, width = window[0] * self.padded[0], window[1] * self.padded[1]
-        if images.shape[2:] != (height, width):  # sizes that halving doesn't divide
+        height, width = window[0] * self.cell_size[0], window[1] * self.cell_size[1]
+        if images.shape[2:] != (height, width):
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
         x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         x = activate(self.stem(x))

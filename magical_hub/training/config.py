@@ -172,6 +172,11 @@ class TrainingConfig:
         size = self.image_size
         return (size, size) if isinstance(size, int) else size
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of sub-regions in a window."""
+        return self.window_rows, self.window_cols
+
     def to_json(self) -> str:
         """What RUN/training_config.json holds; a dataset that was given as an object is named by its kind alone."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}

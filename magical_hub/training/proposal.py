@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+from collections.abc import Iterator
 from dataclasses import replace
 
 from magical_hub.data import Source, open_image
@@ -50,7 +51,7 @@ def complete(config: TrainingConfig, source: Source) -> TrainingConfig:
     return replace(config, image_size=(grid.height, grid.width), rows=rows, cols=cols, channels=channels)
 
 
-def _readable(source: Source):  # type: ignore[no-untyped-def]
+def _readable(source: Source) -> Iterator[tuple[tuple[int, int], str]]:
     for record in source.records():
         try:
             image = open_image(record.image, record.name)

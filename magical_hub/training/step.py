@@ -69,7 +69,7 @@ class TrainingStep:
         self.generator, self.critic = generator, critic
         self.generator_optimizer, self.critic_optimizer = optimizers
         self.game = choose_game(config)
-        self.window = (config.window_rows, config.window_cols)
+        self.window = config.window
         # The generator's update wants no gradient of the critic's weights: it goes round the wrapper that shares it.
         self.bare_critic: MagicalCritic = accelerator.unwrap_model(critic)
 

@@ -115,13 +115,12 @@ class _Trainer:
                 f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes: "
                 "give a multiple of their number"
             )
-        window = (config.window_rows, config.window_cols)
         self.sampler = StepSampler(
             config.seed,
             len(self.train_indices),
             config.batch_size,
             self.grid,
-            window,
+            config.window,
             config.latent_dim,
             accelerator.process_index,
             accelerator.num_processes,
@@ -147,6 +146,7 @@ class _Trainer:
             self._sample()
         if self.accelerator.is_main_process:
             generator = self._averaged_generator()
+            generator.update_mean_style()
             MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.figures)
@@ -174,8 +174,7 @@ class _Trainer:
 
     def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = self.train_indices[draw.indices]
-        window = (self.config.window_rows, self.config.window_cols)
-        pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), window))
+        pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), self.config.window))
         labels = torch.from_numpy(self.store.labels[indices]) if self.store.class_names else None
         device = self.accelerator.device
         return pixels.to(device).float() / 127.5 - 1, None if labels is None else labels.to(device)
@@ -220,13 +219,22 @@ class _Trainer:
             raise TrainingError(f"{broken} is no number by step {self.step} ({good}): {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
-        """The EMA weights in a generator of their own, on the CPU, its mean style brought up to date."""
+        """The EMA weights in a generator of their own, on the CPU; its mean style is not brought up to date."""
         generator = _on_cpu(self.generator)
         with torch.no_grad():
             for parameter, average in zip(generator.parameters(), self.ema.shadow_params, strict=True):
                 parameter.copy_(average)
-        generator.update_mean_style()
-        return generator.eval()
+        return generator
+
+    def _generate(self, count: int) -> torch.Tensor:
+        """Images of the seeds 0 .. count - 1 by the averaged weights: (count, C, H, W) in [0, 1].
+
+        Not on the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
+        """
+        pipe = MagicalPipeline(self._averaged_generator())
+        pipe.set_progress_bar_config(disable=True)
+        images: Any = pipe(seeds=range(count), output_type="pt").images
+        return images
 
     def _sample(self) -> None:
         """Pictures of fixed latents under the real ones, and the relative seam ratio."""
@@ -235,11 +243,7 @@ class _Trainer:
             return
         count = min(WATCHED, max(8, WATCHED_PIXELS // (self.grid.height * self.grid.width)))
         real = self.store.images(np.asarray(self.split.validation or self.split.train)[:count])
-        pipe = MagicalPipeline(self._averaged_generator())
-        pipe.set_progress_bar_config(disable=True)
-        # Not the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
-        images: Any = pipe(seeds=range(count), output_type="pt").images
-        made = (images * 255).round().to(torch.uint8).numpy()
+        made = (self._generate(count) * 255).round().to(torch.uint8).numpy()
         save_picture_grid(
             np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
             self.run_folder / "samples" / f"step-{self.step:08d}.png",
@@ -256,11 +260,8 @@ class _Trainer:
         if self.feature_network is None:
             self.feature_network = efficientnet_lite0()
         real = self.store.images(np.asarray(self.split.validation))
-        pipe = MagicalPipeline(self._averaged_generator())
-        pipe.set_progress_bar_config(disable=True)
-        made: Any = pipe(seeds=range(max(len(real), 8)), output_type="pt").images
         theirs = extract(real.astype(np.float32) / 127.5 - 1, self.feature_network)
-        score = kid(theirs, extract(2 * made - 1, self.feature_network)).mean
+        score = kid(theirs, extract(2 * self._generate(len(real)) - 1, self.feature_network)).mean
         self.history.add({"validation/kid": torch.tensor(score)})
         return float(score)
 
@@ -366,7 +367,6 @@ def _precision(config: TrainingConfig) -> str:
         return config.mixed_precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    capabilities: dict[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # not in every torch that will do otherwise
+    # Not in every torch that will do otherwise.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
