@@ -20,23 +20,18 @@ from tqdm.auto import tqdm
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
 from magical_hub.grid import Grid
-from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio
 from magical_hub.models import MagicalCritic, MagicalGenerator
-from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.history import History
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
 from magical_hub.training.step import TrainingStep
+from magical_hub.training.watching import Watcher
 
 logger = logging.getLogger(__name__)
-
-WATCHED, WATCHED_PIXELS = 64, 2**24
-"""Images, real and generated, behind a sample's figures: so many, or as many as make so many pixels, 8 at least."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +121,9 @@ class _Trainer:
             accelerator.num_processes,
         )
         self.update = TrainingStep(config, self.grid, accelerator, generator, critic, optimizers, self._crop)
-        self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
-        self.figures: dict[str, float] = {}
+        self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step
         self.stopped = False
-        self.feature_network: FeatureNetwork | None = None
 
     def run(self) -> TrainingResult:
         """Steps until max_steps, max_minutes or a signal; then the pipeline."""
@@ -149,7 +142,9 @@ class _Trainer:
             generator.update_mean_style()
             MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
-        return TrainingResult(str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.figures)
+        return TrainingResult(
+            str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
+        )
 
     def _loop(self, started: float, signals: StopSignals) -> None:
         config, main = self.config, self.accelerator.is_main_process
@@ -162,15 +157,15 @@ class _Trainer:
                     scheduler.step()
                 self.step += 1
                 bar.update()
-                if self.history is not None:
-                    self.history.add(terms)
+                self.watcher.steps.add(self.step, terms)
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
                 if at_end or self.step % config.checkpoint_every == 0:
                     self._save_checkpoint()
                 if at_end or self.step % config.log_every == 0:
-                    self._log(time.monotonic() - started, bar)
+                    self._check_figures()
+                    self.watcher.log(self.step, time.monotonic() - started, bar)
 
     def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = self.train_indices[draw.indices]
@@ -189,34 +184,23 @@ class _Trainer:
             self.stopped, over = (self.accelerator.reduce(wishes) > 0).tolist()
         return self.stopped or over
 
-    def _log(self, seconds: float, bar: Any) -> None:
-        """Write the means of the figures, and stop where one is no number."""
-        if self.history is None:
-            return
-        self._check_finite(self.history.means())
-        self.figures |= self.history.means()
-        minutes = self.config.max_minutes
-        if minutes is not None:  # so that the bar's time left is that of whichever comes first
-            bar.total = min(
-                self.config.max_steps, bar.initial + round((self.step - bar.initial) * minutes * 60 / seconds)
-            )
-        # "critic/adversarial" is "D adver" here: the bar has one line.
-        players = {"critic": "D", "generator": "G"}
-        terms = [name.split("/") for name in self.figures if name.split("/")[0] in players and "_" not in name]
-        bar.set_postfix({f"{players[p]} {term[:5]}": f"{self.figures[f'{p}/{term}']:.2g}" for p, term in terms})
-        self.accelerator.log(self.history.means(), step=self.step)
-        self.history.write(self.step, seconds)
-
-    def _check_finite(self, values: Mapping[str, Any]) -> None:
-        """Stop where a figure or a weight is no number."""
-        broken = next(
-            (name for name, value in values.items() if not torch.isfinite(torch.as_tensor(value)).all()), None
-        )
+    def _check_figures(self) -> None:
+        """Stop where a figure since the last line is no number, in whichever process."""
+        broken = self.watcher.steps.summary().not_finite
         if broken is not None:
-            last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
-            good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
-            mend = "start again with lower generator_lr and critic_lr"
-            raise TrainingError(f"{broken} is no number by step {self.step} ({good}): {mend}")
+            raise self._not_finite(*broken)
+
+    def _check_weights(self, modules: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        for player, state in modules.items():
+            for name, value in state.items():
+                if not bool(value.isfinite().all()):
+                    raise self._not_finite(self.step, f"{player}: {name}")
+
+    def _not_finite(self, step: int, name: str) -> TrainingError:
+        last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
+        good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
+        mend = "start again with lower generator_lr and critic_lr"
+        return TrainingError(f"{name} is no number at step {step} ({good}): {mend}")
 
     def _averaged_generator(self) -> MagicalGenerator:
         """The EMA weights in a generator of their own, on the CPU; its mean style is not brought up to date."""
@@ -226,62 +210,28 @@ class _Trainer:
                 parameter.copy_(average)
         return generator
 
-    def _generate(self, count: int) -> torch.Tensor:
-        """Images of the seeds 0 .. count - 1 by the averaged weights: (count, C, H, W) in [0, 1].
-
-        Not on the accelerator's device: the copy is small, and the run's own memory stays as it was planned.
-        """
-        pipe = MagicalPipeline(self._averaged_generator())
-        pipe.set_progress_bar_config(disable=True)
-        images: Any = pipe(seeds=range(count), output_type="pt").images
-        return images
-
     def _sample(self) -> None:
-        """Pictures of fixed latents under the real ones, and the relative seam ratio."""
         self.sampled_step = self.step
-        if not self.accelerator.is_main_process:
-            return
-        count = min(WATCHED, max(8, WATCHED_PIXELS // (self.grid.height * self.grid.width)))
-        real = self.store.images(np.asarray(self.split.validation or self.split.train)[:count])
-        made = (self._generate(count) * 255).round().to(torch.uint8).numpy()
-        save_picture_grid(
-            np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
-            self.run_folder / "samples" / f"step-{self.step:08d}.png",
-            columns=8,
-        )
-        assert self.history is not None
-        seams = relative_seam_ratio(made, real, self.grid)._asdict()
-        # A direction without seams has no ratio.
-        self.history.add({f"seams/{name}": torch.tensor(x) for name, x in seams.items() if np.isfinite(x)})
-
-    def _validate(self) -> float:
-        """KID between images of fixed seeds and the validation part, on the bundled feature network."""
-        assert self.history is not None
-        if self.feature_network is None:
-            self.feature_network = efficientnet_lite0()
-        real = self.store.images(np.asarray(self.split.validation))
-        theirs = extract(real.astype(np.float32) / 127.5 - 1, self.feature_network)
-        score = kid(theirs, extract(2 * self._generate(len(real)) - 1, self.feature_network)).mean
-        self.history.add({"validation/kid": torch.tensor(score)})
-        return float(score)
+        if self.accelerator.is_main_process:
+            self.watcher.sample(self.step, self._averaged_generator())
 
     def _save_checkpoint(self) -> None:
         self.saved_step = self.step
-        if not self.accelerator.is_main_process:
-            return
         names = [name for name, _ in self.generator.named_parameters()]
         modules = {
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
         }
-        for player, state in modules.items():
-            self._check_finite({f"{player}: {name}": value for name, value in state.items()})
+        self._check_figures()  # first, since they say what broke the weights
+        self._check_weights(modules)
+        if not self.accelerator.is_main_process:
+            return
         about = {
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "kid": self._validate() if self.config.validate else None,
+            "kid": self.watcher.validate(self._averaged_generator()) if self.config.validate else None,
         }
         checkpoints.save_checkpoint(
             self.run_folder / "checkpoints", self.step, about, modules, self.optimizers, self.config.keep_checkpoints

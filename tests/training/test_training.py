@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run, tiny_config, 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path):
     """With the term that broke; the checkpoint before it stays good."""
-    words = r"(critic|generator)/\w+ is no number by step \d+ \(.*\): start again with lower generator_lr"
+    words = r"(critic|generator)/\w+ is no number at step \d+ \(.*\): start again with lower generator_lr"
     with pytest.raises(TrainingError, match=words) as error:
         train(tiny_config(tmp_path / "run", generator_lr=1e30, max_steps=10))
     assert "\n" not in str(error.value)
