@@ -62,6 +62,9 @@ class TrainingConfig:
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = 16
     """Windows in a step, over all processes together."""
+    gradient_accumulation: int = 1
+    """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
+    stays that of the whole batch, up to rounding; each of several costs another pass of the generator."""
     window_rows: int = 2
     """Rows of sub-regions in a window."""
     window_cols: int = 2
@@ -132,8 +135,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         whole = (
-            "batch_size window_rows window_cols n_critic boundary_thickness latent_dim base_width max_width "
-            "penalty_every max_steps checkpoint_every keep_checkpoints sample_every log_every"
+            "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
+            "base_width max_width penalty_every max_steps checkpoint_every keep_checkpoints sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
@@ -157,6 +160,11 @@ class TrainingConfig:
                 self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
+        if self.batch_size % self.gradient_accumulation:
+            raise ConfigError(
+                f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
+                "equal parts: give a number that divides it"
+            )
         if self.validation_fraction + self.holdout_fraction >= 1:
             raise ConfigError(
                 "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"

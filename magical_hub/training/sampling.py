@@ -39,6 +39,13 @@ class Draw:
         }
         return replace(self, **moved)
 
+    def parts(self, count: int) -> list[Draw]:
+        """The same draw in `count` equal parts, in order; `count` divides B."""
+        arrays = {f.name: v for f in fields(self) if not isinstance(v := getattr(self, f.name), int)}
+        size = len(self.indices) // count
+        cuts = [slice(n * size, (n + 1) * size) for n in range(count)]
+        return [replace(self, **{name: array[cut] for name, array in arrays.items()}) for cut in cuts]
+
 
 class StepSampler:
     """Draws windows of training images: every image once an epoch, in an order of its own each epoch.

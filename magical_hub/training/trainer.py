@@ -105,10 +105,12 @@ class _Trainer:
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
         if config.validate and len(split.validation) < 8:
             raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
-        if config.batch_size % accelerator.num_processes:
+        if config.batch_size % (accelerator.num_processes * config.gradient_accumulation):
+            many = config.gradient_accumulation > 1
             raise ConfigError(
-                f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes: "
-                "give a multiple of their number"
+                f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes"
+                f"{f' in {config.gradient_accumulation} parts each' if many else ''}: "
+                f"give a multiple of {'the product' if many else 'their number'}"
             )
         self.sampler = StepSampler(
             config.seed,

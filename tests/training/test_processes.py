@@ -32,8 +32,8 @@ def launch(run_command, elpv_folder):
     settings = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
     common = ["train", "--data", elpv_folder, *settings, "--json"]
 
-    def run(output_dir: Path, batch_size: int, processes: int):
-        options = [*common, "--output-dir", output_dir, "--batch-size", batch_size]
+    def run(output_dir: Path, batch_size: int, processes: int, *more: object):
+        options = [*common, "--output-dir", output_dir, "--batch-size", batch_size, *more]
         if processes == 1:
             return run_command(*options, ACCELERATE_USE_CPU="true")
         launcher = [*LAUNCH.split(), "-m", "magical_hub.cli"]
@@ -48,22 +48,43 @@ def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
     return {f"{name}.{key}": value for name, state in files.items() for key, value in state.items()}
 
 
-def test_two_processes_equal_one(launch, tmp_path):
+@pytest.fixture(scope="module")
+def alone(launch, tmp_path_factory):
+    """The run of one process. Not to be changed."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    assert launch(folder, 4, processes=1).returncode == 0
+    return folder
+
+
+def test_two_processes_equal_one(launch, alone, tmp_path):
     ran = launch(tmp_path / "two", 4, processes=2)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert ran.stdout.count("\n") == 1 and json.loads(ran.stdout)["steps"] == 2  # one of the two reports
-    assert launch(tmp_path / "one", 4, processes=1).returncode == 0
-
-    for step in (1, 2):
-        one, two = weights(tmp_path / "one", step), weights(tmp_path / "two", step)
-        assert one.keys() == two.keys()
-        assert {name: gap for name in one if (gap := float((one[name] - two[name]).abs().max())) > 1e-4} == {}
+    assert_equal(alone, tmp_path / "two")
     # The yardstick: a single step moves the weights by far more than that.
-    first, second = weights(tmp_path / "one", 1), weights(tmp_path / "one", 2)
+    first, second = weights(alone, 1), weights(alone, 2)
     assert max(float((first[name] - second[name]).abs().max()) for name in first) > 1e-3
 
-    history = [[json.loads(line) for line in (tmp_path / run / "history.jsonl").open()] for run in ("one", "two")]
-    assert [line["step"] for line in history[1]] == [line["step"] for line in history[0]] == [1, 2]
+
+def test_the_gradients_of_passes_are_shared_once_whole(launch, alone, tmp_path):
+    ran = launch(tmp_path / "two", 4, 2, "--gradient-accumulation", 2)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert_equal(alone, tmp_path / "two")
+
+
+def assert_equal(one: Path, two: Path) -> None:
+    """The same weights after each step, and in history.jsonl the same figures, which are then those of all windows."""
+    for step in (1, 2):
+        ours, theirs = weights(one, step), weights(two, step)
+        assert ours.keys() == theirs.keys()
+        gaps = {name: float((ours[name] - theirs[name]).abs().max()) for name in ours}
+        assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {}
+    histories = [[json.loads(line) for line in (run / "history.jsonl").open()] for run in (one, two)]
+    for ours, theirs in zip(*histories, strict=True):
+        assert ours.keys() == theirs.keys() and ours["step"] == theirs["step"]
+        terms = [name for name in ours if name.startswith(("critic/", "generator/"))]
+        assert len(terms) >= 6
+        assert [ours[name] for name in terms] == pytest.approx([theirs[name] for name in terms], rel=1e-3, abs=1e-5)
 
 
 def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):

@@ -61,6 +61,15 @@ def test_the_shares_of_several_processes_are_one_processes_draw(processes):
             assert np.array_equal(np.concatenate([share[name] for share in shares]), whole[name]), name
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_the_parts_of_a_draw_are_the_draw(count):
+    draw = sampler().draw(5)
+    parts = draw.parts(count)
+    assert [part.number for part in parts] == [5] * count and {len(part.indices) for part in parts} == {6 // count}
+    for name in FIELDS:
+        assert np.array_equal(np.concatenate([arrays(part)[name] for part in parts]), arrays(draw)[name]), name
+
+
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 99))
 def test_every_image_once_an_epoch(num_images, batch_size, seed):
     draws = sampler(seed, num_images, batch_size)
