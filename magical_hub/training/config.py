@@ -28,6 +28,9 @@ class TrainingConfig:
     """Column of the images in a dataset."""
     label_column: str | None = None
     """Column of the class in a dataset. With a folder, any name makes the first folder below it the class."""
+    class_balance: bool = False
+    """Learn from every class equally often, however few its images; needs label_column. Generated images without a
+    class asked for are still drawn by the training set's frequencies."""
     group_column: str | None = None
     """Column of the group (a board, a lot) that no split may part, in a dataset."""
     group_regex: str | None = None
@@ -58,6 +61,11 @@ class TrainingConfig:
     """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
     max_width: int = 128
     """The most channels at any level."""
+    init_from: str | None = None
+    """Checkpoint (a folder, a bundled name or an id on the Hub) whose weights a new run starts with. Its networks must
+    have the shape of this run's."""
+    activation_checkpointing: bool = False
+    """Forget what is inside the generator's blocks and work it out again for the gradient: less memory, more time."""
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = 16
@@ -113,7 +121,13 @@ class TrainingConfig:
     seed: int = 0
     """Everything random in training hangs on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """"auto": bf16 where the hardware multiplies it, no otherwise."""
+    """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
+    on_nan: Literal["stop", "roll_back"] = "stop"
+    """What a loss or a weight that is no number does: stop the run, or take it back to its last checkpoint and on at
+    half of both rates, three times at most in all sittings together; then it stops."""
+    auto_batch_size: bool = False
+    """Where memory runs out, start again from the last checkpoint with gradient_accumulation doubled: half as much at
+    once, and the result stays that of the same batch_size. In one process; several stop with an error."""
 
     # -- what is written -------------------------------------------------------------------------------------------
     output_dir: str
@@ -165,6 +179,8 @@ class TrainingConfig:
                 f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
                 "equal parts: give a number that divides it"
             )
+        if self.class_balance and self.label_column is None:
+            raise ConfigError("class_balance needs classes: give label_column, or leave class_balance out")
         if self.validation_fraction + self.holdout_fraction >= 1:
             raise ConfigError(
                 "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from magical_hub.data import CanvasStore
-from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
+from magical_hub.errors import CheckpointError, ConfigError, TrainingStopped
 from magical_hub.grid import Grid
-from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.models import MagicalGenerator
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.config import TrainingConfig
+from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, is_out_of_memory, with_less_at_once
+from magical_hub.training.networks import build_networks, copy_on_cpu, start_from
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
@@ -62,25 +64,63 @@ def train(config: TrainingConfig) -> TrainingResult:
     """
     accelerator = _accelerator(config)
     config, store, split = prepare_run(config, accelerator)
+    _check_shares(config, split, accelerator.num_processes)
     if config.report_to != "nothing":
         accelerator.init_trackers("magical_hub", config={key: str(value) for key, value in vars(config).items()})
     try:
-        return _Trainer(config, accelerator, store, split).run()
+        with StopSignals() as signals:
+            return _train(config, accelerator, store, split, signals)
     finally:
         accelerator.end_training()
 
 
-class _Trainer:
-    """A run in progress."""
+def _train(
+    config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split, signals: StopSignals
+) -> TrainingResult:
+    """Train to the end, starting again from the last checkpoint where the configuration wants that after a mishap."""
+    started, roll_backs = time.monotonic(), 0
+    while True:
+        trainer = None
+        try:
+            trainer = _Trainer(config, accelerator, store, split, roll_backs)
+            return trainer.run(started, signals)
+        except NotFinite as error:
+            assert trainer is not None
+            roll_backs = trainer.roll_backs + 1
+            if config.on_nan == "stop" or roll_backs > MOST_ROLL_BACKS:
+                raise
+            logger.warning("%s: back and on at %s of the rates; %s", error.what, 0.5**roll_backs, error.good)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            trained_with = trainer.config if trainer is not None else config
+            config = with_less_at_once(trained_with, accelerator.num_processes, error)
+            logger.warning("out of memory: again with gradient_accumulation %d", config.gradient_accumulation)
+        # Out of the except clauses, where the error still holds on to all that ran.
+        trainer, config = None, replace(config, resume=True)
+        accelerator.free_memory()
 
-    def __init__(self, config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split) -> None:
+
+class _Trainer:
+    """A run in progress, from the last checkpoint or from zero to its end or a mishap.
+
+    Args:
+        roll_backs: how often it went back before; a checkpoint to resume from may say more.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split, roll_backs: int
+    ) -> None:
         self.config, self.accelerator, self.store, self.split = config, accelerator, store, split
-        self.run_folder = Path(config.output_dir)
+        self.run_folder, self.roll_backs = Path(config.output_dir), roll_backs
         self.train_indices = np.asarray(split.train)
         assert config.canvas and config.rows and config.cols and config.channels
         self.grid = Grid(config.rows, config.cols, *config.canvas)
         torch.manual_seed(config.seed)  # the weights' start; nothing else is drawn from torch's global state
-        self.generator, self.critic = _networks(config, store, self.train_indices)
+        self.generator, self.critic = build_networks(config, store, self.train_indices)
+        last = self._last_checkpoint() if config.resume else None
+        if config.init_from is not None and last is None:
+            start_from(config.init_from, self.generator, self.critic)
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
         self.optimizers = {
@@ -101,17 +141,9 @@ class _Trainer:
             )
             for optimizer in self.optimizers.values()
         ]
-        self.step = self._resume() if config.resume else 0
+        self.step = 0 if last is None else self._restore(last)
+        self._lower_rates()
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
-        if config.validate and len(split.validation) < 8:
-            raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
-        if config.batch_size % (accelerator.num_processes * config.gradient_accumulation):
-            many = config.gradient_accumulation > 1
-            raise ConfigError(
-                f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes"
-                f"{f' in {config.gradient_accumulation} parts each' if many else ''}: "
-                f"give a multiple of {'the product' if many else 'their number'}"
-            )
         self.sampler = StepSampler(
             config.seed,
             len(self.train_indices),
@@ -121,19 +153,23 @@ class _Trainer:
             config.latent_dim,
             accelerator.process_index,
             accelerator.num_processes,
+            store.labels[self.train_indices] if config.class_balance else None,
         )
-        self.update = TrainingStep(config, self.grid, accelerator, generator, critic, optimizers, self._crop)
+        self.update = TrainingStep(self.config, self.grid, accelerator, generator, critic, optimizers, self._crop)
         self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step
         self.stopped = False
 
-    def run(self) -> TrainingResult:
-        """Steps until max_steps, max_minutes or a signal; then the pipeline."""
-        started = time.monotonic()
-        with StopSignals() as signals:
-            self._loop(started, signals)
-            if self.saved_step != self.step:
-                self._save_checkpoint()
+    def run(self, started: float, signals: StopSignals) -> TrainingResult:
+        """Steps until max_steps, max_minutes or a signal; then the pipeline.
+
+        Args:
+            started: when the sitting did, by time.monotonic.
+            signals: what was received since.
+        """
+        self._loop(started, signals)
+        if self.saved_step != self.step:
+            self._save_checkpoint()
         if self.stopped:
             by = signals.received or "a signal to another process"
             raise TrainingStopped(f"stopped by {by} at step {self.step}: go on with --resume")
@@ -142,7 +178,7 @@ class _Trainer:
         if self.accelerator.is_main_process:
             generator = self._averaged_generator()
             generator.update_mean_style()
-            MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
+            MagicalPipeline(generator=generator, critic=copy_on_cpu(self.critic)).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
             str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
@@ -190,23 +226,18 @@ class _Trainer:
         """Stop where a figure since the last line is no number, in whichever process."""
         broken = self.watcher.steps.summary().not_finite
         if broken is not None:
-            raise self._not_finite(*broken)
+            step, name = broken
+            raise NotFinite(name, step, self.run_folder)
 
     def _check_weights(self, modules: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         for player, state in modules.items():
             for name, value in state.items():
                 if not bool(value.isfinite().all()):
-                    raise self._not_finite(self.step, f"{player}: {name}")
-
-    def _not_finite(self, step: int, name: str) -> TrainingError:
-        last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
-        good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
-        mend = "start again with lower generator_lr and critic_lr"
-        return TrainingError(f"{name} is no number at step {step} ({good}): {mend}")
+                    raise NotFinite(f"{player}: {name}", self.step, self.run_folder)
 
     def _averaged_generator(self) -> MagicalGenerator:
         """The EMA weights in a generator of their own, on the CPU; its mean style is not brought up to date."""
-        generator = _on_cpu(self.generator)
+        generator: MagicalGenerator = copy_on_cpu(self.generator)
         with torch.no_grad():
             for parameter, average in zip(generator.parameters(), self.ema.shadow_params, strict=True):
                 parameter.copy_(average)
@@ -233,17 +264,30 @@ class _Trainer:
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+            "roll_backs": self.roll_backs,
+            "auto_passes": self.config.gradient_accumulation if self.config.auto_batch_size else 1,
             "kid": self.watcher.validate(self._averaged_generator()) if self.config.validate else None,
         }
         checkpoints.save_checkpoint(
             self.run_folder / "checkpoints", self.step, about, modules, self.optimizers, self.config.keep_checkpoints
         )
 
-    def _resume(self) -> int:
+    def _lower_rates(self) -> None:
+        """Halve both rates for every time that the run went back."""
+        for scheduler in self.schedulers:
+            (group,), (schedule,) = scheduler.optimizer.param_groups, scheduler.lr_lambdas
+            scheduler.base_lrs = [group["initial_lr"] * 0.5**self.roll_backs]
+            group["lr"] = scheduler.base_lrs[0] * schedule(scheduler.last_epoch)
+
+    def _last_checkpoint(self) -> Path | None:
         last = checkpoints.last_checkpoint(self.run_folder / "checkpoints")
         if last is None:
             logger.warning("%s has no checkpoint to resume from: starting from zero", self.run_folder)
-            return 0
+        return last
+
+    def _restore(self, last: Path) -> int:
+        """Bring everything back as a checkpoint has it; returns its step."""
         about = checkpoints.load_about(last)
         if about["fingerprint"] != self.store.fingerprint:
             raise CheckpointError(
@@ -260,39 +304,29 @@ class _Trainer:
                 checkpoints.load_optimizer(last, name, optimizer)
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
                 scheduler.load_state_dict(state)
+            if self.accelerator.scaler is not None and about["scaler"] is not None:
+                self.accelerator.scaler.load_state_dict(about["scaler"])
+            self.roll_backs = max(self.roll_backs, about["roll_backs"])
+            if self.config.auto_batch_size:  # as many passes as the run had come to, so that it ends the same
+                passes = max(self.config.gradient_accumulation, about["auto_passes"])
+                self.config = replace(self.config, gradient_accumulation=passes)
         except (KeyError, RuntimeError) as error:  # of another version of this library, say
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error
         return int(about["step"])
 
 
-def _networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[MagicalGenerator, MagicalCritic]:
-    names = store.class_names or []
-    counts = np.bincount(store.labels[train], minlength=len(names))
-    shape: dict[str, Any] = {
-        "rows": config.rows,
-        "cols": config.cols,
-        "image_size": config.canvas,
-        "channels": config.channels,
-        "base_width": config.base_width,
-        "max_width": config.max_width,
-        "num_classes": len(names),
-    }
-    generator = MagicalGenerator(
-        **shape,
-        latent_dim=config.latent_dim,
-        class_names=names or None,
-        class_frequencies=(counts / counts.sum()).tolist() if names else None,
-    )
-    critic = MagicalCritic(**shape)
-    return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
-
-
-def _on_cpu(network: Any) -> Any:
-    """A copy on the CPU, free of what `accelerator.prepare` hung on the original's forward."""
-    bare = type(network).from_config(network.config)
-    bare.load_state_dict({key: value.detach().cpu() for key, value in network.state_dict().items()})
-    return bare.eval()
+def _check_shares(config: TrainingConfig, split: Split, num_processes: int) -> None:
+    """Raise a ConfigError where the settings don't fit the number of processes or of images."""
+    if config.validate and len(split.validation) < 8:
+        raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
+    if config.batch_size % (num_processes * config.gradient_accumulation):
+        many = config.gradient_accumulation > 1
+        raise ConfigError(
+            f"batch_size {config.batch_size} cannot be shared by {num_processes} processes"
+            f"{f' in {config.gradient_accumulation} parts each' if many else ''}: "
+            f"give a multiple of {'the product' if many else 'their number'}"
+        )
 
 
 def _accelerator(config: TrainingConfig) -> Accelerator:

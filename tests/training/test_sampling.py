@@ -82,6 +82,18 @@ def test_every_image_once_an_epoch(num_images, batch_size, seed):
         assert len({tuple(order) for order in orders}) == epochs  # in another order each
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9), st.integers(0, 99))
+def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels, batch_size, seed):
+    labels = np.array(labels)
+    draws = sampler(seed, len(labels), batch_size, class_labels=labels)
+    indices = np.concatenate([draws.draw(n).indices for n in range(30)])
+    counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
+    assert counts.max() - counts.min() <= 1
+    for label in np.unique(labels):
+        images = np.bincount(indices[labels[indices] == label], minlength=len(labels))[labels == label]
+        assert images.max() - images.min() <= 1
+
+
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
 @settings(max_examples=30)
 def test_windows_lie_inside_and_reach_every_place(rows, cols, seed):
