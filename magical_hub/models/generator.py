@@ -76,8 +76,6 @@ class MagicalGenerator(Network):
         GridError: where the grid does not divide the image.
     """
 
-    _supports_gradient_checkpointing = True  # diffusers' protocol: enable_gradient_checkpointing()
-
     @register_to_config
     def __init__(
         self,
@@ -120,7 +118,6 @@ class MagicalGenerator(Network):
         # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
         self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1) for outputs in widths)
         self.to_pixels = Conv2d(widths[-1], channels * 4, 3)
-        self.gradient_checkpointing = False
         self.register_buffer("mean_style", torch.zeros(max(1, num_classes), style_dim))
 
     def forward(
@@ -197,10 +194,7 @@ class MagicalGenerator(Network):
         x = x.unflatten(1, (-1, *self.start)).contiguous(memory_format=torch.channels_last)
         picture: torch.Tensor | None = None
         for block, to_picture in zip(self.blocks, self.to_picture, strict=True):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = self._gradient_checkpointing_func(block, x, style, seeds, rows, cols)
-            else:
-                x = block(x, style, seeds, rows, cols)
+            x = block(x, style, seeds, rows, cols)
             picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
         assert picture is not None
         picture = _double(picture) + _smooth(repeat_edges(self.to_pixels(repeat_edges(x))))

@@ -64,15 +64,13 @@ class TrainingConfig:
     init_from: str | None = None
     """Checkpoint (a folder, a bundled name or an id on the Hub) whose weights a new run starts with. Its networks must
     have the shape of this run's."""
-    activation_checkpointing: bool = False
-    """Forget what is inside the generator's blocks and work it out again for the gradient: less memory, more time."""
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = 16
     """Windows in a step, over all processes together."""
     gradient_accumulation: int = 1
     """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
-    stays that of the whole batch, up to rounding; each of several costs another pass of the generator."""
+    stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""
     window_rows: int = 2
     """Rows of sub-regions in a window."""
     window_cols: int = 2

@@ -63,6 +63,6 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
     raise TrainingError(
         f"out of memory with {at_once} windows of {config.window_rows} x {config.window_cols} sub-regions at once "
         f"({reason}): "
-        "raise gradient_accumulation (the result stays), set activation_checkpointing, lower batch_size or "
-        f"base_width, or cut {height} x {width} px into smaller sub-regions by more rows and cols"
+        "raise gradient_accumulation (the result stays), lower batch_size or base_width, or "
+        f"cut {height} x {width} px into smaller sub-regions by more rows and cols"
     ) from error

@@ -36,8 +36,6 @@ def build_networks(
         class_frequencies=(counts / counts.sum()).tolist() if names else None,
     )
     critic = MagicalCritic(**shape)
-    if config.activation_checkpointing:
-        generator.enable_gradient_checkpointing()
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 
