@@ -93,7 +93,7 @@ def test_out_of_memory_names_what_lowers_it(run_python, elpv_folder, tmp_path):
     assert re.fullmatch(
         r"error: out of memory with 512 windows of 2 x 2 sub-regions at once \(.+\): raise gradient_accumulation "
         r"\(the result stays\), lower batch_size or base_width, or cut 32 x 32 px into smaller "
-        r" sub-regions by more rows and cols",
+        r"sub-regions by more rows and cols",
         ran.stderr.splitlines()[-1],
     )
     assert about(tmp_path / "run", 1)["step"] == 1
