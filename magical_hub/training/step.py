@@ -202,8 +202,8 @@ class TrainingStep:
                 part = value.detach() / len(batches)
                 means[name] = means[name] + part if name in means else part
         if self.config.max_grad_norm is not None:
-            # Not by accelerator.clip_grad_norm_, which takes fp16's scale off the gradients of ALL optimizers: what
-            # the other player's last update left behind would then decide whether this one is skipped.
+            # Not by accelerator.clip_grad_norm_, which takes fp16's scale off the gradients of ALL optimizers: an
+            # overflow that the other player's last update left behind would then lower the scale once more.
             self.accelerator.unscale_gradients(optimizer)
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)

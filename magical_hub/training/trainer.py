@@ -176,6 +176,7 @@ class _Trainer:
         if self.sampled_step != self.step:
             self._sample()
         if self.accelerator.is_main_process:
+            self.watcher.draw_curves()
             generator = self._averaged_generator()
             generator.update_mean_style()
             MagicalPipeline(generator=generator, critic=copy_on_cpu(self.critic)).save_pretrained(self.run_folder)

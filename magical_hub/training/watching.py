@@ -16,6 +16,7 @@ from magical_hub.models import MagicalGenerator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
+from magical_hub.training.curves import draw_curves
 from magical_hub.training.history import Figures, History
 from magical_hub.training.split import Split
 
@@ -94,6 +95,7 @@ class Watcher:
         self.figures: dict[str, float] = {}
         """The last value of every figure."""
         self.feature_network: FeatureNetwork | None = None
+        self.curves_are_due = False
 
     def sample(self, step: int, generator: MagicalGenerator) -> None:
         """Pictures of fixed latents under the real ones, and the relative seam ratio."""
@@ -106,6 +108,7 @@ class Watcher:
             columns=8,
         )
         seams = relative_seam_ratio(made, real, self.view.grid)._asdict()
+        self.curves_are_due = True
         # A direction without seams has no ratio.
         self.measured |= {f"seams/{name}": ratio for name, ratio in seams.items() if np.isfinite(ratio)}
 
@@ -123,6 +126,12 @@ class Watcher:
         self.measured["validation/kid"] = score = float(kid(real, made).mean)
         return score
 
+    def draw_curves(self) -> None:
+        """Draw curves.png anew where there was a sample since: a picture a line would cost more than the steps."""
+        if self.curves_are_due:
+            draw_curves(self.run_folder / "history.jsonl", self.run_folder / "curves.png")
+        self.curves_are_due = False
+
     def log(self, step: int, seconds: float, bar: Any) -> None:
         """A line of history.jsonl, the tracker's and the bar's; all processes must call it together."""
         line = self.steps.summary().means | self.measured
@@ -133,6 +142,7 @@ class Watcher:
             return
         self.history.write(step, seconds, line)
         self.accelerator.log(line, step=step)
+        self.draw_curves()
         minutes = self.config.max_minutes
         if minutes is not None:  # so that the bar's time left is that of whichever comes first
             bar.total = min(

@@ -62,3 +62,14 @@ def test_of_a_large_canvas_windows_are_watched(large_run):
     assert len(places) == 8
     line = json.loads((large_run / "history.jsonl").read_text())
     assert np.isfinite(line["seams/rows"]) and np.isfinite(line["seams/cols"])
+
+
+def test_the_curves_are_drawn_from_the_history(tiny_config, tmp_path):
+    """A picture of six panels, and another one once there are more lines."""
+    picture = tmp_path / "run" / "curves.png"
+    train(tiny_config(tmp_path / "run", max_steps=2))
+    first = picture.read_bytes()
+    with Image.open(picture) as image:
+        assert image.size == (1200, 960)  # six panels, two a row
+    train(tiny_config(tmp_path / "run", max_steps=4, resume=True))
+    assert picture.read_bytes() != first
