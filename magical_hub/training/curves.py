@@ -55,7 +55,8 @@ def draw_curves(history: Path, picture: Path) -> None:
         title, unit = FAMILIES[family]
         axis.set(title=title, xlabel="step", ylabel=unit, xlim=(0, 1.02 * lines[-1]["step"]))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small", loc="upper right")  # "best" looks through all points
+        # Where losses leave room, and accuracies do; "best" would look through all points.
+        axis.legend(fontsize="small", loc="lower right" if family == "accuracy" else "upper right")
     with written_whole(picture) as beside:
         figure.savefig(beside, format="png", dpi=100)
 

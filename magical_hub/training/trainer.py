@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -170,6 +171,8 @@ class _Trainer:
         self._loop(started, signals)
         if self.saved_step != self.step:
             self._save_checkpoint()
+        # A launcher ends all processes once one has ended, and the main one may still write.
+        self.accelerator.wait_for_everyone()
         if self.stopped:
             by = signals.received or "a signal to another process"
             raise TrainingStopped(f"stopped by {by} at step {self.step}: go on with --resume")
@@ -335,7 +338,7 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
     if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
         raise ConfigError(f"report_to {tracker} needs its package: pip install {tracker}")
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             mixed_precision=precision,
             log_with=None if tracker == "nothing" else tracker,
             project_dir=Path(config.output_dir) / "logs",
@@ -343,6 +346,13 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
     except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != accelerator.num_processes:  # each would train for itself, all in one folder
+        raise ConfigError(
+            f"{launched} processes were launched, and Accelerate does not join them: "
+            "set ACCELERATE_USE_CPU=true to train on the CPU, or look for the GPUs"
+        )
+    return accelerator
 
 
 def _precision(config: TrainingConfig) -> str:
