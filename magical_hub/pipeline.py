@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 import magical_hub
 from magical_hub.checkpoint import as_os_error, check_weights, locate
 from magical_hub.errors import CheckpointError, ConfigError
-from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.models import Generator, MagicalCritic
 
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
@@ -57,7 +57,7 @@ class MagicalPipeline(DiffusionPipeline):
 
     _optional_components = ["critic"]  # noqa: RUF012 - diffusers' own protocol
 
-    def __init__(self, generator: MagicalGenerator, critic: MagicalCritic | None = None) -> None:
+    def __init__(self, generator: Generator, critic: MagicalCritic | None = None) -> None:
         super().__init__()
         self.register_modules(generator=generator, critic=critic)
 
@@ -94,7 +94,7 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError: where arguments are out of range or contradict each other.
             GridError: where a region lies outside the grid.
         """
-        network: MagicalGenerator = self.generator
+        network: Generator = self.generator
         if defects is not None:
             raise ConfigError("this checkpoint was trained without defects: leave defects out")
         if output_type not in ("pil", "np", "pt"):

@@ -47,7 +47,7 @@ def _pipeline(channels: int = 1, class_names: list[str] | None = None, **more: A
     }
     generator = MagicalGenerator(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
     randomise_weights(generator)
-    generator.update_mean_style()
+    generator.mapping.update_mean_style()
     pipe = MagicalPipeline(generator.eval(), MagicalCritic(**shape).eval())
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -52,6 +52,8 @@ class TrainingConfig:
     """1 (grey) or 3 (RGB)."""
 
     # -- networks --------------------------------------------------------------------------------------------------
+    generator: Literal["seamless", "magical"] = "seamless"
+    """"magical": the paper's, joined by the boundary loss; "seamless": its sub-regions agree by construction."""
     latent_dim: int = 128
     """Length of a latent."""
     base_width: int = 32
@@ -68,6 +70,13 @@ class TrainingConfig:
     """Columns of sub-regions in a window."""
     critic_sees: Literal["windows", "sub_regions"] = "windows"
     """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
+    augment: Literal["adaptive", "off"] = "adaptive"
+    """"adaptive": what the critic sees is altered (brightness, contrast, saturation, patches), as strongly as its
+    overfitting against the validation part asks for."""
+    augment_target: float = 0.5
+    """The overfitting to keep to: 0, none, to 1, where held-out images score as generated ones."""
+    augment_windows: int = 100_000
+    """Windows of training that take the augmentation from nothing to full strength at the fastest."""
     n_critic: int = 1
     """Steps of the critic to one of the generator."""
     adversarial: Literal["relativistic", "wasserstein"] = "relativistic"
@@ -133,7 +142,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         whole = (
             "batch_size window_rows window_cols n_critic boundary_thickness latent_dim base_width max_width "
-            "penalty_every max_steps checkpoint_every keep_checkpoints sample_every log_every"
+            "penalty_every augment_windows max_steps checkpoint_every keep_checkpoints sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
@@ -147,7 +156,7 @@ class TrainingConfig:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
             self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
-        for name in ("validation_fraction", "holdout_fraction", "ema_decay"):
+        for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
         self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
@@ -157,6 +166,8 @@ class TrainingConfig:
                 self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
+        if self.augment == "adaptive" and not self.validation_fraction:
+            raise ConfigError("augment 'adaptive' needs a validation part: raise validation_fraction, or give 'off'")
         if self.validation_fraction + self.holdout_fraction >= 1:
             raise ConfigError(
                 "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"

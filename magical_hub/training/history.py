@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -22,10 +23,10 @@ class History:
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         write_text(path, "".join(line + "\n" for line in kept))
 
-    def add(self, figures: dict[str, torch.Tensor]) -> None:
+    def add(self, figures: Mapping[str, torch.Tensor | float]) -> None:
         """Count in the figures of a step, without waiting for the device."""
         for name, value in figures.items():
-            value = value.detach().float()
+            value = torch.as_tensor(value).detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts.update(figures.keys())  # not every figure is taken at every step
 

@@ -19,6 +19,7 @@ from magical_hub import losses
 from magical_hub.grid import Grid, Window
 from magical_hub.models import CriticOutput, MagicalCritic
 from magical_hub.training.adversarial import choose_game
+from magical_hub.training.augmentation import augment
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
@@ -30,8 +31,10 @@ Crop = Callable[[Draw], tuple[torch.Tensor, torch.Tensor | None]]
 class Asked:
     """What the critic is asked about a draw: B images of `window` sub-regions each."""
 
-    cut: Callable[[torch.Tensor], torch.Tensor]
-    """From the windows of the draw to these images."""
+    real: torch.Tensor
+    """Real ones, as the critic sees them."""
+    see: Callable[[torch.Tensor], torch.Tensor]
+    """From generated windows to generated images as the critic sees them."""
     locations: torch.Tensor
     """(B,) of the images' top-left sub-regions."""
     window: Window
@@ -53,6 +56,7 @@ class TrainingStep:
         generator, critic: as `accelerator.prepare` gave them.
         optimizers: the generator's and the critic's, likewise.
         crop: gives the real windows of a draw.
+        strength: how strong the augmentation of what the critic sees is, now.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class TrainingStep:
         critic: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         crop: Crop,
+        strength: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self.strength = strength
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
         self.generator, self.critic = generator, critic
         self.generator_optimizer, self.critic_optimizer = optimizers
@@ -83,23 +89,21 @@ class TrainingStep:
                 fake = self.generator(  # 2. draw z and c', generate; 5. all sub-regions of a window from one z
                     draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
                 )
-            asked = self._ask(draw, labels)
-            figures |= self.update_critic(asked.cut(real), asked.cut(fake.detach()), asked, draw.number)  # 3. train D
-        return figures | self.update_generator(fake, real, asked)  # 4. and 6. train G, boundary loss included
+            asked = self._ask(draw, real, labels)
+            figures |= self.update_critic(asked.see(fake.detach()), asked, draw.number)  # 3. train D
+        return figures | self.update_generator(fake, asked)  # 4. and 6. train G, boundary loss included
 
-    def update_critic(
-        self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int
-    ) -> dict[str, torch.Tensor]:
+    def update_critic(self, fake: torch.Tensor, asked: Asked, number: int) -> dict[str, torch.Tensor]:
         """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions."""
         weight = self.config.lambda_c
         twice = None if asked.labels is None else asked.labels.repeat(2)
-        judged = self.critic(torch.cat([real, fake]), asked.locations.repeat(2), twice, asked.window)
+        judged = self.critic(torch.cat([asked.real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
         terms = {
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
             "critic/location": weight * self._classify(on_real, asked),
         }
-        penalty = self._penalty(real, fake, asked, number)
+        penalty = self._penalty(asked.real, fake, asked, number)
         if penalty is not None:
             terms["critic/penalty"] = penalty
         if self.config.classify_fakes:
@@ -108,19 +112,21 @@ class TrainingStep:
         return {
             **terms,
             "critic/location_accuracy": (on_real.location_logits.argmax(1) == asked.members).float().mean(),
+            "critic/score_real": on_real.score.mean(),
+            "critic/score_fake": on_fake.score.mean(),
         }
 
-    def update_generator(self, fake: torch.Tensor, real: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
+    def update_generator(self, fake: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
         config, window_grid = self.config, self.grid.window(self.window)
 
-        def judge(windows: torch.Tensor) -> CriticOutput:
-            return self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
+        def judge(images: torch.Tensor) -> CriticOutput:
+            return self.bare_critic(images, asked.locations, asked.labels, asked.window)
 
         self.bare_critic.requires_grad_(False)
-        judged = judge(fake)
+        judged = judge(asked.see(fake))
         terms = {
-            "generator/adversarial": self.game.generator(judged.score, lambda: judge(real).score),
+            "generator/adversarial": self.game.generator(judged.score, lambda: judge(asked.real).score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
             "generator/boundary": losses.boundary(fake, window_grid, config.boundary_thickness, config.lambda_b),
         }
@@ -128,15 +134,32 @@ class TrainingStep:
         self._update(self.generator_optimizer, terms)
         return terms
 
-    def _ask(self, draw: Draw, labels: torch.Tensor | None) -> Asked:
+    @torch.no_grad()
+    def mean_score(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """The critic's mean score of real windows that take no part in training, altered as those that do: ()."""
+        asked = self._ask(draw.to(real.device), real, labels)
+        return self.bare_critic(asked.real, asked.locations, asked.labels, asked.window).score.mean()
+
+    def _ask(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> Asked:
         """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
         members = self.grid.members(draw.locations, self.window)
-        if self.config.critic_sees == "windows":
-            return Asked(lambda x: x, draw.locations, self.window, members.flatten(), labels, draw.coefficients[:, 0])
-        each = None if labels is None else labels.repeat_interleave(members.shape[1])
+        whole = self.config.critic_sees == "windows"
         cut = self.grid.window(self.window).crop_all
-        alone = members.flatten()
-        return Asked(lambda x: cut(x).flatten(0, 1), alone, (1, 1), alone, each, draw.coefficients.flatten())
+
+        def see(windows: torch.Tensor, kind: int) -> torch.Tensor:
+            windows = augment(windows, draw.augmentation[:, kind], self.strength())
+            return windows if whole else cut(windows).flatten(0, 1)
+
+        each = None if labels is None or whole else labels.repeat_interleave(members.shape[1])
+        return Asked(
+            real=see(real, 0),
+            see=lambda windows: see(windows, 1),
+            locations=draw.locations if whole else members.flatten(),
+            window=self.window if whole else (1, 1),
+            members=members.flatten(),
+            labels=labels if whole else each,
+            coefficients=draw.coefficients[:, 0] if whole else draw.coefficients.flatten(),
+        )
 
     def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int) -> torch.Tensor | None:
         """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""

@@ -21,10 +21,11 @@ from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError, TrainingError, TrainingStopped
 from magical_hub.grid import Grid
 from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio
-from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.models import Generator, MagicalCritic, MagicalGenerator, SeamlessGenerator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
+from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.history import History
 from magical_hub.training.run import prepare_run
@@ -106,6 +107,7 @@ class _Trainer:
             )
             for optimizer in self.optimizers.values()
         ]
+        self.augmentation = AdaptiveStrength(config.augment_target, config.augment_windows, config.batch_size)
         self.step = self._resume() if config.resume else 0
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
         if config.validate and len(split.validation) < 8:
@@ -115,17 +117,29 @@ class _Trainer:
                 f"batch_size {config.batch_size} cannot be shared by {accelerator.num_processes} processes: "
                 "give a multiple of their number"
             )
-        self.sampler = StepSampler(
-            config.seed,
-            len(self.train_indices),
-            config.batch_size,
-            self.grid,
-            config.window,
-            config.latent_dim,
-            accelerator.process_index,
-            accelerator.num_processes,
+        self.sampler, self.held_out_sampler = (
+            StepSampler(
+                config.seed,
+                len(indices),
+                config.batch_size,
+                self.grid,
+                config.window,
+                config.latent_dim,
+                accelerator.process_index,
+                accelerator.num_processes,
+            )
+            for indices in (split.train, split.validation)
         )
-        self.update = TrainingStep(config, self.grid, accelerator, generator, critic, optimizers, self._crop)
+        self.update = TrainingStep(
+            config,
+            self.grid,
+            accelerator,
+            generator,
+            critic,
+            optimizers,
+            lambda draw: self._crop(draw, self.train_indices),
+            lambda: self.augmentation.strength,
+        )
         self.history = History(self.run_folder / "history.jsonl", self.step) if accelerator.is_main_process else None
         self.figures: dict[str, float] = {}
         self.saved_step = self.sampled_step = self.step
@@ -146,7 +160,7 @@ class _Trainer:
             self._sample()
         if self.accelerator.is_main_process:
             generator = self._averaged_generator()
-            generator.update_mean_style()
+            generator.mapping.update_mean_style()
             MagicalPipeline(generator=generator, critic=_on_cpu(self.critic)).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.figures)
@@ -164,6 +178,8 @@ class _Trainer:
                 bar.update()
                 if self.history is not None:
                     self.history.add(terms)
+                if config.augment == "adaptive" and self.step % ADAPT_EVERY == 0:
+                    self._adapt(terms["critic/score_real"], terms["critic/score_fake"])
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
@@ -172,8 +188,18 @@ class _Trainer:
                 if at_end or self.step % config.log_every == 0:
                     self._log(time.monotonic() - started, bar)
 
-    def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
-        indices = self.train_indices[draw.indices]
+    def _adapt(self, real: torch.Tensor, fake: torch.Tensor) -> None:
+        """Bring the augmentation to what the critic's overfitting asks for."""
+        draw = self.held_out_sampler.draw(self.step // ADAPT_EVERY)
+        held_out = self.update.mean_score(draw, *self._crop(draw, np.asarray(self.split.validation)))
+        scores: Any = self.accelerator.reduce(torch.stack([real, fake, held_out]).detach(), "mean")
+        overfitting = self.augmentation.adapt(*scores.tolist())
+        if self.history is not None:
+            strength = self.augmentation.strength
+            self.history.add({"augmentation/strength": strength, "augmentation/overfitting": overfitting})
+
+    def _crop(self, draw: Draw, part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+        indices = part[draw.indices]
         pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), self.config.window))
         labels = torch.from_numpy(self.store.labels[indices]) if self.store.class_names else None
         device = self.accelerator.device
@@ -218,7 +244,7 @@ class _Trainer:
             mend = "start again with lower generator_lr and critic_lr"
             raise TrainingError(f"{broken} is no number by step {self.step} ({good}): {mend}")
 
-    def _averaged_generator(self) -> MagicalGenerator:
+    def _averaged_generator(self) -> Generator:
         """The EMA weights in a generator of their own, on the CPU; its mean style is not brought up to date."""
         generator = _on_cpu(self.generator)
         with torch.no_grad():
@@ -280,6 +306,7 @@ class _Trainer:
         about = {
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
+            "augmentation_strength": self.augmentation.strength,
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "kid": self._validate() if self.config.validate else None,
         }
@@ -304,6 +331,7 @@ class _Trainer:
             for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
                 shadow.copy_(averages[name])
             self.ema.optimization_step = about["ema_step"]
+            self.augmentation.strength = about["augmentation_strength"]
             for name, optimizer in self.optimizers.items():
                 checkpoints.load_optimizer(last, name, optimizer)
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
@@ -314,7 +342,7 @@ class _Trainer:
         return int(about["step"])
 
 
-def _networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[MagicalGenerator, MagicalCritic]:
+def _networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
     names = store.class_names or []
     counts = np.bincount(store.labels[train], minlength=len(names))
     shape: dict[str, Any] = {
@@ -326,7 +354,7 @@ def _networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> 
         "max_width": config.max_width,
         "num_classes": len(names),
     }
-    generator = MagicalGenerator(
+    generator = {"seamless": SeamlessGenerator, "magical": MagicalGenerator}[config.generator](
         **shape,
         latent_dim=config.latent_dim,
         class_names=names or None,
