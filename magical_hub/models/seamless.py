@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
@@ -21,7 +22,6 @@ from magical_hub.models.canvas_map import CanvasMap
 from magical_hub.models.checks import check_class_names, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
-    HALF,
     Bound,
     Conv2d,
     ModulatedConv2d,
@@ -55,17 +55,15 @@ class Span:
         """The cells of half the resolution that bilinear doubling reads to make this span."""
         return Span((self.first - 1) // 2, self.last // 2 + 1)
 
-    def within(self, outer: Span) -> slice:
-        """Where this span lies in a tensor that covers `outer`."""
-        return slice(self.first - outer.first, self.last - outer.first)
-
 
 @dataclass(frozen=True)
 class LevelSpans:
     """What one level works out along one axis."""
 
     given: Span
-    """Its input, after the doubling."""
+    """Its input: features of the level before (of the first level: of the map)."""
+    mid: Span
+    """Between its two convolutions, in its own resolution."""
     made: Span
     """Its features."""
     picture: Span
@@ -79,22 +77,26 @@ def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
     shuffled = Span(smoothed.first // 2, -(-smoothed.last // 2))
     made, picture = shuffled.grown(1), pixels.halved()
     spans = []
-    for _ in range(num_levels):
-        given = made.grown(2)
-        spans.append(LevelSpans(given, made, picture))
-        made, picture = given.halved(), picture.halved()
+    for level in reversed(range(num_levels)):
+        mid = made.grown(1)
+        given = (mid.halved() if level else mid).grown(1)
+        spans.append(LevelSpans(given, mid, made, picture))
+        made, picture = given, picture.halved()
     return spans[::-1]
 
 
 class SeamlessBlock(nn.Module):
-    """A residual block of two unpadded modulated convolutions; all but the first double the resolution first."""
+    """Two unpadded modulated convolutions; between them, in all blocks but the first, the resolution is doubled.
+
+    So the first one works at a quarter of the cost, and narrows what is then doubled.
+    """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int) -> None:
         super().__init__()
-        self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
         self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN, pad=False)
-        self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN * HALF, pad=False)
+        self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN, pad=False)
         self.noise = PositionNoise(outputs, layer)
+        self.doubles = layer > 0
 
     def forward(
         self,
@@ -102,27 +104,21 @@ class SeamlessBlock(nn.Module):
         style: torch.Tensor,
         seeds: torch.Tensor | None,
         starts: tuple[torch.Tensor, torch.Tensor],
-        before: tuple[Span, Span] | None,
         rows: LevelSpans,
         cols: LevelSpans,
     ) -> torch.Tensor:
-        """From the features of the level before, which cover `before` (None: of this level, as given) to this one's.
+        """From what covers `given` to what covers `made`.
 
         `starts` are the tiles' first row and column in cells of this level: (B,) int64 each.
         """
-        skip = self.skip(x)  # before the doubling, where it costs a quarter: the two commute
-        if before is None:
-            skip = skip[:, :, 2:-2, 2:-2]
-        else:
-            x = doubled_within(x, before, rows.given, cols.given)
-            skip = doubled_within(skip, before, rows.made, cols.made)
         noise = None
         if seeds is not None:
             tops, lefts = starts[0] + rows.made.first, starts[1] + cols.made.first
             noise = self.noise(seeds, tops, lefts, len(rows.made), len(cols.made))
         x = activate(self.conv1(x, style))
-        x = activate(self.conv2(x, style, noise))
-        return skip + x
+        if self.doubles:
+            x = doubled_within(x, (rows.given.grown(-1), cols.given.grown(-1)), rows.mid, cols.mid)
+        return activate(self.conv2(x, style, noise))
 
 
 class SeamlessGenerator(Network):
@@ -289,15 +285,13 @@ class SeamlessGenerator(Network):
         x = x.contiguous(memory_format=torch.channels_last)
 
         picture: torch.Tensor | None = None
-        before: tuple[Span, Span] | None = None
         drawn: tuple[Span, Span] | None = None
         for level, (block, to_picture, (rows, cols)) in enumerate(
             zip(self.blocks, self.to_picture, plans, strict=True)
         ):
             starts = (first_rows << level, first_cols << level)
-            x = block(x, style, seeds, starts, before, rows, cols)
-            before = (rows.made, cols.made)
-            part = to_picture(x[:, :, rows.picture.within(rows.made), cols.picture.within(cols.made)])
+            x = block(x, style, seeds, starts, rows, cols)
+            part = cut(to_picture(x), (rows.made, cols.made), rows.picture, cols.picture)
             if picture is not None and drawn is not None:
                 part = part + doubled_within(picture, drawn, rows.picture, cols.picture)
             picture, drawn = part, (rows.picture, cols.picture)
@@ -305,8 +299,8 @@ class SeamlessGenerator(Network):
         whole = (Span(0, height), Span(0, width))
         # From the level's features to pixels: a 3 x 3 convolution, four pixels a cell, and the filter.
         pixels = smooth_pixels(self.to_pixels(x))
-        covered = [Span(2 * (span.first + 1) + 1, 2 * (span.last - 1) - 1) for span in (rows.made, cols.made)]
-        pixels = pixels[:, :, whole[0].within(covered[0]), whole[1].within(covered[1])]
+        down, across = (Span(2 * (span.first + 1) + 1, 2 * (span.last - 1) - 1) for span in (rows.made, cols.made))
+        pixels = cut(pixels, (down, across), *whole)
         return Bound.apply((pixels + doubled_within(picture, drawn, *whole)).float())
 
 
@@ -316,4 +310,14 @@ def doubled_within(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols
     The outermost cells that come of the doubling lack a neighbour, and are never among those asked for.
     """
     down, across = (Span(2 * span.first, 2 * span.last) for span in covered)
-    return double(x)[:, :, rows.within(down), cols.within(across)]
+    return cut(double(x), (down, across), rows, cols)
+
+
+def cut(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
+    """The part of a tensor that covers `covered`.
+
+    By padding with less than nothing: the gradient of a slice loses the layout, which made a step twice as long.
+    """
+    down, across = covered
+    sides = (down.first - rows.first, rows.last - down.last, across.first - cols.first, cols.last - across.last)
+    return F.pad(x, (*sides[2:], *sides[:2]))
