@@ -149,6 +149,35 @@ class MagicalGenerator(Network):
         )
         return self.grid.window(window).stitch(cells.unflatten(0, (-1, count)))
 
+    def region(
+        self,
+        latents: torch.Tensor,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        class_labels: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        truncation_psi: float = 1.0,
+    ) -> torch.Tensor:
+        """Any rectangle of the images, by way of the sub-regions that it touches.
+
+        Args:
+            latents, class_labels, seeds, truncation_psi: as `forward`'s.
+            top, left, height, width: in pixels; the rectangle must lie in the image.
+
+        Returns:
+            (B, C, height, width) in [-1, 1].
+
+        Raises:
+            GridError: where the rectangle leaves the image.
+        """
+        location, window = self.grid.cover(top, left, height, width)
+        locations = torch.full((len(latents),), location, device=latents.device)
+        made = self(latents, locations, class_labels, seeds=seeds, window=window, truncation_psi=truncation_psi)
+        rows, cols = self.grid.span(location)
+        return made[:, :, top - rows.start :, left - cols.start :][:, :, :height, :width]
+
     def _synthesize(self, style: torch.Tensor, locations: torch.Tensor, seeds: torch.Tensor | None) -> torch.Tensor:
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)

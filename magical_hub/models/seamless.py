@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from magical_hub.errors import ConfigError, GridError
+from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
 from magical_hub.models.canvas_map import CanvasMap
@@ -230,12 +230,7 @@ class SeamlessGenerator(Network):
         Raises:
             GridError: where the rectangle leaves the image.
         """
-        inside = 0 <= top < top + height <= self.grid.height and 0 <= left < left + width <= self.grid.width
-        if not inside:
-            raise GridError(
-                f"a rectangle of {height} x {width} px from row {top} and column {left} on leaves the image of "
-                f"{self.grid.height} x {self.grid.width}: give one inside"
-            )
+        self.grid.check_rectangle(top, left, height, width)
         style = self.mapping(latents, class_labels, truncation_psi)
         starts = torch.tensor([[top], [left]], device=latents.device).expand(-1, len(latents))
         offsets = (top % self.cell, left % self.cell)
