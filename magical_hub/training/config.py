@@ -89,9 +89,10 @@ class TrainingConfig:
     """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
-    lambda_b: float = 1.0
-    """Weight of the boundary loss. It is 205 in the authors' code, where nothing else joins the sub-regions; as much,
-    beside a critic that sees windows, smears the seams."""
+    lambda_b: float | None = None
+    """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
+    205 in the authors' code, where nothing else joins the sub-regions; as much, beside a critic that sees windows,
+    smears the seams."""
     boundary_thickness: int = 1
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = False
@@ -152,8 +153,9 @@ class TrainingConfig:
             "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
         )
         self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
-        for name in ("lambda_gp", "lambda_r", "lambda_c", "lambda_b"):
+        for name in ("lambda_gp", "lambda_r", "lambda_c"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
             self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
@@ -182,6 +184,13 @@ class TrainingConfig:
         """(height, width) where image_size was given."""
         size = self.image_size
         return (size, size) if isinstance(size, int) else size
+
+    @property
+    def boundary_weight(self) -> float:
+        """lambda_b, or what stands for it."""
+        if self.lambda_b is not None:
+            return self.lambda_b
+        return 1.0 if self.generator == "magical" else 0.0
 
     @property
     def window(self) -> tuple[int, int]:
