@@ -128,7 +128,9 @@ class TrainingStep:
         terms = {
             "generator/adversarial": self.game.generator(judged.score, lambda: judge(asked.real).score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
-            "generator/boundary": losses.boundary(fake, window_grid, config.boundary_thickness, config.boundary_weight),
+            "generator/boundary": losses.boundary(
+                fake, window_grid, config.boundary_thickness, config.boundary_weight
+            ),
         }
         self.bare_critic.requires_grad_(True)
         self._update(self.generator_optimizer, terms)
