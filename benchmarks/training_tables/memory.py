@@ -14,10 +14,10 @@ that the step before left behind included. Two instruments that know nothing of 
 "mapped images" is what the kernel had mapped of the store's file by the end: page cache, which it takes back when
 memory is short, whatever the canvas. "total" is the greatest resident size of the process, Python and torch included.
 
-The whole-image GAN has the same networks with a grid of one sub-region, its critic on the whole image. "narrowing":
-channels go on halving with each doubling where those of the sub-region's networks end, as style-free GANs of the
-paper's kind do (two channels at 512 px and all). "full width": what `--rows 1 --cols 1` trains, the same channels at
-the same distance from the pixels, as GANs of that size have.
+The whole-image GAN has the same networks with a grid of one sub-region, and its critic sees the whole image. "full
+width" has the same channels at the same distance from the pixels: what `--rows 1 --cols 1` trains, and what GANs of
+that size have. "narrowing" is the smallest that could be called the same design: channels go on halving with each
+doubling from where those of the sub-region's networks end, down to two at 512 px.
 """
 
 from __future__ import annotations
