@@ -83,13 +83,14 @@ def main(
 def _rate(command: list[str], run: Path, processes: int) -> float:
     """Steps a second of one training."""
     launch = [*LAUNCH.split(), "--num_processes", str(processes), "--main_process_port", "0"] if processes > 1 else []
-    subprocess.run(
+    ran = subprocess.run(
         [sys.executable, *launch, *command, "--output-dir", str(run)],
-        check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        stdout=subprocess.DEVNULL,
-        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
+    if ran.returncode:
+        raise SystemExit(f"a training in {processes} processes failed:\n{ran.stderr[-3000:]}")
     lines = [json.loads(line) for line in (run / "history.jsonl").open()]
     first, last = lines[0], lines[-2]
     return float((last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
