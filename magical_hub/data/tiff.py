@@ -51,7 +51,8 @@ class TiledImage:
 
         def tile(row: int, col: int, place: Place) -> np.ndarray:
             pixels = self._decode(file, row * across + col)[place]
-            return to_canvas(grey_or_rgb(Image.fromarray(pixels), "a tile"), *pixels.shape[:2], channels)
+            image = grey_or_rgb(Image.fromarray(pixels), "a tile")
+            return to_canvas(image, image.height, image.width, channels)
 
         return join_tiles(tile, self.tile, channels, rows, cols)
 

@@ -53,6 +53,8 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 group_column=config.group_column,
                 group_regex=config.group_regex,
                 split=config.split,
+                streaming=config.streaming,
+                max_images=config.max_images,
             )
             begun = saved.exists()
             config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, source)

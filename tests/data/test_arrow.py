@@ -179,7 +179,7 @@ def test_a_window_reads_its_sub_regions_and_no_more(tmp_path, bytes_read):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_images_of_8192_px_in_little_memory(tmp_path, run_python, mode):
-    """In a process each: making the store, one decoded image and one to write; reading 200 windows, next to nothing."""
+    """In a process each: making the store, one decoded image and one to write; 200 windows, next to nothing."""
     (tmp_path / "in").mkdir()
     for number in range(3):
         Image.new(mode, (8192, 8192)).save(tmp_path / "in" / f"{number}.png")

@@ -63,7 +63,7 @@ KINDS = {
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_stores_hold_the_same(tmp_path, elpv_files, kind, channels):
-    """The canvas is no multiple of the tiles, nor the sub-regions a part of one. Pillow decodes for the other store."""
+    """The canvas is no multiple of the tiles, nor a tile of the sub-regions. Pillow decodes for the other store."""
     grid = Grid(5, 4, 250, 200)
     folder = put(tmp_path / "in", elpv_files, 3, 250, 200, KINDS[kind][0], **KINDS[kind][1])
     store = prepare(folder, tmp_path / "run", grid, channels)
@@ -106,11 +106,12 @@ def test_what_is_decoded_whole_instead(tmp_path, elpv_files):
     grid = Grid(2, 2, 128, 128)
     pixels = elpv_canvas(elpv_files, 128, 128)
     colour = np.stack([pixels] * 3, axis=-1)
+    rgb = {"tile": (64, 64), "photometric": "rgb"}
     cases = {
         "smaller": (elpv_canvas(elpv_files, 112, 112), {"tile": (16, 16)}),
         "strips": (pixels, {}),
-        "planes": (np.moveaxis(colour, -1, 0), {"tile": (64, 64), "photometric": "rgb", "planarconfig": "separate"}),
-        "alpha": (np.dstack([colour, pixels]), {"tile": (64, 64), "photometric": "rgb", "extrasamples": ["unassalpha"]}),
+        "planes": (np.moveaxis(colour, -1, 0), {**rgb, "planarconfig": "separate"}),
+        "alpha": (np.dstack([colour, pixels]), {**rgb, "extrasamples": ["unassalpha"]}),
         "white": (pixels, {"tile": (64, 64), "photometric": "miniswhite"}),
         "turned": (pixels, {"tile": (64, 64), "extratags": [(274, "H", 1, 3, True)]}),
     }
