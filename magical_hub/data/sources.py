@@ -230,7 +230,7 @@ def _from_stream(stream: datasets.IterableDataset, fingerprint: str, columns: _C
             try:
                 example = next(examples)
                 image = example[columns.image]
-                if image and image["bytes"] is None and "://" in image["path"]:  # elsewhere, maybe inside an archive
+                if image and image["bytes"] is None and "://" in image["path"]:  # elsewhere, or inside an archive
                     with fsspec.open(image["path"], "rb") as file:
                         image["bytes"] = file.read()
             except StopIteration:
@@ -272,9 +272,10 @@ def _select(dataset: Any, columns: _Columns) -> Any:
         if column not in dataset.column_names:
             raise DataError(f"the dataset has no column {column!r}: it has {', '.join(dataset.column_names)}")
     no_images = f"column {columns.image!r} holds no images: name the column that does"
-    streamed = isinstance(dataset, datasets.IterableDataset)
-    if streamed and not isinstance(dataset.features[columns.image], datasets.Image):
-        raise DataError(no_images)  # the cast below would not fail before the first row is read
+    if isinstance(dataset, datasets.IterableDataset):
+        if not isinstance(dataset.features[columns.image], datasets.Image):
+            raise DataError(no_images)
+        return dataset.decode(False).select_columns(wanted)  # a cast leaves the threads that decode ahead at work
     try:
         return dataset.select_columns(wanted).cast_column(columns.image, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:

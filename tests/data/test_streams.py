@@ -11,6 +11,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from hub_server import HubServer
 
 from magical_hub import Grid, TrainingConfig, train
 from magical_hub.data import open_source, prepare_store
@@ -153,3 +154,34 @@ def test_streams_that_cannot_be_used(rows, elpv_folder):
     data = datasets.Dataset.from_list(list(rows()), features=FEATURES)
     with pytest.raises(DataError, match=r"streaming is for datasets of the Hub, and data is a datasets\.Dataset"):
         open_source(data, streaming=True)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "images"])
+def test_a_dataset_of_the_hub(rows, run_python, tmp_path, kind):
+    """From a real server by the real client: no file of the dataset lands on the disk."""
+    folder = tmp_path / "repo"
+    if kind == "parquet":
+        (folder / "data").mkdir(parents=True)
+        data = datasets.Dataset.from_list(list(rows()), features=FEATURES)
+        data.to_parquet(str(folder / "data" / "train-00000-of-00001.parquet"))
+    else:
+        for number, file in enumerate(rows.files):
+            target = folder / "train" / ("void" if number % 2 else "good") / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    source = """
+from pathlib import Path
+from magical_hub import Grid
+from magical_hub.data import open_source, prepare_store
+source = open_source("acme/boards", label_column="label", streaming=True)
+store = prepare_store(source, Path("run"), Grid(2, 2, 32, 32), 1, progress=False)
+print(store.class_names, sum(store.labels), *sorted(store.digests))
+"""
+    with HubServer({"acme/boards": folder}) as server:
+        environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+        ran = run_python(source, cwd=tmp_path, HF_HUB_OFFLINE="0", **environment)
+    assert ran.returncode == 0, ran.stderr
+    expected = prepare_store(open_source(rows.stream()), tmp_path / "expected", GRID, 1, progress=False).digests
+    assert ran.stdout.split("] ")[1].split() == ["6", *sorted(expected)]
+    assert "GET /datasets/acme/boards/resolve" in " ".join(server.requests)
+    assert sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file()) < 10_000
