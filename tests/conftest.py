@@ -132,6 +132,15 @@ def tiny_config(elpv_folder: Path) -> Callable[..., TrainingConfig]:
     return make
 
 
+@pytest.fixture(scope="session")
+def bytes_read() -> Callable[[], int]:
+    """Counts what this process has read from files so far, as the system says."""
+    counts = Path("/proc/self/io")
+    if not counts.exists():
+        pytest.skip("only Linux counts the bytes that a process reads")
+    return lambda: int(counts.read_text().split("rchar:")[1].split()[0])
+
+
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> Iterator[None]:
     """Accelerate keeps one precision a process; each test starts as a new process would."""

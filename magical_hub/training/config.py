@@ -23,7 +23,8 @@ class TrainingConfig:
 
     # -- data ----------------------------------------------------------------------------------------------------
     data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")]
-    """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset."""
+    """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset or
+    IterableDataset."""
     image_column: str = "image"
     """Column of the images in a dataset."""
     label_column: str | None = None
@@ -34,6 +35,10 @@ class TrainingConfig:
     """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
     split: str = "train"
     """Split of a dataset on the Hub."""
+    streaming: bool = False
+    """Read a dataset of the Hub image by image, and keep of it on the disk the canvases alone."""
+    max_images: int | None = None
+    """Take the first so many images and leave the rest."""
     validation_fraction: float = 0.1
     """Share of the groups kept for watching training."""
     holdout_fraction: float = 0.1
@@ -161,6 +166,7 @@ class TrainingConfig:
         for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
+        self._check("max_images", self.max_images is None or self.max_images >= 1, "1 or more")
         self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
         self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
         for name, kind in get_type_hints(type(self)).items():
