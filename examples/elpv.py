@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from magical_hub import Grid, MagicalPipeline, TrainingConfig, train
-from magical_hub.data import CanvasStore
+from magical_hub.data import open_store
 from magical_hub.metrics import (
     efficientnet_lite0,
     extract,
@@ -39,7 +39,7 @@ def main(config: TrainingConfig) -> None:
     print(f"{result.steps} steps; {result.seconds / 60:.1f} minutes on {torch.get_num_threads()} thread(s)")
 
     run = Path(config.output_dir)
-    store, split = CanvasStore(run / "data" / "canvas.arrow"), Split.load(run / "split.json")
+    store, split = open_store(run / "data"), Split.load(run / "split.json")
     real = store.images(np.asarray(split.holdout[:COMPARED]))
     images = MagicalPipeline.from_pretrained(run)(seeds=range(COMPARED), output_type="pt").images
     made = (images * 255).round().byte().numpy()

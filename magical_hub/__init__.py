@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MagicalPipeline": "magical_hub.pipeline",
     "MagicalGenerator": "magical_hub.models",
+    "SeamlessGenerator": "magical_hub.models",
     "MagicalCritic": "magical_hub.models",
     "Grid": "magical_hub.grid",
     "TrainingConfig": "magical_hub.training",
@@ -21,11 +22,19 @@ _HOMES = {
     "ModelMixin": "diffusers",
 }
 
-__all__ = ["Grid", "MagicalCritic", "MagicalGenerator", "MagicalPipeline", "TrainingConfig", "train"]
+__all__ = [
+    "Grid",
+    "MagicalCritic",
+    "MagicalGenerator",
+    "MagicalPipeline",
+    "SeamlessGenerator",
+    "TrainingConfig",
+    "train",
+]
 
 if TYPE_CHECKING:
     from magical_hub.grid import Grid
-    from magical_hub.models import MagicalCritic, MagicalGenerator
+    from magical_hub.models import MagicalCritic, MagicalGenerator, SeamlessGenerator
     from magical_hub.pipeline import MagicalPipeline
     from magical_hub.training import TrainingConfig, train
 

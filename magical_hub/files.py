@@ -1,8 +1,10 @@
-"""Files that are written beside and renamed: whole under their name, or not there."""
+"""Files written beside and renamed, so whole under their name or not there; and files read here and there."""
 
 from __future__ import annotations
 
+import io
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,3 +27,31 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_text(text)
+
+
+class ScatteredReads:
+    """A file that is read at any place, by any thread.
+
+    Not mapped: the pages that a process touched in a mapped file count as its memory, and a fault reads far around.
+
+    Args:
+        path: the file; it stays open as long as this object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = io.FileIO(path)
+        self._lock = threading.Lock()
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+    def at(self, offset: int, count: int) -> bytes:
+        """The `count` bytes from `offset` on; fewer where the file ends before."""
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), count, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(count)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()

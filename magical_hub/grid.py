@@ -134,6 +134,44 @@ class Grid:
             slice(col * self.cell_width, (col + cols) * self.cell_width),
         )
 
+    def check_rectangle(self, top: int, left: int, height: int, width: int) -> None:
+        """Raise a GridError unless a rectangle of pixels lies in the image."""
+        if not (0 <= top < top + height <= self.height and 0 <= left < left + width <= self.width):
+            raise GridError(
+                f"a rectangle of {height} x {width} px from row {top} and column {left} on leaves the image of "
+                f"{self.height} x {self.width}: give one inside"
+            )
+
+    def cover(self, top: int, left: int, height: int, width: int) -> tuple[int, Window]:
+        """The smallest window of sub-regions that covers a rectangle of pixels: its location, and its size."""
+        self.check_rectangle(top, left, height, width)
+        first_row, first_col = top // self.cell_height, left // self.cell_width
+        last_row, last_col = (top + height - 1) // self.cell_height, (left + width - 1) // self.cell_width
+        return first_row * self.cols + first_col, (last_row - first_row + 1, last_col - first_col + 1)
+
+    def largest_window(self, most: int) -> Window:
+        """The largest window that tiles the image and has at most so many sub-regions; of equals the squarest."""
+        windows = [
+            (rows, cols)
+            for rows in range(1, self.rows + 1)
+            for cols in range(1, self.cols + 1)
+            if self.rows % rows == 0 and self.cols % cols == 0 and rows * cols <= most
+        ]
+        return max(windows, key=lambda window: (window[0] * window[1], -abs(window[0] - window[1])))
+
+    def tiles(self, window: Window) -> tuple[Grid, np.ndarray]:
+        """The windows that tile the image: the grid that they are the sub-regions of, and their locations (int64).
+
+        Raises:
+            GridError: where the windows do not tile the image.
+        """
+        rows, cols = self._checked_window(window)
+        if self.rows % rows or self.cols % cols:
+            raise GridError(f"windows of {rows} x {cols} do not tile a grid of {self.rows} x {self.cols}")
+        coarse = Grid(self.rows // rows, self.cols // cols, self.height, self.width)
+        tops, lefts = np.arange(0, self.rows, rows), np.arange(0, self.cols, cols)
+        return coarse, (tops[:, None] * self.cols + lefts[None, :]).reshape(-1)
+
     def crop_all(self, images: Array) -> Array:
         """Every sub-region of every image: (B, C, H, W) -> (B, R*K, C, h, w). Undone by `stitch`."""
         parts = self._split(images)  # (B, C, R, h, K, w)

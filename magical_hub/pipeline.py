@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 import magical_hub
 from magical_hub.checkpoint import as_os_error, check_weights, locate
 from magical_hub.errors import CheckpointError, ConfigError
-from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.grid import Window
+from magical_hub.models import Generator, MagicalCritic
 
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
@@ -57,7 +58,7 @@ class MagicalPipeline(DiffusionPipeline):
 
     _optional_components = ["critic"]  # noqa: RUF012 - diffusers' own protocol
 
-    def __init__(self, generator: MagicalGenerator, critic: MagicalCritic | None = None) -> None:
+    def __init__(self, generator: Generator, critic: MagicalCritic | None = None) -> None:
         super().__init__()
         self.register_modules(generator=generator, critic=critic)
 
@@ -94,7 +95,7 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError: where arguments are out of range or contradict each other.
             GridError: where a region lies outside the grid.
         """
-        network: MagicalGenerator = self.generator
+        network: Generator = self.generator
         if defects is not None:
             raise ConfigError("this checkpoint was trained without defects: leave defects out")
         if output_type not in ("pil", "np", "pt"):
@@ -108,18 +109,24 @@ class MagicalPipeline(DiffusionPipeline):
         if latents.shape != drawn_latents.shape:
             raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(drawn_latents.shape)}")
         labels = drawn_labels if class_labels is None else self._labels(class_labels, count)
-        locations = torch.arange(network.grid.num_locations) if regions is None else torch.as_tensor(regions).long()
-        if locations.dim() != 1 or not len(locations):
-            raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
-        network.grid.check_locations(locations)
+        window: Window = (1, 1)
+        if regions is None:  # in pieces as large as they may be: a seamless generator makes each with a halo
+            window = network.grid.largest_window(MAX_SUB_REGIONS)
+            coarse, starts = network.grid.tiles(window)
+            locations = torch.from_numpy(starts)
+        else:
+            locations = torch.as_tensor(regions).long()
+            if locations.dim() != 1 or not len(locations):
+                raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
+            network.grid.check_locations(locations)
 
         pieces = []
         with self.progress_bar(total=count) as bar:
             for first in range(0, count, batch_size):
                 batch = slice(first, min(first + batch_size, count))
                 some = None if labels is None else labels[batch]
-                cells = self._sub_regions(latents[batch], locations, some, own_seeds[batch], truncation_psi)
-                pieces.append(network.grid.stitch(cells) if regions is None else cells)
+                made = self._windows(latents[batch], locations, window, some, own_seeds[batch], truncation_psi)
+                pieces.append(coarse.stitch(made) if regions is None else made)
                 bar.update(batch.stop - batch.start)
         return MagicalPipelineOutput(
             images=_convert(torch.cat(pieces), output_type),
@@ -128,26 +135,70 @@ class MagicalPipeline(DiffusionPipeline):
             annotations=None if labels is None else self._annotations(labels),
         )
 
-    def _sub_regions(
+    @torch.inference_mode()
+    def region(
+        self,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        seed: int = 0,
+        class_label: int | str | None = None,
+        defects: None = None,
+        output_type: str = "pil",
+    ) -> Any:
+        """One rectangle of the image that `seeds=[seed]` gives, made alone, in the memory of the rectangle.
+
+        Args:
+            top, left, height, width: in pixels; the rectangle must lie in the image.
+            seed: the image's.
+            class_label: its class, by number or name; None draws it from the seed.
+            defects: this version's generators know none: None.
+            output_type: "pil"; "np", (height, width, C); or "pt", (C, height, width), floats in [0, 1].
+
+        Raises:
+            ConfigError, GridError: where arguments are out of range.
+        """
+        if defects is not None:
+            raise ConfigError("this checkpoint was trained without defects: leave defects out")
+        if output_type not in ("pil", "np", "pt"):
+            raise ConfigError(f"output_type is {output_type!r}: give 'pil', 'np' or 'pt'")
+        network, device = self.generator, self.device
+        seeds = _seeds(1, [seed], None)
+        latents, labels = self._draw(seeds)
+        if class_label is not None:
+            labels = self._labels(class_label, 1)
+        made = network.region(
+            latents.to(device, network.dtype),
+            *(top, left, height, width),
+            class_labels=None if labels is None else labels.to(device),
+            seeds=seeds.to(device),
+        )
+        return _convert(made.float().cpu(), output_type)[0]
+
+    def _windows(
         self,
         latents: torch.Tensor,
         locations: torch.Tensor,
+        window: Window,
         labels: torch.Tensor | None,
         seeds: torch.Tensor,
         truncation_psi: float,
     ) -> torch.Tensor:
-        """The sub-regions at `locations` of each image: (B, n, C, h, w) floats on the CPU in [-1, 1]."""
+        """The windows at `locations` of each image: (B, n, C, h, w) floats on the CPU in [-1, 1]."""
         network, device = self.generator, self.device
         images, places = (len(latents), len(locations))
         which = torch.arange(images).repeat_interleave(places)
         where = locations.repeat(images)
+        at_once = max(1, MAX_SUB_REGIONS // (window[0] * window[1]))
         made = []
-        for some, there in zip(which.split(MAX_SUB_REGIONS), where.split(MAX_SUB_REGIONS), strict=True):
+        for some, there in zip(which.split(at_once), where.split(at_once), strict=True):
             cells = network(
                 latents[some].to(device, network.dtype),
                 there.to(device),
                 None if labels is None else labels[some].to(device),
                 seeds=seeds[some].to(device),
+                window=window,
                 truncation_psi=truncation_psi,
             )
             made.append(cells.float().cpu())

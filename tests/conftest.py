@@ -47,7 +47,7 @@ def _pipeline(channels: int = 1, class_names: list[str] | None = None, **more: A
     }
     generator = MagicalGenerator(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
     randomise_weights(generator)
-    generator.update_mean_style()
+    generator.mapping.update_mean_style()
     pipe = MagicalPipeline(generator.eval(), MagicalCritic(**shape).eval())
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -130,6 +130,15 @@ def tiny_config(elpv_folder: Path) -> Callable[..., TrainingConfig]:
         return TrainingConfig(output_dir=str(output_dir), **{**settings, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def bytes_read() -> Callable[[], int]:
+    """Counts what this process has read from files so far, as the system says."""
+    counts = Path("/proc/self/io")
+    if not counts.exists():
+        pytest.skip("only Linux counts the bytes that a process reads")
+    return lambda: int(counts.read_text().split("rchar:")[1].split()[0])
 
 
 @pytest.fixture(autouse=True)

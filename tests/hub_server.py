@@ -44,29 +44,35 @@ class HubServer:
 
             def _answer(self, body: bool) -> None:
                 path = self.path.partition("?")[0]
-                if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
-                    repo_id, kind, _ = match.groups()
+                if match := re.fullmatch(
+                    r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path
+                ):
+                    repo_id, kind, _, below = match.groups()
                     if repo_id not in repos:
                         return self._send(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
                     files = [file for file in sorted(repos[repo_id].rglob("*")) if file.is_file()]
                     names = [file.relative_to(repos[repo_id]).as_posix() for file in files]
                     if kind == "tree":
-                        answer: object = [
-                            {"type": "file", "path": name, "size": file.stat().st_size, "oid": _sha(file)}
-                            for name, file in zip(names, files, strict=True)
-                        ]
+                        base = repos[repo_id] / below
+                        if not base.is_dir():
+                            return self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
+                        found = base.rglob("*") if "recursive=true" in self.path.lower() else base.iterdir()
+                        answer: object = [_entry(file, repos[repo_id]) for file in sorted(found)]
                     else:
                         siblings = [{"rfilename": name} for name in names]
                         answer = {"id": repo_id, "sha": COMMIT, "private": False, "siblings": siblings}
                     return self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
-                if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+                if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
                     repo_id, _, name = match.groups()
                     file = repos.get(repo_id, Path("/nowhere")) / name
                     if not file.is_file():
                         return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, body)
-                    return self._send(
-                        200, file.read_bytes(), {"ETag": f'"{_sha(file)}"', "X-Repo-Commit": COMMIT}, body
-                    )
+                    content, headers = file.read_bytes(), {"ETag": f'"{_sha(file)}"', "X-Repo-Commit": COMMIT}
+                    if part := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+                        first, last = map(int, part.groups())
+                        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+                        return self._send(206, content[first : last + 1], headers, body)
+                    return self._send(200, content, headers, body)
                 return self._send(404, b"", {}, body)
 
             def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
@@ -87,6 +93,13 @@ class HubServer:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _entry(file: Path, root: Path) -> dict[str, object]:
+    name = file.relative_to(root).as_posix()
+    if file.is_dir():
+        return {"type": "directory", "path": name, "size": 0, "oid": COMMIT}
+    return {"type": "file", "path": name, "size": file.stat().st_size, "oid": _sha(file)}
 
 
 def _sha(file: Path) -> str:

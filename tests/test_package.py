@@ -45,6 +45,10 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+EXTRAS = {"metrics": "eval", "data": "large"}
+"""The rooms that may import what an extra declares."""
+
+
 def test_every_import_is_a_declared_dependency(repo):
     """What no dependency declares may be there on the maker's machine alone."""
     tomllib = pytest.importorskip("tomllib")
@@ -54,10 +58,10 @@ def test_every_import_is_a_declared_dependency(repo):
         return {normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
 
     always = declared(project["dependencies"])
-    measures = always | declared(project["optional-dependencies"]["eval"])
+    rooms = {room: declared(project["optional-dependencies"][extra]) for room, extra in EXTRAS.items()}
     owners = importlib.metadata.packages_distributions()
     for file in sorted((repo / "magical_hub").rglob("*.py")):
-        allowed = measures if "metrics" in file.parts else always
+        allowed = always.union(*(packages for room, packages in rooms.items() if room in file.parts))
         for name in imported(file):
             assert {normal(owner) for owner in owners.get(name, [name])} & allowed, f"{file.name} imports {name}"
     hub = ast.literal_eval(re.search(r"^dependencies = (\[.*?\])", (repo / "hubconf.py").read_text(), re.M | re.S)[1])

@@ -5,9 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "canvas": ["CanvasStore", "build_canvas_store"],
+        "canvas": ["CanvasStore"],
         "images": ["open_image", "to_canvas"],
         "packages": ["package_dataset", "render_package"],
         "sources": ["Record", "Source", "open_source"],
+        "store": ["look", "open_store", "prepare_store"],
     },
 )

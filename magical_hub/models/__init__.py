@@ -2,5 +2,9 @@
 
 from magical_hub.models.critic import CriticOutput, MagicalCritic
 from magical_hub.models.generator import MagicalGenerator
+from magical_hub.models.seamless import SeamlessGenerator
 
-__all__ = ["CriticOutput", "MagicalCritic", "MagicalGenerator"]
+Generator = MagicalGenerator | SeamlessGenerator
+"""One interface: all that the pipeline, the trainer and the evaluation know of a generator."""
+
+__all__ = ["CriticOutput", "Generator", "MagicalCritic", "MagicalGenerator", "SeamlessGenerator"]

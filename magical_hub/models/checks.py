@@ -29,3 +29,9 @@ def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> N
     if (class_labels is None) != (num_classes == 0):
         mend = "give class_labels" if num_classes else "leave class_labels out"
         raise ConfigError(f"this network has {num_classes} classes: {mend}")
+
+
+def check_class_names(class_names: list[str] | None, num_classes: int) -> None:
+    """Raise a ConfigError unless every class has a name, or none has."""
+    if class_names is not None and len(class_names) != num_classes:
+        raise ConfigError(f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
-from magical_hub.models.checks import check_class_labels, check_sub_region
+from magical_hub.models.checks import check_class_names, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
     HALF,
@@ -20,16 +19,16 @@ from magical_hub.models.layers import (
     ModulatedConv2d,
     PositionNoise,
     activate,
+    double,
     num_doublings,
     repeat_edges,
+    smooth_pixels,
 )
+from magical_hub.models.mapping import LatentMapping
 
 
 class SynthesisBlock(nn.Module):
-    """A residual block of two modulated convolutions; all but the first double the resolution, bilinearly, first.
-
-    Bilinear doubling before a convolution leaves no checkerboard (Odena et al. 2016).
-    """
+    """A residual block of two modulated convolutions; all but the first double the resolution first."""
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int, doubles: bool) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class SynthesisBlock(nn.Module):
     ) -> torch.Tensor:
         skip = self.skip(x)  # before the doubling, where it costs a quarter: the two commute
         if self.doubles:
-            x, skip = _double(x), _double(skip)
+            x, skip = double(x), double(skip)
         height, width = x.shape[2:]
         noise = None if seeds is None else self.noise(seeds, rows * height, cols * width, height, width)
         x = activate(self.conv1(x, style))
@@ -94,18 +93,13 @@ class MagicalGenerator(Network):
         super().__init__()
         self.grid = Grid(rows, cols, *image_size)
         height, width = check_sub_region(self.grid, channels)
-        if class_names is not None and len(class_names) != num_classes:
-            raise ConfigError(
-                f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class"
-            )
+        check_class_names(class_names, num_classes)
         doublings = num_doublings(height, width)
         # Sizes that halving does not divide are made a little larger and cut, half on each side.
         self.start = (-(-height // 2**doublings), -(-width // 2**doublings))
         widths = [min(max_width, base_width * 2**level) for level in reversed(range(doublings))]
 
-        self.mapping = nn.ModuleList(
-            [Linear(latent_dim + num_classes, style_dim, GAIN, rate=0.1), Linear(style_dim, style_dim, GAIN, rate=0.1)]
-        )
+        self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
         self.row_embedding = nn.Embedding(rows, 32)
         self.col_embedding = nn.Embedding(cols, 32)
         self.place = Linear(64, style_dim, GAIN)
@@ -118,7 +112,6 @@ class MagicalGenerator(Network):
         # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
         self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1) for outputs in widths)
         self.to_pixels = Conv2d(widths[-1], channels * 4, 3)
-        self.register_buffer("mean_style", torch.zeros(max(1, num_classes), style_dim))
 
     def forward(
         self,
@@ -146,10 +139,7 @@ class MagicalGenerator(Network):
         """
         if defect_labels is not None:
             raise ConfigError("this generator was trained without defects: leave defect_labels out")
-        style = self.map_latents(latents, class_labels)
-        if truncation_psi != 1.0:
-            mean = self.mean_style[0 if class_labels is None else class_labels]
-            style = mean + truncation_psi * (style - mean)
+        style = self.mapping(latents, class_labels, truncation_psi)
         members = self.grid.members(locations, window)  # (B, n)
         count = members.shape[1]
         cells = self._synthesize(
@@ -159,28 +149,34 @@ class MagicalGenerator(Network):
         )
         return self.grid.window(window).stitch(cells.unflatten(0, (-1, count)))
 
-    def map_latents(self, latents: torch.Tensor, class_labels: torch.Tensor | None = None) -> torch.Tensor:
-        """The style of each image: (B, L) and (B,) -> (B, style_dim)."""
-        num_classes = self.config.num_classes
-        check_class_labels(class_labels, num_classes)
-        x = latents * torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
-        if class_labels is not None:
-            # As long as a latent of one, so that the class weighs as much as the rest of the input together.
-            one_hot = F.one_hot(class_labels, num_classes).to(x.dtype)
-            x = torch.cat([x, one_hot * x.shape[1] ** 0.5], 1)
-        for layer in self.mapping:
-            x = activate(layer(x))
-        return x
+    def region(
+        self,
+        latents: torch.Tensor,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        class_labels: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        truncation_psi: float = 1.0,
+    ) -> torch.Tensor:
+        """Any rectangle of the images, by way of the sub-regions that it touches.
 
-    @torch.no_grad()
-    def update_mean_style(self, num_latents: int = 4096) -> None:
-        """Set `mean_style`, one a class, from fixed latents, for the truncation trick."""
-        latents = torch.randn(num_latents, self.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(
-            self.device
-        )
-        for number in range(len(self.mean_style)):
-            labels = torch.full((num_latents,), number, device=self.device) if self.config.num_classes else None
-            self.mean_style[number] = self.map_latents(latents, labels).float().mean(0)
+        Args:
+            latents, class_labels, seeds, truncation_psi: as `forward`'s.
+            top, left, height, width: in pixels; the rectangle must lie in the image.
+
+        Returns:
+            (B, C, height, width) in [-1, 1].
+
+        Raises:
+            GridError: where the rectangle leaves the image.
+        """
+        location, window = self.grid.cover(top, left, height, width)
+        locations = torch.full((len(latents),), location, device=latents.device)
+        made = self(latents, locations, class_labels, seeds=seeds, window=window, truncation_psi=truncation_psi)
+        rows, cols = self.grid.span(location)
+        return made[:, :, top - rows.start :, left - cols.start :][:, :, :height, :width]
 
     def _synthesize(self, style: torch.Tensor, locations: torch.Tensor, seeds: torch.Tensor | None) -> torch.Tensor:
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
@@ -195,27 +191,13 @@ class MagicalGenerator(Network):
         picture: torch.Tensor | None = None
         for block, to_picture in zip(self.blocks, self.to_picture, strict=True):
             x = block(x, style, seeds, rows, cols)
-            picture = to_picture(x) if picture is None else _double(picture) + to_picture(x)
+            picture = to_picture(x) if picture is None else double(picture) + to_picture(x)
         assert picture is not None
-        picture = _double(picture) + _smooth(repeat_edges(self.to_pixels(repeat_edges(x))))
+        # Whole cells are repeated at the edge to feed the filter, since single pixels would break the pattern that it
+        # cancels, and draw a line along every seam.
+        pixels = smooth_pixels(repeat_edges(self.to_pixels(repeat_edges(x))))
+        picture = double(picture) + pixels[:, :, 1:-1, 1:-1]
         top, left = (picture.shape[2] - self.grid.cell_height) // 2, (picture.shape[3] - self.grid.cell_width) // 2
         return Bound.apply(
             picture[:, :, top : top + self.grid.cell_height, left : left + self.grid.cell_width].float()
         )
-
-
-def _smooth(cells: torch.Tensor) -> torch.Tensor:
-    """Four pixels a cell to pixels, filtered with [1 2 1] / 4 both ways: (B, 4 C, h + 2, w + 2) -> (B, C, 2 h, 2 w).
-
-    The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard. The outermost cells only feed
-    the filter: whole cells are repeated at the edge, since single pixels would break the pattern that the filter
-    cancels, and draw a line along every seam.
-    """
-    pixels = F.pixel_shuffle(cells, 2)[:, :, 1:-1, 1:-1]
-    line = pixels.new_tensor([0.25, 0.5, 0.25])
-    kernel = (line[:, None] * line).expand(pixels.shape[1], 1, 3, 3)
-    return F.conv2d(pixels, kernel, groups=pixels.shape[1])
-
-
-def _double(x: torch.Tensor) -> torch.Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

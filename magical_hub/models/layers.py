@@ -21,6 +21,9 @@ GAIN = math.sqrt(2.0)
 HALF = math.sqrt(0.5)
 """What keeps the variance of the sum of two branches."""
 
+_LOW = 0xFFFFFFFF
+"""The low 32 bits."""
+
 
 def activate(x: torch.Tensor) -> torch.Tensor:
     """Leaky ReLU, in place: the input of every call is a fresh tensor that nothing else reads."""
@@ -87,32 +90,30 @@ class ModulatedConv2d(nn.Module):
     """A 3 x 3 convolution whose input channels are scaled by a style and whose output channels are demodulated.
 
     Equations 1 and 3 of StyleGAN2 (Karras et al. 2020), as one shared convolution between two scalings, which batches
-    better than a convolution a sample and needs no statistics of the image.
+    better than a convolution a sample and needs no statistics of the image. `pad` keeps the size by repeating the
+    edges; without it two rows and two columns fewer come out than went in.
     """
 
-    def __init__(self, inputs: int, outputs: int, style_dim: int, gain: float = 1.0) -> None:
+    def __init__(self, inputs: int, outputs: int, style_dim: int, gain: float = 1.0, pad: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / math.sqrt(inputs * 9))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.style = Linear(style_dim, inputs, bias=1.0)
         self.gain = gain
+        self.pad = pad
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         scales = self.style(style)  # (B, inputs)
         energy = scales.float().square() @ self.weight.float().square().sum((2, 3)).T  # (B, outputs)
         demodulation = self.gain * torch.rsqrt(energy + 1e-8)
-        x = F.conv2d(repeat_edges(x * scales[:, :, None, None].to(x.dtype)), self.weight)
+        x = x * scales[:, :, None, None].to(x.dtype)
+        x = F.conv2d(repeat_edges(x) if self.pad else x, self.weight)
         shift = self.bias[:, None, None] if noise is None else noise + self.bias[:, None, None]
         return torch.addcmul(shift.to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
 
 
 class PositionNoise(nn.Module):
-    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
-
-    A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
-    its distribution doesn't matter, since convolutions follow. Channels learn how much of it they take; they start
-    with little.
-    """
+    """Noise that each channel takes as much of as it learns; all start with little."""
 
     def __init__(self, channels: int, layer: int) -> None:
         super().__init__()
@@ -122,21 +123,58 @@ class PositionNoise(nn.Module):
     def forward(
         self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
     ) -> torch.Tensor:
-        """seeds, tops, lefts (B,) int64, in cells of this layer -> (B, channels, height, width)."""
-        rows = tops[:, None] + torch.arange(height, device=seeds.device)
-        cols = lefts[:, None] + torch.arange(width, device=seeds.device)
-        key = _mix(_mix(seeds & 0xFFFFFFFF) ^ (seeds >> 32 & 0xFFFFFFFF) ^ self.layer * 0x9E3779B1 & 0xFFFFFFFF)
-        by_row = _mix(key[:, None] ^ (rows & 0xFFFFFFFF))
-        bits = _mix(by_row[:, :, None] ^ (cols * 0x85EBCA77 & 0xFFFFFFFF)[:, None, :])
-        values = bits.to(torch.float32) * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
-        return values[:, None] * self.strength[:, None, None]
+        """As `position_noise`: (B,) each -> (B, channels, height, width)."""
+        layers = torch.tensor([self.layer], device=seeds.device)
+        return position_noise(seeds, layers, tops, lefts, height, width) * self.strength[:, None, None]
+
+
+def position_noise(
+    seeds: torch.Tensor, layers: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
+) -> torch.Tensor:
+    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
+
+    A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
+    its distribution doesn't matter, since convolutions follow.
+
+    Args:
+        seeds: (B,) int64, one an image.
+        layers: (n,) int64; each has noise of its own.
+        tops, lefts: (B,) int64, where the tile starts, in cells of the layer; they may be negative.
+        height, width: of the tile, in cells.
+
+    Returns:
+        (B, n, height, width) float32.
+    """
+    rows = tops[:, None] + torch.arange(height, device=seeds.device)
+    cols = lefts[:, None] + torch.arange(width, device=seeds.device)
+    key = _mix(seeds & _LOW) ^ (seeds >> 32 & _LOW)
+    key = _mix(key[:, None] ^ (layers * 0x9E3779B1 & _LOW))  # (B, n)
+    by_row = _mix(key[:, :, None] ^ (rows & _LOW)[:, None])
+    bits = _mix(by_row[:, :, :, None] ^ (cols * 0x85EBCA77 & _LOW)[:, None, None])
+    return bits.to(torch.float32) * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:
     """fmix32 of MurmurHash3 in the low half of int64: products wrap, and their low 32 bits are right all the same."""
-    x = (x ^ (x >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
-    x = (x ^ (x >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+    x = (x ^ (x >> 16)) * 0x85EBCA6B & _LOW
+    x = (x ^ (x >> 13)) * 0xC2B2AE35 & _LOW
     return x ^ (x >> 16)
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Twice the resolution, bilinearly: no checkerboard comes of it (Odena et al. 2016)."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def smooth_pixels(cells: torch.Tensor) -> torch.Tensor:
+    """Four pixels a cell to pixels, filtered with [1 2 1] / 4 both ways: (B, 4 C, h, w) -> (B, C, 2 h - 2, 2 w - 2).
+
+    The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard; it takes a pixel off each side.
+    """
+    pixels = F.pixel_shuffle(cells, 2)
+    line = pixels.new_tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(pixels.shape[1], 1, 3, 3)
+    return F.conv2d(pixels, kernel, groups=pixels.shape[1])
 
 
 def num_doublings(height: int, width: int) -> int:

@@ -23,7 +23,8 @@ class TrainingConfig:
 
     # -- data ----------------------------------------------------------------------------------------------------
     data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")]
-    """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset."""
+    """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset or
+    IterableDataset."""
     image_column: str = "image"
     """Column of the images in a dataset."""
     label_column: str | None = None
@@ -37,6 +38,10 @@ class TrainingConfig:
     """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
     split: str = "train"
     """Split of a dataset on the Hub."""
+    streaming: bool = False
+    """Read a dataset of the Hub image by image, and keep of it on the disk the canvases alone."""
+    max_images: int | None = None
+    """Take the first so many images and leave the rest."""
     validation_fraction: float = 0.1
     """Share of the groups kept for watching training."""
     holdout_fraction: float = 0.1
@@ -55,6 +60,8 @@ class TrainingConfig:
     """1 (grey) or 3 (RGB)."""
 
     # -- networks --------------------------------------------------------------------------------------------------
+    generator: Literal["seamless", "magical"] = "seamless"
+    """"magical": the paper's, joined by the boundary loss; "seamless": its sub-regions agree by construction."""
     latent_dim: int = 128
     """Length of a latent."""
     base_width: int = 32
@@ -77,6 +84,13 @@ class TrainingConfig:
     """Columns of sub-regions in a window."""
     critic_sees: Literal["windows", "sub_regions"] = "windows"
     """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
+    augment: Literal["adaptive", "off"] = "adaptive"
+    """"adaptive": what the critic sees is altered (brightness, contrast, saturation, patches), as strongly as its
+    overfitting against the validation part asks for."""
+    augment_target: float = 0.5
+    """The overfitting to keep to: 0, none, to 1, where held-out images score as generated ones."""
+    augment_windows: int = 100_000
+    """Windows of training that take the augmentation from nothing to full strength at the fastest."""
     n_critic: int = 1
     """Steps of the critic to one of the generator."""
     adversarial: Literal["relativistic", "wasserstein"] = "relativistic"
@@ -89,9 +103,10 @@ class TrainingConfig:
     """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
-    lambda_b: float = 1.0
-    """Weight of the boundary loss. It is 205 in the authors' code, where nothing else joins the sub-regions; as much,
-    beside a critic that sees windows, smears the seams."""
+    lambda_b: float | None = None
+    """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
+    205 in the authors' code, where nothing else joins the sub-regions; as much, beside a critic that sees windows,
+    smears the seams."""
     boundary_thickness: int = 1
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = False
@@ -148,7 +163,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         whole = (
             "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
-            "base_width max_width penalty_every max_steps checkpoint_every keep_checkpoints sample_every log_every"
+            "base_width max_width penalty_every augment_windows max_steps checkpoint_every keep_checkpoints "
+            "sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
@@ -158,13 +174,15 @@ class TrainingConfig:
             "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
         )
         self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
-        for name in ("lambda_gp", "lambda_r", "lambda_c", "lambda_b"):
+        for name in ("lambda_gp", "lambda_r", "lambda_c"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
             self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
-        for name in ("validation_fraction", "holdout_fraction", "ema_decay"):
+        for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
+        self._check("max_images", self.max_images is None or self.max_images >= 1, "1 or more")
         self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
         self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
         for name, kind in get_type_hints(type(self)).items():
@@ -179,6 +197,8 @@ class TrainingConfig:
             )
         if self.class_balance and self.label_column is None:
             raise ConfigError("class_balance needs classes: give label_column, or leave class_balance out")
+        if self.augment == "adaptive" and not self.validation_fraction:
+            raise ConfigError("augment 'adaptive' needs a validation part: raise validation_fraction, or give 'off'")
         if self.validation_fraction + self.holdout_fraction >= 1:
             raise ConfigError(
                 "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"
@@ -193,6 +213,13 @@ class TrainingConfig:
         """(height, width) where image_size was given."""
         size = self.image_size
         return (size, size) if isinstance(size, int) else size
+
+    @property
+    def boundary_weight(self) -> float:
+        """lambda_b, or what stands for it."""
+        if self.lambda_b is not None:
+            return self.lambda_b
+        return 1.0 if self.generator == "magical" else 0.0
 
     @property
     def window(self) -> tuple[int, int]:

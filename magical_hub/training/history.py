@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +33,11 @@ class Figures:
         self.accelerator = accelerator
         self._values: dict[str, list[tuple[int, torch.Tensor]]] = {}
 
-    def add(self, step: int, figures: dict[str, torch.Tensor]) -> None:
+    def add(self, step: int, figures: Mapping[str, torch.Tensor | float]) -> None:
         """Count in the figures of a step, without waiting for the device."""
         for name, value in figures.items():
-            self._values.setdefault(name, []).append((step, value.detach().float()))
+            value = torch.as_tensor(value, dtype=torch.float32, device=self.accelerator.device).detach()
+            self._values.setdefault(name, []).append((step, value))
 
     def summary(self) -> Summary:
         """The figures since the last line; all processes must ask together."""

@@ -9,14 +9,12 @@ import torch
 
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError
-from magical_hub.models import MagicalCritic, MagicalGenerator
+from magical_hub.models import Generator, MagicalCritic, MagicalGenerator, SeamlessGenerator
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
 
 
-def build_networks(
-    config: TrainingConfig, store: CanvasStore, train: np.ndarray
-) -> tuple[MagicalGenerator, MagicalCritic]:
+def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
     """Generator and critic as new, from torch's global random state; `train` are the store's numbers to learn from."""
     names = store.class_names or []
     counts = np.bincount(store.labels[train], minlength=len(names))
@@ -29,7 +27,7 @@ def build_networks(
         "max_width": config.max_width,
         "num_classes": len(names),
     }
-    generator = MagicalGenerator(
+    generator = {"seamless": SeamlessGenerator, "magical": MagicalGenerator}[config.generator](
         **shape,
         latent_dim=config.latent_dim,
         class_names=names or None,
@@ -39,7 +37,7 @@ def build_networks(
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 
-def start_from(name: str, generator: MagicalGenerator, critic: MagicalCritic) -> None:
+def start_from(name: str, generator: Generator, critic: MagicalCritic) -> None:
     """Put the weights of a checkpoint into networks of the same shape.
 
     Args:
@@ -63,9 +61,10 @@ def start_from(name: str, generator: MagicalGenerator, critic: MagicalCritic) ->
         ours.load_state_dict(state)
 
 
-def _shape(generator: MagicalGenerator) -> str:
+def _shape(generator: Generator) -> str:
     grid, config = generator.grid, generator.config
-    cells = f"{grid.rows} x {grid.cols} sub-regions of {grid.cell_height} x {grid.cell_width} px"
+    kind = f"{type(generator).__name__} of {grid.rows} x {grid.cols}"
+    cells = f"{kind} sub-regions of {grid.cell_height} x {grid.cell_width} px"
     settings = ("channels", "latent_dim", "base_width", "max_width", "num_classes")
     return ", ".join([cells, *(f"{name} {config[name]}" for name in settings)])
 

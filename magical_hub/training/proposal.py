@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 
-from magical_hub.data import Source, open_image
+from magical_hub.data import Source, look
 from magical_hub.errors import DataError, GridError
 from magical_hub.grid import Grid
 from magical_hub.training.config import TrainingConfig
@@ -31,11 +31,9 @@ def complete(config: TrainingConfig, source: Source) -> TrainingConfig:
     if canvas is None or channels is None:
         images = list(itertools.islice(_readable(source), LOOK_AT))
         if not images:
-            raise DataError(
-                f"none of the {source.count} images could be read: give png, jpg, bmp or tif files that open"
-            )
-        height = statistics.median(size[1] for size, _ in images)
-        width = statistics.median(size[0] for size, _ in images)
+            raise DataError("none of the images could be read: give png, jpg, bmp or tif files that open")
+        height = statistics.median(size[0] for size, _ in images)
+        width = statistics.median(size[1] for size, _ in images)
         scale = min(1.0, LARGEST / max(height, width))
         canvas = canvas or (max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32))
         channels = channels or (1 if all(mode == "L" for _, mode in images) else 3)
@@ -54,7 +52,6 @@ def complete(config: TrainingConfig, source: Source) -> TrainingConfig:
 def _readable(source: Source) -> Iterator[tuple[tuple[int, int], str]]:
     for record in source.records():
         try:
-            image = open_image(record.image, record.name)
+            yield look(record)
         except DataError:
-            continue  # named when the canvas store is built
-        yield image.size, image.mode
+            continue  # named when the store is made

@@ -1,4 +1,4 @@
-"""RUN as a folder: its configuration, its decoded images and its split, settled once and found again on resuming."""
+"""RUN as a folder: its configuration, its images and its split, settled once and found again on resuming."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from magical_hub.data import CanvasStore, build_canvas_store, open_source
+from magical_hub.data import CanvasStore, open_source, open_store, prepare_store
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import write_text
+from magical_hub.grid import Grid
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.proposal import complete
 from magical_hub.training.split import Split
@@ -40,7 +41,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
         DataError, GridError: where the data is no good.
     """
     folder = Path(config.output_dir)
-    saved, canvas, split = folder / "training_config.json", folder / "data" / "canvas.arrow", folder / "split.json"
+    saved, data, split = folder / "training_config.json", folder / "data", folder / "split.json"
     if saved.exists() and not config.resume:
         raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
     accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
@@ -53,20 +54,21 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 group_column=config.group_column,
                 group_regex=config.group_regex,
                 split=config.split,
+                streaming=config.streaming,
+                max_images=config.max_images,
             )
             begun = saved.exists()
             config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, source)
-            assert config.canvas and config.channels
-            if not canvas.exists():
-                build_canvas_store(source, canvas, config.canvas, config.channels, config.strict)
-            store = CanvasStore(canvas)
+            assert config.canvas and config.rows and config.cols and config.channels
+            grid = Grid(config.rows, config.cols, *config.canvas)
+            store = prepare_store(source, data, grid, config.channels, config.strict)
             if not begun:
                 Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
                 write_text(saved, config.to_json())  # last: a run without it has not begun
             if store.source_fingerprint != source.fingerprint or store.digests != Split.load(split).digests:
                 raise DataError(f"the data is not what {folder} began with: give the same, or start a new run")
         config = _agree(config, json.loads(saved.read_text()))
-    return config, CanvasStore(canvas), Split.load(split)
+    return config, open_store(data), Split.load(split)
 
 
 def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:

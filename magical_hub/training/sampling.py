@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from magical_hub.grid import Grid, Window
+from magical_hub.training.augmentation import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Draw:
     """(B,) int64 seeds of the pixel noise."""
     coefficients: torch.Tensor
     """(B, n) places between real and fake for the gradient penalty."""
+    augmentation: torch.Tensor
+    """(B, 2, NUMBERS) what alters the real and the generated windows that the critic sees."""
 
     def to(self, device: torch.device) -> Draw:
         """The same draw with its tensors on a device."""
@@ -96,6 +99,7 @@ class StepSampler:
         latents = rng.standard_normal((self.batch_size, self.latent_dim), dtype=np.float32)
         noise_seeds = rng.integers(0, 2**63, self.batch_size)
         coefficients = rng.random((self.batch_size, count), dtype=np.float32)
+        augmentation = rng.random((self.batch_size, 2, NUMBERS), dtype=np.float32)
         return Draw(
             number=number,
             indices=self._indices(number)[self.share],
@@ -103,6 +107,7 @@ class StepSampler:
             latents=torch.from_numpy(latents[self.share]),
             noise_seeds=torch.from_numpy(noise_seeds[self.share]),
             coefficients=torch.from_numpy(coefficients[self.share]),
+            augmentation=torch.from_numpy(augmentation[self.share]),
         )
 
     def _indices(self, number: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from magical_hub import losses
 from magical_hub.grid import Grid, Window
 from magical_hub.models import CriticOutput, MagicalCritic
 from magical_hub.training.adversarial import choose_game
+from magical_hub.training.augmentation import augment
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
@@ -31,8 +32,10 @@ Crop = Callable[[Draw], tuple[torch.Tensor, torch.Tensor | None]]
 class Asked:
     """What the critic is asked about a draw: B images of `window` sub-regions each."""
 
-    cut: Callable[[torch.Tensor], torch.Tensor]
-    """From the windows of the draw to these images."""
+    real: torch.Tensor
+    """Real ones, as the critic sees them."""
+    see: Callable[[torch.Tensor], torch.Tensor]
+    """From generated windows to generated images as the critic sees them."""
     locations: torch.Tensor
     """(B,) of the images' top-left sub-regions."""
     window: Window
@@ -49,8 +52,6 @@ class Batch:
     """What goes through the networks at once: a draw, or one of its parts."""
 
     draw: Draw
-    real: torch.Tensor
-    """(B, C, H, W) windows in [-1, 1]."""
     labels: torch.Tensor | None
     """(B,) classes."""
     asked: Asked
@@ -72,6 +73,7 @@ class TrainingStep:
         generator, critic: as `accelerator.prepare` gave them.
         optimizers: the generator's and the critic's, likewise.
         crop: gives the real windows of a draw.
+        strength: how strong the augmentation of what the critic sees is, now.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class TrainingStep:
         critic: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         crop: Crop,
+        strength: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self.strength = strength
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
         self.generator, self.critic = generator, critic
         self.generator_optimizer, self.critic_optimizer = optimizers
@@ -108,37 +112,41 @@ class TrainingStep:
         """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions; figures."""
         weight, asked = self.config.lambda_c, batch.asked
         with torch.no_grad():
-            fake = self._generate(batch) if batch.fake is None else batch.fake.detach()
-        real, fake = asked.cut(batch.real), asked.cut(fake)
+            fake = asked.see(self._generate(batch) if batch.fake is None else batch.fake.detach())
         twice = None if asked.labels is None else asked.labels.repeat(2)
-        judged = self.critic(torch.cat([real, fake]), asked.locations.repeat(2), twice, asked.window)
+        judged = self.critic(torch.cat([asked.real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
         terms = {
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
             "critic/location": weight * self._classify(on_real, asked),
         }
-        penalty = self._penalty(real, fake, asked, batch.draw.number)
+        penalty = self._penalty(asked.real, fake, asked, batch.draw.number)
         if penalty is not None:
             terms["critic/penalty"] = penalty
         if self.config.classify_fakes:
             terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
-        accuracy = (on_real.location_logits.argmax(1) == asked.members).float().mean()
-        return terms, {"critic/location_accuracy": accuracy}
+        return terms, {
+            "critic/location_accuracy": (on_real.location_logits.argmax(1) == asked.members).float().mean(),
+            "critic/score_real": on_real.score.mean(),
+            "critic/score_fake": on_fake.score.mean(),
+        }
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
         config, window_grid, asked = self.config, self.grid.window(self.window), batch.asked
         fake = self._generate(batch) if batch.fake is None else batch.fake
 
-        def judge(windows: torch.Tensor) -> CriticOutput:
-            return self.bare_critic(asked.cut(windows), asked.locations, asked.labels, asked.window)
+        def judge(images: torch.Tensor) -> CriticOutput:
+            return self.bare_critic(images, asked.locations, asked.labels, asked.window)
 
         self.bare_critic.requires_grad_(False)
-        judged = judge(fake)
+        judged = judge(asked.see(fake))
         terms = {
-            "generator/adversarial": self.game.generator(judged.score, lambda: judge(batch.real).score),
+            "generator/adversarial": self.game.generator(judged.score, lambda: judge(asked.real).score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
-            "generator/boundary": losses.boundary(fake, window_grid, config.boundary_thickness, config.lambda_b),
+            "generator/boundary": losses.boundary(
+                fake, window_grid, config.boundary_thickness, config.boundary_weight
+            ),
         }
         self.bare_critic.requires_grad_(True)
         return terms, {}
@@ -146,22 +154,39 @@ class TrainingStep:
     def _batch(self, draw: Draw) -> Batch:
         real, labels = self.crop(draw)  # 1. crop: psi(x, c')
         draw = draw.to(real.device)
-        return Batch(draw, real, labels, self._ask(draw, labels))
+        return Batch(draw, labels, self._ask(draw, real, labels))
 
     def _generate(self, batch: Batch) -> torch.Tensor:
         """2. draw z and c', generate; 5. all sub-regions of a window from one z."""
         draw = batch.draw
         return self.generator(draw.latents, draw.locations, batch.labels, seeds=draw.noise_seeds, window=self.window)
 
-    def _ask(self, draw: Draw, labels: torch.Tensor | None) -> Asked:
+    @torch.no_grad()
+    def mean_score(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """The critic's mean score of real windows that take no part in training, altered as those that do: ()."""
+        asked = self._ask(draw.to(real.device), real, labels)
+        return self.bare_critic(asked.real, asked.locations, asked.labels, asked.window).score.mean()
+
+    def _ask(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> Asked:
         """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
         members = self.grid.members(draw.locations, self.window)
-        if self.config.critic_sees == "windows":
-            return Asked(lambda x: x, draw.locations, self.window, members.flatten(), labels, draw.coefficients[:, 0])
-        each = None if labels is None else labels.repeat_interleave(members.shape[1])
+        whole = self.config.critic_sees == "windows"
         cut = self.grid.window(self.window).crop_all
-        alone = members.flatten()
-        return Asked(lambda x: cut(x).flatten(0, 1), alone, (1, 1), alone, each, draw.coefficients.flatten())
+
+        def see(windows: torch.Tensor, kind: int) -> torch.Tensor:
+            windows = augment(windows, draw.augmentation[:, kind], self.strength())
+            return windows if whole else cut(windows).flatten(0, 1)
+
+        each = None if labels is None or whole else labels.repeat_interleave(members.shape[1])
+        return Asked(
+            real=see(real, 0),
+            see=lambda windows: see(windows, 1),
+            locations=draw.locations if whole else members.flatten(),
+            window=self.window if whole else (1, 1),
+            members=members.flatten(),
+            labels=labels if whole else each,
+            coefficients=draw.coefficients[:, 0] if whole else draw.coefficients.flatten(),
+        )
 
     def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int) -> torch.Tensor | None:
         """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,14 +17,16 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from magical_hub.data import CanvasStore
-from magical_hub.errors import CheckpointError, ConfigError, TrainingStopped
+from magical_hub.errors import CheckpointError, TrainingStopped
 from magical_hub.grid import Grid
-from magical_hub.models import MagicalGenerator
+from magical_hub.models import Generator
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
+from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, is_out_of_memory, with_less_at_once
 from magical_hub.training.networks import build_networks, copy_on_cpu, start_from
+from magical_hub.training.processes import check_shares, make_accelerator
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
@@ -63,9 +63,9 @@ def train(config: TrainingConfig) -> TrainingResult:
         DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
         TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
-    accelerator = _accelerator(config)
+    accelerator = make_accelerator(config)
     config, store, split = prepare_run(config, accelerator)
-    _check_shares(config, split, accelerator.num_processes)
+    check_shares(config, split, accelerator.num_processes)
     if config.report_to != "nothing":
         accelerator.init_trackers("magical_hub", config={key: str(value) for key, value in vars(config).items()})
     try:
@@ -142,21 +142,34 @@ class _Trainer:
             )
             for optimizer in self.optimizers.values()
         ]
+        self.augmentation = AdaptiveStrength(config.augment_target, config.augment_windows, config.batch_size)
         self.step = 0 if last is None else self._restore(last)
         self._lower_rates()
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
-        self.sampler = StepSampler(
-            config.seed,
-            len(self.train_indices),
-            config.batch_size,
-            self.grid,
-            config.window,
-            config.latent_dim,
-            accelerator.process_index,
-            accelerator.num_processes,
-            store.labels[self.train_indices] if config.class_balance else None,
+        self.sampler, self.held_out_sampler = (
+            StepSampler(
+                config.seed,
+                len(indices),
+                config.batch_size,
+                self.grid,
+                config.window,
+                config.latent_dim,
+                accelerator.process_index,
+                accelerator.num_processes,
+                store.labels[indices] if config.class_balance else None,
+            )
+            for indices in (split.train, split.validation)
         )
-        self.update = TrainingStep(self.config, self.grid, accelerator, generator, critic, optimizers, self._crop)
+        self.update = TrainingStep(
+            self.config,
+            self.grid,
+            accelerator,
+            generator,
+            critic,
+            optimizers,
+            lambda draw: self._crop(draw, self.train_indices),
+            lambda: self.augmentation.strength,
+        )
         self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step
         self.stopped = False
@@ -181,7 +194,7 @@ class _Trainer:
         if self.accelerator.is_main_process:
             self.watcher.draw_curves()
             generator = self._averaged_generator()
-            generator.update_mean_style()
+            generator.mapping.update_mean_style()
             MagicalPipeline(generator=generator, critic=copy_on_cpu(self.critic)).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
@@ -200,6 +213,8 @@ class _Trainer:
                 self.step += 1
                 bar.update()
                 self.watcher.steps.add(self.step, terms)
+                if config.augment == "adaptive" and self.step % ADAPT_EVERY == 0:
+                    self._adapt(terms["critic/score_real"], terms["critic/score_fake"])
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
@@ -209,8 +224,19 @@ class _Trainer:
                     self._check_figures()
                     self.watcher.log(self.step, time.monotonic() - started, bar)
 
-    def _crop(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor | None]:
-        indices = self.train_indices[draw.indices]
+    def _adapt(self, real: torch.Tensor, fake: torch.Tensor) -> None:
+        """Bring the augmentation to what the critic's overfitting asks for."""
+        draw = self.held_out_sampler.draw(self.step // ADAPT_EVERY)
+        part = np.asarray(self.split.validation)
+        passes = draw.parts(self.config.gradient_accumulation)
+        held_out = torch.stack([self.update.mean_score(some, *self._crop(some, part)) for some in passes]).mean()
+        scores: Any = self.accelerator.reduce(torch.stack([real, fake, held_out]).detach(), "mean")
+        overfitting = self.augmentation.adapt(*scores.tolist())
+        strength = self.augmentation.strength
+        self.watcher.steps.add(self.step, {"augmentation/strength": strength, "augmentation/overfitting": overfitting})
+
+    def _crop(self, draw: Draw, part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+        indices = part[draw.indices]
         pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), self.config.window))
         labels = torch.from_numpy(self.store.labels[indices]) if self.store.class_names else None
         device = self.accelerator.device
@@ -239,9 +265,9 @@ class _Trainer:
                 if not bool(value.isfinite().all()):
                     raise NotFinite(f"{player}: {name}", self.step, self.run_folder)
 
-    def _averaged_generator(self) -> MagicalGenerator:
+    def _averaged_generator(self) -> Generator:
         """The EMA weights in a generator of their own, on the CPU; its mean style is not brought up to date."""
-        generator: MagicalGenerator = copy_on_cpu(self.generator)
+        generator: Generator = copy_on_cpu(self.generator)
         with torch.no_grad():
             for parameter, average in zip(generator.parameters(), self.ema.shadow_params, strict=True):
                 parameter.copy_(average)
@@ -267,6 +293,7 @@ class _Trainer:
         about = {
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
+            "augmentation_strength": self.augmentation.strength,
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "roll_backs": self.roll_backs,
@@ -304,6 +331,7 @@ class _Trainer:
             for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
                 shadow.copy_(averages[name])
             self.ema.optimization_step = about["ema_step"]
+            self.augmentation.strength = about["augmentation_strength"]
             for name, optimizer in self.optimizers.items():
                 checkpoints.load_optimizer(last, name, optimizer)
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
@@ -318,52 +346,3 @@ class _Trainer:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error
         return int(about["step"])
-
-
-def _check_shares(config: TrainingConfig, split: Split, num_processes: int) -> None:
-    """Raise a ConfigError where the settings don't fit the number of processes or of images."""
-    if config.validate and len(split.validation) < 8:
-        raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
-    if config.batch_size % (num_processes * config.gradient_accumulation):
-        many = config.gradient_accumulation > 1
-        raise ConfigError(
-            f"batch_size {config.batch_size} cannot be shared by {num_processes} processes"
-            f"{f' in {config.gradient_accumulation} parts each' if many else ''}: "
-            f"give a multiple of {'the product' if many else 'their number'}"
-        )
-
-
-def _accelerator(config: TrainingConfig) -> Accelerator:
-    precision, tracker = _precision(config), config.report_to
-    if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
-        raise ConfigError(f"report_to {tracker} needs its package: pip install {tracker}")
-    try:
-        accelerator = Accelerator(
-            mixed_precision=precision,
-            log_with=None if tracker == "nothing" else tracker,
-            project_dir=Path(config.output_dir) / "logs",
-        )
-    except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
-    launched = int(os.environ.get("WORLD_SIZE", 1))
-    if launched != accelerator.num_processes:  # each would train for itself, all in one folder
-        raise ConfigError(
-            f"{launched} processes were launched, and Accelerate does not join them: "
-            "set ACCELERATE_USE_CPU=true to train on the CPU, or look for the GPUs"
-        )
-    return accelerator
-
-
-def _precision(config: TrainingConfig) -> str:
-    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(
-            "mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no"
-        )
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    # Not in every torch that will do otherwise.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"

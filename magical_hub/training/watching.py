@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from magical_hub.data import CanvasStore
 from magical_hub.grid import Grid
 from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio
-from magical_hub.models import MagicalGenerator
+from magical_hub.models import Generator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
@@ -57,17 +57,22 @@ class View:
             self.canvas_grid, self.indices[numbers], self.locations[numbers % len(self.locations)], self.window
         )
 
-    def made(self, generator: MagicalGenerator, numbers: np.ndarray) -> np.ndarray:
+    def made(self, generator: Generator, numbers: np.ndarray) -> np.ndarray:
         """Of the images that a generator makes of the seeds of these numbers: (n, C, H, W) uint8."""
         pipe = MagicalPipeline(generator)
         pipe.set_progress_bar_config(disable=True)
-        images = np.empty((len(numbers), self.store.channels, self.grid.height, self.grid.width), np.uint8)
-        places = numbers % len(self.locations)
-        for place in np.unique(places):
-            regions = self.canvas_grid.members(self.locations[place, None], self.window)[0].tolist()
-            cells: Any = pipe(seeds=numbers[places == place].tolist(), regions=regions, output_type="pt").images
-            images[places == place] = (self.grid.stitch(cells) * 255).round().to(torch.uint8).numpy()
-        return images
+        if self.window == (self.canvas_grid.rows, self.canvas_grid.cols):
+            images: Any = pipe(seeds=numbers.tolist(), output_type="pt").images
+        else:
+            images = torch.stack([self._window(pipe, int(number)) for number in numbers])
+        made: np.ndarray = (images * 255).round().to(torch.uint8).numpy()
+        return made
+
+    def _window(self, pipe: MagicalPipeline, number: int) -> torch.Tensor:
+        rows, cols = self.canvas_grid.span(int(self.locations[number % len(self.locations)]), self.window)
+        size = rows.stop - rows.start, cols.stop - cols.start
+        window: torch.Tensor = pipe.region(rows.start, cols.start, *size, seed=number, output_type="pt")
+        return window
 
 
 class Watcher:
@@ -97,7 +102,7 @@ class Watcher:
         self.feature_network: FeatureNetwork | None = None
         self.curves_are_due = False
 
-    def sample(self, step: int, generator: MagicalGenerator) -> None:
+    def sample(self, step: int, generator: Generator) -> None:
         """Pictures of fixed latents under the real ones, and the relative seam ratio."""
         numbers = np.arange(self.view.count)
         real = self.view.real(numbers[: len(self.view.indices)])
@@ -112,7 +117,7 @@ class Watcher:
         # A direction without seams has no ratio.
         self.measured |= {f"seams/{name}": ratio for name, ratio in seams.items() if np.isfinite(ratio)}
 
-    def validate(self, generator: MagicalGenerator) -> float:
+    def validate(self, generator: Generator) -> float:
         """KID between images of fixed seeds and the validation part, on the bundled feature network."""
         network = self.feature_network = self.feature_network or efficientnet_lite0()
         numbers = np.arange(len(self.view.indices))

@@ -152,8 +152,13 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     path = saved(Image.new("L", (40, 40)), tmp_path / "a.png")
     for limit in (1000, 100):  # Pillow warns above the limit, and refuses above twice of it
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(DataError, match=r"a\.png is too large to decode at once"):
+        with pytest.raises(DataError, match=r"a\.png is too large to decode at once.*make it a tiled TIFF"):
             open_image(path, "a.png")
+
+
+def test_8192_px_square_are_no_bomb(tmp_path):
+    path = saved(Image.new("L", (8192, 8192), 7), tmp_path / "a.png")
+    assert open_image(path, "a.png").size == (8192, 8192)
 
 
 def test_to_canvas():

@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused():
 
 @torch.no_grad()
 def test_truncation_draws_images_together(generator):
-    generator.update_mean_style()
+    generator.mapping.update_mean_style()
     where = torch.zeros(8).long()
     spread = [float(generator(latents(8), where, truncation_psi=psi).std(0).mean()) for psi in (1.0, 0.5, 0.0)]
     assert spread[0] > spread[1] > spread[2]

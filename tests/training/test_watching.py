@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from magical_hub import MagicalPipeline, TrainingConfig, train
-from magical_hub.data import CanvasStore
+from magical_hub.data import open_store
 from magical_hub.training import Split
 
 
@@ -34,6 +34,7 @@ def large_run(tmp_path_factory):
         batch_size=1,
         max_steps=1,
         validation_fraction=0.0,
+        augment="off",
         mixed_precision="no",
     )
     train(config)
@@ -44,7 +45,7 @@ def test_of_a_large_canvas_windows_are_watched(large_run):
     """The sheet's first row shows real windows, the others those of the generator, at the same eight places."""
     sheet = np.asarray(Image.open(large_run / "samples" / "step-00000001.png"))
     assert sheet.shape == (5 * 512, 8 * 512)  # windows of 4 x 4 sub-regions, not images
-    store = CanvasStore(large_run / "data" / "canvas.arrow")
+    store = open_store(large_run / "data")
     pipe = MagicalPipeline.from_pretrained(large_run)
     grid, places = pipe.generator.grid, set()
     train_part = Split.load(large_run / "split.json").train
@@ -65,11 +66,11 @@ def test_of_a_large_canvas_windows_are_watched(large_run):
 
 
 def test_the_curves_are_drawn_from_the_history(tiny_config, tmp_path):
-    """A picture of six panels, and another one once there are more lines."""
+    """A picture of seven panels, two a row, and another one once there are more lines."""
     picture = tmp_path / "run" / "curves.png"
     train(tiny_config(tmp_path / "run", max_steps=2))
     first = picture.read_bytes()
     with Image.open(picture) as image:
-        assert image.size == (1200, 960)  # six panels, two a row
+        assert image.size == (1200, 4 * 320)
     train(tiny_config(tmp_path / "run", max_steps=4, resume=True))
     assert picture.read_bytes() != first

@@ -1,4 +1,4 @@
-"""The store of canvases: what goes in comes out, on the disk whole or not at all."""
+"""The Arrow store: what goes in comes out, on the disk whole or not at all, and a window costs its own bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from magical_hub import Grid
-from magical_hub.data import CanvasStore, build_canvas_store, open_source
+from magical_hub.data import open_source
+from magical_hub.data.arrow import ArrowStore, build_arrow_store
 from magical_hub.errors import DataError
 
 GRID = Grid(2, 3, 8, 12)
@@ -31,10 +32,10 @@ def put(folder: Path, count: int, channels: int = 1) -> Path:
     return folder
 
 
-def build(folder: Path, path: Path, channels: int = 1, strict: bool = False, **columns) -> CanvasStore:
+def build(folder: Path, path: Path, channels: int = 1, strict: bool = False, **columns) -> ArrowStore:
     source = open_source(folder, **columns)
-    build_canvas_store(source, path, (8, 12), channels, strict=strict, progress=False)
-    return CanvasStore(path)
+    build_arrow_store(source, path, GRID, channels, strict=strict, progress=False)
+    return ArrowStore(path)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -54,7 +55,7 @@ def test_what_goes_in_comes_out(tmp_path, channels):
         assert np.array_equal(whole[row], pixels(number, channels))
         assert store.labels[row] == (0 if number % 3 else 1)
         assert store.groups[row] == str(number % 10)
-        assert store.digests[row] == hashlib.sha256(pixels(number, channels).tobytes()).hexdigest()
+        assert store.digests[row] == hashlib.sha256(pixels(number, channels).transpose(1, 2, 0).tobytes()).hexdigest()
 
 
 def test_a_crop_is_the_slice_of_the_image(tmp_path):
@@ -112,7 +113,7 @@ def test_nothing_readable_is_an_error_and_leaves_nothing(tmp_path):
     folder.mkdir()
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(b"no image")
-    with pytest.raises(DataError, match="none of the 2 images could be read"):
+    with pytest.raises(DataError, match="none of the images could be read"):
         build(folder, tmp_path / "run" / "canvas.arrow")
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -123,7 +124,7 @@ def test_a_store_that_stands_survives_a_failure(tmp_path):
     (folder / "good" / "001.png").write_bytes(b"no image")
     with pytest.raises(DataError):
         build(folder, tmp_path / "canvas.arrow", strict=True)
-    assert CanvasStore(tmp_path / "canvas.arrow").fingerprint == before
+    assert ArrowStore(tmp_path / "canvas.arrow").fingerprint == before
 
 
 def test_another_shape_warns_and_is_stretched(tmp_path, caplog):
@@ -142,22 +143,75 @@ def test_datasets_opens_the_file_too(tmp_path):
     store = build(put(tmp_path / "images", 70), tmp_path / "canvas.arrow", label_column="label")
     data = datasets.Dataset.from_file(str(tmp_path / "canvas.arrow"))
     assert len(data) == 70 and data["name"][:] == store.names and data["label"][:] == store.labels.tolist()
-    canvas = np.array(data[69]["canvas"], np.uint8).reshape(1, 8, 12)
-    assert np.array_equal(canvas, store.images(np.array([69]))[0])
+    cells = np.array(data[69]["canvas"], np.uint8).reshape(1, GRID.num_locations, 1, 4, 4)
+    assert np.array_equal(GRID.stitch(cells), store.images(np.array([69])))
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     path = tmp_path / "canvas.arrow"
     with pytest.raises(DataError, match="cannot be read"):
-        CanvasStore(path)
+        ArrowStore(path)
     for content in (b"", b"no arrow file at all"):
         path.write_bytes(content)
         with pytest.raises(DataError, match="delete it, and it is made again"):
-            CanvasStore(path)
+            ArrowStore(path)
     build(put(tmp_path / "images", 70), path)
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(DataError, match="delete it, and it is made again"):
-        CanvasStore(path)
+        ArrowStore(path)
     datasets.Dataset.from_dict({"a": [1]}).to_parquet(str(tmp_path / "x.parquet"))
     with pytest.raises(DataError, match="delete it"):
-        CanvasStore(tmp_path / "x.parquet")
+        ArrowStore(tmp_path / "x.parquet")
+
+
+def test_a_window_reads_its_sub_regions_and_no_more(tmp_path, bytes_read):
+    grid = Grid(32, 32, 1024, 1024)
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        Image.effect_noise((1024, 1024), 50 + number).save(tmp_path / "images" / f"{number}.png")
+    build_arrow_store(open_source(tmp_path / "images"), tmp_path / "canvas.arrow", grid, 3, progress=False)
+    store = ArrowStore(tmp_path / "canvas.arrow")
+    before = bytes_read()
+    store.crop(grid, np.array([0, 2]), np.array([5, 900]), (2, 2))
+    assert 2 * 3 * 64 * 64 <= bytes_read() - before < 2 * 3 * 64 * 64 + 4096
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_images_of_8192_px_in_little_memory(tmp_path, run_python, mode):
+    """In a process each: making the store, one decoded image and one to write; 200 windows, next to nothing."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.new(mode, (8192, 8192)).save(tmp_path / "in" / f"{number}.png")
+    start = """
+import resource
+from pathlib import Path
+import numpy as np
+from magical_hub import Grid
+from magical_hub.data import open_source, open_store, prepare_store
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+grid = Grid(128, 128, 8192, 8192)
+channels = CHANNELS
+""".replace("CHANNELS", "1" if mode == "L" else "3")
+    make = """
+from magical_hub.data import arrow
+source, before = open_source("in"), peak()
+prepare_store(source, Path("run"), grid, channels, progress=False)
+print(peak() - before)
+"""
+    read = """
+import pyarrow
+before = peak()
+store = open_store(Path("run"))
+for place in np.random.default_rng(0).choice(grid.window_locations((2, 2)), 200):
+    store.crop(grid, np.array([place % 3]), np.array([place]), (2, 2))
+print(peak() - before)
+"""
+    grown = []
+    for part in (make, read):
+        ran = run_python(start + part, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        grown.append(int(ran.stdout) * 1024)
+    decoded, row = (1, 1) if mode == "L" else (4, 3)  # bytes a pixel: Pillow keeps RGB in four
+    assert grown[0] < (decoded + row) * 8192**2 + 2**26
+    assert grown[1] < 2**24

@@ -1,0 +1,1 @@
+"""The tables of benchmarks/training.py, a module each, and what they share."""

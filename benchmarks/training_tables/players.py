@@ -1,0 +1,73 @@
+"""The networks, optimizers, draws and images of one training, as the trainer puts them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+
+import magical_hub
+from magical_hub import MagicalCritic, TrainingConfig
+from magical_hub.data import CanvasStore
+from magical_hub.grid import Grid
+from magical_hub.training.sampling import Draw, StepSampler
+from magical_hub.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained on what."""
+
+    store: Path
+    sub_region: int
+    """Side of a sub-region in pixels; that of the canvas for a GAN on whole images."""
+    generator: str = "MagicalGenerator"
+    """Class in magical_hub."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the defaults of TrainingConfig."""
+
+
+class Players:
+    """Generator, critic, their Adams and the average of the generator's weights, all on the accelerator's device."""
+
+    def __init__(self, case: Case) -> None:
+        self.store = CanvasStore(case.store)
+        rows, cols = self.store.height // case.sub_region, self.store.width // case.sub_region
+        canvas = (self.store.height, self.store.width)
+        self.config = TrainingConfig(
+            data="", output_dir="", image_size=canvas, rows=rows, cols=cols, channels=3, **case.settings
+        )
+        self.grid = Grid(rows, cols, *canvas)
+        self.accelerator = Accelerator(mixed_precision=self.config.mixed_precision)
+        torch.manual_seed(0)
+        widths = {"base_width": self.config.base_width, "max_width": self.config.max_width}
+        shape: dict[str, Any] = {"rows": rows, "cols": cols, "image_size": canvas, "channels": 3, **widths}
+        self.generator = getattr(magical_hub, case.generator)(**shape, latent_dim=self.config.latent_dim)
+        self.critic = MagicalCritic(**shape)
+        for network in (self.generator, self.critic):
+            network.to(self.accelerator.device)
+        rates = (self.config.generator_lr, self.config.critic_lr)
+        self.optimizers = [
+            torch.optim.Adam(network.parameters(), lr=rate, betas=self.config.adam_betas)
+            for network, rate in zip((self.generator, self.critic), rates, strict=True)
+        ]
+        self.ema = EMAModel(self.generator.parameters(), decay=self.config.ema_decay, foreach=True)
+        self.sampler = StepSampler(
+            0, len(self.store), self.config.batch_size, self.grid, self.config.window, self.config.latent_dim
+        )
+
+    def training_step(self) -> TrainingStep:
+        """The step of this library on these players, from now on channels-last and in the configured precision."""
+        for network in (self.generator, self.critic):
+            network.to(memory_format=torch.channels_last)
+        generator, critic, *optimizers = self.accelerator.prepare(self.generator, self.critic, *self.optimizers)
+        return TrainingStep(self.config, self.grid, self.accelerator, generator, critic, optimizers, self.crop)
+
+    def crop(self, draw: Draw) -> tuple[torch.Tensor, None]:
+        """The real windows of a draw, as the trainer reads them."""
+        pixels = torch.from_numpy(self.store.crop(self.grid, draw.indices, draw.locations.numpy(), self.config.window))
+        return pixels.to(self.accelerator.device).float() / 127.5 - 1, None

@@ -1,0 +1,66 @@
+"""Which store a run reads from: an Arrow file of decoded images, or the tiled TIFF files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from magical_hub.data.arrow import ArrowStore, build_arrow_store
+from magical_hub.data.canvas import CanvasStore
+from magical_hub.data.images import open_image
+from magical_hub.data.sources import Record, Source
+from magical_hub.data.tiff import TiffStore, fits_tiles, index_tiles, tiled_image
+from magical_hub.grid import Grid
+
+ARROW, TILES = "canvas.arrow", "tiles.json"
+
+
+def prepare_store(
+    source: Source, folder: Path, grid: Grid, channels: int, strict: bool = False, progress: bool = True
+) -> CanvasStore:
+    """Make the store of a run, or find the one that stands.
+
+    Where all images are tiled TIFF files of the canvas's own size they are read where they lie, and the folder holds
+    an index of them (tiles.json); else it holds the decoded images (canvas.arrow). The pixels, and so the digests and
+    the fingerprint, are the same either way.
+
+    Args:
+        source: what `open_source` found.
+        folder: where the store is, or will be.
+        grid: the canvas and its sub-regions.
+        channels: 1 or 3.
+        strict: stop at the first image that cannot be used, instead of skipping or stretching it with a warning.
+        progress: show a bar.
+
+    Raises:
+        DataError: where no image could be read, or, with `strict`, at the first that could not.
+    """
+    size = grid.height, grid.width
+    if not (folder / ARROW).exists():
+        if (folder / TILES).exists() or fits_tiles(source, size):
+            index_tiles(source, folder / TILES, size, channels, strict, progress)
+        else:
+            build_arrow_store(source, folder / ARROW, grid, channels, strict, progress)
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> CanvasStore:
+    """The store that `prepare_store` made in a folder.
+
+    Raises:
+        DataError: where there is none, or it is damaged.
+    """
+    tiles = folder / TILES
+    return TiffStore(tiles) if tiles.exists() else ArrowStore(folder / ARROW)
+
+
+def look(record: Record) -> tuple[tuple[int, int], str]:
+    """Height and width of an image, and its mode after conversion, "L" or "RGB": of a tiled TIFF from its header.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+    tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
+    if tiled is not None:
+        return (tiled.height, tiled.width), tiled.mode
+    image = open_image(record.image, record.name)
+    return (image.height, image.width), image.mode

@@ -1,0 +1,221 @@
+"""Tiled TIFF files read where they lie: a window costs the tiles that it touches, and nothing is converted beforehand.
+
+What is read so is what `data/images.py` would make of it, pixel for pixel, and so are the digests: the grey of 8 or 16
+bits and the RGB of 8 bits of the first page, BigTIFF and any size included. Other tiled files (turned by an EXIF
+orientation, with alpha, a plane a channel, compressed by what tifffile has no decoder for) are decoded whole instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from magical_hub.data.canvas import CanvasStore, Place, digest, group_of, join_tiles, label_of
+from magical_hub.data.images import grey_or_rgb, to_canvas
+from magical_hub.data.sources import Record, Source
+from magical_hub.errors import DataError
+from magical_hub.files import ScatteredReads, write_text
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".tif", ".tiff")
+KINDS = {(1, 1, 8): "L", (1, 1, 16): "L", (2, 3, 8): "RGB"}
+"""The mode that comes of a photometric interpretation, samples and bits."""
+
+
+@dataclass(frozen=True)
+class TiledImage:
+    """Where the tiles of a file are: what its header says."""
+
+    height: int
+    width: int
+    mode: str
+    """"L" or "RGB", as it is after the conversions of data/images.py."""
+    tile: tuple[int, int]
+    _page: Any
+
+    def read(self, file: ScatteredReads, channels: int, rows: slice, cols: slice) -> np.ndarray:
+        """A rectangle: (channels, rows, cols) uint8."""
+        across = -(-self.width // self.tile[1])
+
+        def tile(row: int, col: int, place: Place) -> np.ndarray:
+            pixels = self._decode(file, row * across + col)[place]
+            image = grey_or_rgb(Image.fromarray(pixels), "a tile")
+            return to_canvas(image, image.height, image.width, channels)
+
+        return join_tiles(tile, self.tile, channels, rows, cols)
+
+    def _decode(self, file: ScatteredReads, number: int) -> np.ndarray:
+        page = self._page
+        data = file.at(page.dataoffsets[number], page.databytecounts[number])
+        if len(data) < page.databytecounts[number]:
+            raise ValueError(f"tile {number} is cut off")
+        pixels, _, _ = page.decode(data or None, number, jpegtables=page.jpegtables)
+        if pixels is None:  # a tile that was never written
+            return np.zeros((*self.tile, 3) if self.mode == "RGB" else self.tile, np.uint8)
+        return pixels[0] if self.mode == "RGB" else pixels[0, ..., 0]
+
+
+def tiled_image(path: Path) -> TiledImage | None:
+    """What the header of a tiled TIFF says; None where the file is another, or tifffile is not installed."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return None
+    state = path.stat()
+    return _tiled_image(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=512)  # bounds the memory of many files; a header is read in a fraction of a tile's time
+def _tiled_image(path: Path, *state: int) -> TiledImage | None:
+    try:
+        import tifffile
+    except ImportError:
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0].aspage()
+            mode = KINDS.get((int(page.photometric), page.samplesperpixel, page.bitspersample))
+            orientation = page.tags.get("Orientation")
+            plain = (
+                page.is_tiled
+                and page.imagedepth == 1
+                and int(page.sampleformat) == 1
+                and int(page.planarconfig) == 1
+                and (orientation is None or orientation.value == 1)
+            )
+            if mode is None or not plain:
+                return None
+            size = page.tilelength, page.tilewidth
+            image = TiledImage(page.imagelength, page.imagewidth, mode, size, page)
+            page.jpegtables, page.decode  # noqa: B018 - what tifffile reads or makes late, while the file is open
+    except (OSError, ValueError, IndexError, KeyError, struct.error, tifffile.TiffFileError):
+        return None  # decoding it whole says what is wrong, or that nothing is
+    try:
+        with contextlib.closing(ScatteredReads(path)) as reads:
+            image._decode(reads, 0)
+    except Exception as error:  # decoders raise many kinds
+        logger.warning("the tiles of %s cannot be read (%s): it is decoded whole", path.name, _reason(error))
+        return None
+    return image
+
+
+def fits_tiles(source: Source, size: tuple[int, int]) -> bool:
+    """Whether all images of a source are tiled TIFF files of this height and width."""
+    if source.count is None:
+        return False  # a stream is read once
+    for record in source.records():
+        image = tiled_image(record.image) if isinstance(record.image, Path) else None
+        if image is None or (image.height, image.width) != size:
+            return False
+    return True
+
+
+class TiffStore(CanvasStore):
+    """Tiled TIFF files behind an index that `index_tiles` wrote.
+
+    Args:
+        index: the file.
+
+    Raises:
+        DataError: where it is missing or damaged; when a window is read, where a TIFF file is.
+    """
+
+    def __init__(self, index: Path) -> None:
+        try:
+            about = json.loads(index.read_text())
+            rows = about["images"]
+            super().__init__(about, *([row[key] for row in rows] for key in ("name", "label", "group", "digest")))
+            self._paths = [Path(row["path"]) for row in rows]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{index} cannot be read ({error}): delete it, and it is made again") from error
+
+    def _read(self, index: int, rows: slice, cols: slice) -> np.ndarray:
+        return _rectangle(self._paths[index], self.names[index], self.channels, rows, cols)
+
+
+def index_tiles(
+    source: Source, path: Path, size: tuple[int, int], channels: int, strict: bool = False, progress: bool = True
+) -> None:
+    """Write where the files are, and the digest of each one's pixels: of a file that stands unchanged the known one.
+
+    Every other file is decoded once for it, a row of tiles at a time.
+
+    Args:
+        source: what `open_source` found, and `fits_tiles` accepted.
+        path: the index to write, or to bring up to date.
+        size: height and width of the canvas.
+        channels: 1 or 3.
+        strict: stop at the first image that cannot be read; otherwise it is skipped with a warning that names it.
+        progress: show a bar.
+
+    Raises:
+        DataError: where no image could be read, or, with `strict`, at the first that could not.
+    """
+    known = {}
+    if path.exists():
+        known = {tuple(row["state"]): row["digest"] for row in json.loads(path.read_text())["images"]}
+    images = []
+    for record in tqdm(source.records(), total=source.count, desc="Reading tiles", unit="img", disable=not progress):
+        try:
+            images.append(_row(record, size, channels, known))
+        except DataError as error:
+            if strict:
+                raise
+            logger.warning("skipped: %s", error)
+    if not images:
+        raise DataError("none of the images could be read: see the warnings above")
+    about = {
+        "image_size": size,
+        "channels": channels,
+        "class_names": source.class_names,
+        "source_fingerprint": source.fingerprint,
+        "images": images,
+    }
+    write_text(path, json.dumps(about))
+
+
+def _row(record: Record, size: tuple[int, int], channels: int, known: dict[Any, str]) -> dict[str, Any]:
+    assert isinstance(record.image, Path)
+    state = record.image.stat()
+    key = record.name, state.st_size, state.st_mtime_ns
+    its = known.get(key) or digest(_bands(record.image, record.name, size, channels))
+    return {
+        "name": record.name,
+        "path": str(record.image.resolve()),
+        "state": key,
+        "label": label_of(record),
+        "group": group_of(record, its),
+        "digest": its,
+    }
+
+
+def _bands(path: Path, name: str, size: tuple[int, int], channels: int) -> Iterator[np.ndarray]:
+    image = tiled_image(path)
+    height = image.tile[0] if image else size[0]
+    for top in range(0, size[0], height):
+        yield _rectangle(path, name, channels, slice(top, min(top + height, size[0])), slice(0, size[1]))
+
+
+def _rectangle(path: Path, name: str, channels: int, rows: slice, cols: slice) -> np.ndarray:
+    image = tiled_image(path)
+    if image is None or rows.stop > image.height or cols.stop > image.width:
+        raise DataError(f"{name} is not the tiled TIFF that the run began with: put it back, or start a new run")
+    try:
+        with contextlib.closing(ScatteredReads(path)) as file:
+            return image.read(file, channels, rows, cols)
+    except Exception as error:  # decoders raise many kinds
+        raise DataError(f"{name} cannot be read ({_reason(error)}): replace it or leave it out") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,78 @@
+"""The map over the canvas that tells a seamless generator where it is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from magical_hub.models.layers import Linear
+
+LARGEST_LEARNED = 64
+"""Cells along an axis up to which each has values of its own."""
+
+
+class CanvasMap(nn.Module):
+    """Values of every cell of the canvas and of a margin around it, read a tile at a time.
+
+    Up to 64 x 64 cells they are learned one by one. Beyond, a coarse learned map is interpolated bilinearly and a
+    linear function of Fourier features of the position is added (Tancik et al. 2020), both worked out for the tile
+    alone: neither parameters nor memory grow with the canvas.
+
+    Args:
+        cells: rows and columns of cells on the canvas.
+        channels: values a cell.
+        margin: cells beyond each edge of the canvas.
+    """
+
+    frequencies: torch.Tensor
+
+    def __init__(self, cells: tuple[int, int], channels: int, margin: int) -> None:
+        super().__init__()
+        self.cells, self.margin = cells, margin
+        self.coarse = max(cells) > LARGEST_LEARNED
+        # A coarse point lies at the middle of so many cells.
+        self.stride = [max(1, -(-count // LARGEST_LEARNED)) for count in cells]
+        self.points = [
+            -(-(count + 2 * margin) // stride) + (1 if self.coarse else 0)
+            for count, stride in zip(cells, self.stride, strict=True)
+        ]
+        self.values = nn.Embedding(self.points[0] * self.points[1], channels)
+        # Wavelengths from twice the coarse step down to two cells.
+        octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
+        self.register_buffer("frequencies", math.pi / 2.0 ** torch.arange(octaves), persistent=False)
+        self.fourier = Linear(4 * octaves, channels, bias=None) if self.coarse else None
+
+    def forward(self, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Tiles that start at cells (tops, lefts), (B,) int64, of -margin at least: (B, channels, height, width)."""
+        rows = tops[:, None] + torch.arange(height, device=tops.device) + self.margin
+        cols = lefts[:, None] + torch.arange(width, device=tops.device) + self.margin
+        if not self.coarse:
+            return self._look_up(rows, cols)
+        (up, down_share), (left, right_share) = self._between(rows, 0), self._between(cols, 1)
+        down_share, right_share = down_share[:, None, :, None], right_share[:, None, None, :]
+        upper = torch.lerp(self._look_up(up, left), self._look_up(up, left + 1), right_share)
+        lower = torch.lerp(self._look_up(up + 1, left), self._look_up(up + 1, left + 1), right_share)
+        return torch.lerp(upper, lower, down_share) + self._waves(rows, cols)
+
+    def _look_up(self, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+        """(B, h) and (B, w) -> (B, channels, h, w), channels last in memory."""
+        return self.values(rows[:, :, None] * self.points[1] + cols[:, None, :]).permute(0, 3, 1, 2)
+
+    def _between(self, cells: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The coarse point at or before each cell, and how far the cell lies towards the next."""
+        point = cells // self.stride[axis]
+        return point, (cells % self.stride[axis]).float() / self.stride[axis]
+
+    def _waves(self, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+        assert self.fourier is not None
+        # A linear function of features of the row and of the column is a sum of one of each.
+        down, across = (
+            torch.cat([(angles := at[:, :, None] * self.frequencies).sin(), angles.cos()], 2) for at in (rows, cols)
+        )
+        weight = self.fourier.weight * self.fourier.scale
+        half = down.shape[2]
+        vertical = (down @ weight[:, :half].T).permute(0, 2, 1)[:, :, :, None]
+        horizontal = (across @ weight[:, half:].T).permute(0, 2, 1)[:, :, None, :]
+        return vertical + horizontal

@@ -1,0 +1,318 @@
+"""Beyond the paper: a generator whose sub-regions agree at their seams by construction.
+
+A map over the whole canvas holds what hangs on the place. A tile reads its crop of that map with a halo, and every
+convolution after it is unpadded, so that a tile and its neighbour compute the same values where they meet. What is
+the same for the whole image enters by modulation, which needs no statistics of the tile. (Ancestors: InfinityGAN, Lin
+et al. 2022; ALIS, Skorokhodov et al. 2021; StyleGAN2, Karras et al. 2020.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from magical_hub.errors import ConfigError
+from magical_hub.grid import Grid, Window
+from magical_hub.models.base import Network
+from magical_hub.models.canvas_map import CanvasMap
+from magical_hub.models.checks import check_class_names, check_sub_region
+from magical_hub.models.layers import (
+    GAIN,
+    Bound,
+    Conv2d,
+    ModulatedConv2d,
+    PositionNoise,
+    activate,
+    double,
+    position_noise,
+    smooth_pixels,
+)
+from magical_hub.models.mapping import LatentMapping
+
+FIRST_MAP_LAYER = 1024
+"""The number of the first noise layer of the map; below it are those of the convolutions."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Cells first .. last - 1 of one level along one axis, counted from where the tile starts."""
+
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def grown(self, by: int) -> Span:
+        """With `by` more cells on each side: what a convolution that takes them away must be given."""
+        return Span(self.first - by, self.last + by)
+
+    def halved(self) -> Span:
+        """The cells of half the resolution that bilinear doubling reads to make this span."""
+        return Span((self.first - 1) // 2, self.last // 2 + 1)
+
+
+@dataclass(frozen=True)
+class LevelSpans:
+    """What one level works out along one axis."""
+
+    given: Span
+    """Its input: features of the level before (of the first level: of the map)."""
+    mid: Span
+    """Between its two convolutions, in its own resolution."""
+    made: Span
+    """Its features."""
+    picture: Span
+    """Its part of the picture."""
+
+
+def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
+    """What every level must work out along one axis for `size` pixels: the halo, from the layers backwards."""
+    pixels = Span(0, size)
+    smoothed = pixels.grown(1)  # the filter takes a pixel off each side
+    shuffled = Span(smoothed.first // 2, -(-smoothed.last // 2))
+    made, picture = shuffled.grown(1), pixels.halved()
+    spans = []
+    for level in reversed(range(num_levels)):
+        mid = made.grown(1)
+        given = (mid.halved() if level else mid).grown(1)
+        spans.append(LevelSpans(given, mid, made, picture))
+        made, picture = given, picture.halved()
+    return spans[::-1]
+
+
+class SeamlessBlock(nn.Module):
+    """Two unpadded modulated convolutions; between them, in all blocks but the first, the resolution is doubled.
+
+    So the first one works at a quarter of the cost, and narrows what is then doubled.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int) -> None:
+        super().__init__()
+        self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN, pad=False)
+        self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN, pad=False)
+        self.noise = PositionNoise(outputs, layer)
+        self.doubles = layer > 0
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        style: torch.Tensor,
+        seeds: torch.Tensor | None,
+        starts: tuple[torch.Tensor, torch.Tensor],
+        rows: LevelSpans,
+        cols: LevelSpans,
+    ) -> torch.Tensor:
+        """From what covers `given` to what covers `made`.
+
+        `starts` are the tiles' first row and column in cells of this level: (B,) int64 each.
+        """
+        noise = None
+        if seeds is not None:
+            tops, lefts = starts[0] + rows.made.first, starts[1] + cols.made.first
+            noise = self.noise(seeds, tops, lefts, len(rows.made), len(cols.made))
+        x = activate(self.conv1(x, style))
+        if self.doubles:
+            x = doubled_within(x, (rows.given.grown(-1), cols.given.grown(-1)), rows.mid, cols.mid)
+        return activate(self.conv2(x, style, noise))
+
+
+class SeamlessGenerator(Network):
+    """A generator of whole images that can be made tile by tile, in any tiles, in a tile's memory.
+
+    Called as `MagicalGenerator` is. Its convolutions read past a tile's edge, `halo` map cells on each side, and
+    past the canvas's edge too, where the map goes on.
+
+    Args:
+        rows, cols, image_size, channels, latent_dim, style_dim, num_classes, class_names, class_frequencies: as
+            `MagicalGenerator`'s.
+        base_width: channels at half the resolution, doubled with every halving up to `max_width`.
+        max_width: the most channels at any level, and the channels of the map.
+        num_levels: levels of the synthesis; a cell of the map is 2**num_levels px wide.
+        noise_channels: channels of local noise that the map takes in, each cell's own.
+
+    Raises:
+        ConfigError: where a number is out of its range.
+        GridError: where the grid does not divide the image.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        rows: int = 4,
+        cols: int = 4,
+        image_size: tuple[int, int] = (128, 128),
+        channels: int = 1,
+        latent_dim: int = 128,
+        style_dim: int = 128,
+        base_width: int = 32,
+        max_width: int = 128,
+        num_levels: int = 4,
+        noise_channels: int = 16,
+        num_classes: int = 0,
+        class_names: list[str] | None = None,
+        class_frequencies: list[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid = Grid(rows, cols, *image_size)
+        check_sub_region(self.grid, channels)
+        check_class_names(class_names, num_classes)
+        if num_levels < 2:
+            raise ConfigError(f"num_levels is {num_levels}: give 2 or more")
+        self.cell = 2**num_levels
+        self.halo = -plan_spans(self.cell, num_levels)[0].given.first
+        widths = [min(max_width, base_width * 2**level) for level in reversed(range(num_levels))]
+
+        self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
+        cells = (-(-image_size[0] // self.cell), -(-image_size[1] // self.cell))
+        self.map = CanvasMap(cells, widths[0], self.halo + 1)  # one more for tiles that start in the midst of a cell
+        self.offsets = (
+            max(row * self.grid.cell_height % self.cell for row in range(rows)),
+            max(col * self.grid.cell_width % self.cell for col in range(cols)),
+        )
+        self.map_noise = Conv2d(noise_channels, widths[0], 1, gain=0.1, bias=False) if noise_channels else None
+        self.blocks = nn.ModuleList(
+            SeamlessBlock(inputs, outputs, style_dim, layer)
+            for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
+        )
+        # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
+        self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1) for outputs in widths)
+        self.to_pixels = Conv2d(widths[-1], channels * 4, 3)
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        locations: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+        defect_labels: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        window: Window = (1, 1),
+        truncation_psi: float = 1.0,
+    ) -> torch.Tensor:
+        """Generate sub-regions, or windows of neighbouring sub-regions of one latent: as `MagicalGenerator`.
+
+        Returns:
+            (B, C, h * window rows, w * window columns) in [-1, 1].
+        """
+        if defect_labels is not None:
+            raise ConfigError("this generator was trained without defects: leave defect_labels out")
+        self.grid.check_locations(locations, window)
+        tops = locations // self.grid.cols * self.grid.cell_height
+        lefts = locations % self.grid.cols * self.grid.cell_width
+        size = self.grid.window(window)
+        style = self.mapping(latents, class_labels, truncation_psi)
+        return self._tiles(style, tops, lefts, size.height, size.width, self.offsets, seeds)
+
+    def region(
+        self,
+        latents: torch.Tensor,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        class_labels: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        truncation_psi: float = 1.0,
+    ) -> torch.Tensor:
+        """Any rectangle of the images, the crop of the whole ones within float tolerance.
+
+        Args:
+            latents, class_labels, seeds, truncation_psi: as `forward`'s.
+            top, left, height, width: in pixels; the rectangle must lie in the image.
+
+        Returns:
+            (B, C, height, width) in [-1, 1].
+
+        Raises:
+            GridError: where the rectangle leaves the image.
+        """
+        self.grid.check_rectangle(top, left, height, width)
+        style = self.mapping(latents, class_labels, truncation_psi)
+        starts = torch.tensor([[top], [left]], device=latents.device).expand(-1, len(latents))
+        offsets = (top % self.cell, left % self.cell)
+        return self._tiles(style, starts[0], starts[1], height, width, offsets, seeds)
+
+    def _tiles(
+        self,
+        style: torch.Tensor,
+        tops: torch.Tensor,
+        lefts: torch.Tensor,
+        height: int,
+        width: int,
+        offsets: tuple[int, int],
+        seeds: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Tiles of one size: each is made from the map cell on in which it starts, and cut.
+
+        `offsets`: the furthest that any of them starts below and right of where its cell starts, in pixels.
+        """
+        down, right = offsets
+        made = self._synthesize(style, tops // self.cell, lefts // self.cell, height + down, width + right, seeds)
+        if not (down or right):
+            return made
+        rows = (tops % self.cell)[:, None] + torch.arange(height, device=made.device)
+        cols = (lefts % self.cell)[:, None] + torch.arange(width, device=made.device)
+        which = torch.arange(len(made), device=made.device)
+        return made.permute(0, 2, 3, 1)[which[:, None, None], rows[:, :, None], cols[:, None]].permute(0, 3, 1, 2)
+
+    def _synthesize(
+        self,
+        style: torch.Tensor,
+        first_rows: torch.Tensor,
+        first_cols: torch.Tensor,
+        height: int,
+        width: int,
+        seeds: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Tiles of `height` x `width` px that start at map cells `first_rows`, `first_cols`: (B,) int64 each."""
+        levels = len(self.blocks)
+        plans = list(zip(plan_spans(height, levels), plan_spans(width, levels), strict=True))
+        down, across = plans[0][0].given, plans[0][1].given
+        tops, lefts = first_rows + down.first, first_cols + across.first
+        x = self.map(tops, lefts, len(down), len(across))
+        if seeds is not None and self.map_noise is not None:
+            layers = torch.arange(self.config.noise_channels, device=seeds.device) + FIRST_MAP_LAYER
+            x = x + self.map_noise(position_noise(seeds, layers, tops, lefts, len(down), len(across)).to(x.dtype))
+        x = x.contiguous(memory_format=torch.channels_last)
+
+        picture: torch.Tensor | None = None
+        drawn: tuple[Span, Span] | None = None
+        for level, (block, to_picture, (rows, cols)) in enumerate(
+            zip(self.blocks, self.to_picture, plans, strict=True)
+        ):
+            starts = (first_rows << level, first_cols << level)
+            x = block(x, style, seeds, starts, rows, cols)
+            part = cut(to_picture(x), (rows.made, cols.made), rows.picture, cols.picture)
+            if picture is not None and drawn is not None:
+                part = part + doubled_within(picture, drawn, rows.picture, cols.picture)
+            picture, drawn = part, (rows.picture, cols.picture)
+        assert picture is not None and drawn is not None
+        whole = (Span(0, height), Span(0, width))
+        # From the level's features to pixels: a 3 x 3 convolution, four pixels a cell, and the filter.
+        pixels = smooth_pixels(self.to_pixels(x))
+        down, across = (Span(2 * (span.first + 1) + 1, 2 * (span.last - 1) - 1) for span in (rows.made, cols.made))
+        pixels = cut(pixels, (down, across), *whole)
+        return Bound.apply((pixels + doubled_within(picture, drawn, *whole)).float())
+
+
+def doubled_within(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
+    """Bilinear doubling of a tensor that covers `covered`, cut to the spans asked for.
+
+    The outermost cells that come of the doubling lack a neighbour, and are never among those asked for.
+    """
+    down, across = (Span(2 * span.first, 2 * span.last) for span in covered)
+    return cut(double(x), (down, across), rows, cols)
+
+
+def cut(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
+    """The part of a tensor that covers `covered`.
+
+    By padding with less than nothing: the gradient of a slice loses the layout, which made a step twice as long.
+    """
+    down, across = covered
+    sides = (down.first - rows.first, rows.last - down.last, across.first - cols.first, cols.last - across.last)
+    return F.pad(x, (*sides[2:], *sides[:2]))

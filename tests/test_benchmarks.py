@@ -1,0 +1,61 @@
+"""The tables of benchmarks/training.py come out, on the smallest settings; what they say is nobody's test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TINY = "--base-width 8 --max-width 16 --batch-size 4"
+SPLIT = "--sub-region 16 --canvas 64"
+
+
+@pytest.fixture
+def table(repo):
+    """Runs a table and gives its rows, header and rule left out, as lists of cells."""
+
+    def run(name: str, options: str) -> list[list[str]]:
+        ran = subprocess.run(
+            [sys.executable, "benchmarks/training.py", name, *options.split()],
+            cwd=repo,
+            env={**os.environ, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        rows = [line.strip("| ").split(" | ") for line in ran.stdout.splitlines() if line.startswith("|")]
+        assert len({len(row) for row in rows}) == 1  # one table, and no row is short
+        return rows[2:]
+
+    return run
+
+
+def test_loading(table):
+    rows = table("loading", "--sizes 64 128 --sub-region 32 --num-images 2 --rounds 1 --seconds 0.01")
+    assert [row[0] for row in rows] == ["64", "128"]
+    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row)
+
+
+@pytest.mark.slow
+def test_memory(table):
+    rows = table("memory", f"{TINY} --sub-region 16 --canvases 64 128 --whole-canvases 128")
+    assert [row[1] for row in rows] == ["64", "128", "128", "128"]
+    for row in rows:  # the two instruments agree, but for what the process keeps beside tensors
+        assert abs(float(row[3]) - float(row[4])) < 0.1 * float(row[3]) + 8
+
+
+@pytest.mark.slow
+def test_steps(table):
+    rows = table("steps", f"{TINY} {SPLIT} --steps 4 --rounds 1")
+    assert len(rows) == 6
+    assert rows[0][3] == rows[1][4] == "1.00"
+
+
+@pytest.mark.slow
+def test_scaling(table):
+    rows = table("scaling", f"{TINY} {SPLIT} --steps 24 --rounds 1")
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert rows[0][3] == "1.00"
