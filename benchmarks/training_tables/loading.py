@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from magical_hub.data import CanvasStore
+from magical_hub.data import open_store
 from magical_hub.grid import Grid
 from training_tables.pictures import make_store, write_pictures
 
@@ -58,7 +58,7 @@ def main(
 
 def _row(folder: Path, size: int, sub_region: int, num_images: int, rounds: int, seconds: float) -> str:
     files = write_pictures(folder / "pictures", num_images, size, "jpg")
-    store = CanvasStore(make_store(folder, folder / "pictures", size))
+    store = open_store(make_store(folder, folder / "pictures", size, sub_region))
     grid = Grid(size // sub_region, size // sub_region, size, size)
 
     def from_store(indices: np.ndarray, locations: np.ndarray) -> torch.Tensor:

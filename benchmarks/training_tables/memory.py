@@ -91,7 +91,7 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder / "pictures", batch_size, 256)
-        stores = {canvas: make_store(folder, folder / "pictures", canvas) for canvas in canvases}
+        stores = {canvas: make_store(folder, folder / "pictures", canvas, sub_region) for canvas in canvases}
         for generator in generators:
             parts: dict[int, Footprint] = {}
             for canvas in canvases:

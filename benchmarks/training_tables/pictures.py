@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from magical_hub.data import build_canvas_store, open_source, render_package
+from magical_hub.data import open_source, prepare_store, render_package
+from magical_hub.grid import Grid
 
 
 def write_pictures(folder: Path, count: int, size: int, extension: str = "png") -> list[Path]:
@@ -18,8 +19,9 @@ def write_pictures(folder: Path, count: int, size: int, extension: str = "png") 
     return files
 
 
-def make_store(folder: Path, pictures: Path, canvas: int) -> Path:
-    """The canvas store of a folder of pictures, which are resized to the canvas."""
-    path = folder / f"{canvas}.arrow"
-    build_canvas_store(open_source(pictures), path, (canvas, canvas), channels=3, progress=False)
+def make_store(folder: Path, pictures: Path, canvas: int, sub_region: int) -> Path:
+    """The folder of the canvas store of a folder of pictures, which are resized to the canvas."""
+    path, count = folder / f"store-{canvas}", canvas // sub_region
+    path.mkdir()
+    prepare_store(open_source(pictures), path, Grid(count, count, canvas, canvas), channels=3, progress=False)
     return path

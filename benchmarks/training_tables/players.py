@@ -12,7 +12,7 @@ from diffusers.training_utils import EMAModel
 
 import magical_hub
 from magical_hub import MagicalCritic, TrainingConfig
-from magical_hub.data import CanvasStore
+from magical_hub.data import open_store
 from magical_hub.grid import Grid
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.step import TrainingStep
@@ -35,7 +35,7 @@ class Players:
     """Generator, critic, their Adams and the average of the generator's weights, all on the accelerator's device."""
 
     def __init__(self, case: Case) -> None:
-        self.store = CanvasStore(case.store)
+        self.store = open_store(case.store)
         rows, cols = self.store.height // case.sub_region, self.store.width // case.sub_region
         canvas = (self.store.height, self.store.width)
         self.config = TrainingConfig(

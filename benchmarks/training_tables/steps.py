@@ -88,7 +88,7 @@ def main(
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         write_pictures(folder / "pictures", batch_size, min(canvas, 2048))
-        store = make_store(folder, folder / "pictures", canvas)
+        store = make_store(folder, folder / "pictures", canvas, sub_region)
         common = {"batch_size": batch_size, "base_width": base_width, "max_width": max_width}
 
         def case(precision: str, **changes: Any) -> Case:

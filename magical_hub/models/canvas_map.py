@@ -26,8 +26,6 @@ class CanvasMap(nn.Module):
         margin: cells beyond each edge of the canvas.
     """
 
-    frequencies: torch.Tensor
-
     def __init__(self, cells: tuple[int, int], channels: int, margin: int) -> None:
         super().__init__()
         self.cells, self.margin = cells, margin
@@ -39,10 +37,9 @@ class CanvasMap(nn.Module):
             for count, stride in zip(cells, self.stride, strict=True)
         ]
         self.values = nn.Embedding(self.points[0] * self.points[1], channels)
-        # Wavelengths from twice the coarse step down to two cells.
-        octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
-        self.register_buffer("frequencies", math.pi / 2.0 ** torch.arange(octaves), persistent=False)
-        self.fourier = Linear(4 * octaves, channels, bias=None) if self.coarse else None
+        # Wavelengths from the coarse step down to two cells.
+        self.octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
+        self.fourier = Linear(4 * self.octaves, channels, bias=None) if self.coarse else None
 
     def forward(self, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Tiles that start at cells (tops, lefts), (B,) int64, of -margin at least: (B, channels, height, width)."""
@@ -63,15 +60,18 @@ class CanvasMap(nn.Module):
     def _between(self, cells: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The coarse point at or before each cell, and how far the cell lies towards the next."""
         point = cells // self.stride[axis]
-        return point, (cells % self.stride[axis]).float() / self.stride[axis]
+        return point, (cells % self.stride[axis]).to(self.values.weight.dtype) / self.stride[axis]
 
     def _waves(self, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
         assert self.fourier is not None
-        # A linear function of features of the row and of the column is a sum of one of each.
-        down, across = (
-            torch.cat([(angles := at[:, :, None] * self.frequencies).sin(), angles.cos()], 2) for at in (rows, cols)
-        )
+        # A linear function of features of the row and of the column is a sum of one of each. Angles are float32 even
+        # where the weights are not: 16 bits can't tell one cell from the next on a large canvas.
         weight = self.fourier.weight * self.fourier.scale
+        frequencies = math.pi / 2.0 ** torch.arange(self.octaves, device=weight.device)
+        down, across = (
+            torch.cat([(angles := at[:, :, None] * frequencies).sin(), angles.cos()], 2).to(weight.dtype)
+            for at in (rows, cols)
+        )
         half = down.shape[2]
         vertical = (down @ weight[:, :half].T).permute(0, 2, 1)[:, :, :, None]
         horizontal = (across @ weight[:, half:].T).permute(0, 2, 1)[:, :, None, :]
