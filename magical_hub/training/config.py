@@ -29,6 +29,9 @@ class TrainingConfig:
     """Column of the images in a dataset."""
     label_column: str | None = None
     """Column of the class in a dataset. With a folder, any name makes the first folder below it the class."""
+    class_balance: bool = False
+    """Learn from every class equally often, however few its images; needs label_column. Generated images without a
+    class asked for are still drawn by the training set's frequencies."""
     group_column: str | None = None
     """Column of the group (a board, a lot) that no split may part, in a dataset."""
     group_regex: str | None = None
@@ -65,10 +68,16 @@ class TrainingConfig:
     """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
     max_width: int = 128
     """The most channels at any level."""
+    init_from: str | None = None
+    """Checkpoint (a folder, a bundled name or an id on the Hub) whose weights a new run starts with. Its networks must
+    have the shape of this run's."""
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = 16
     """Windows in a step, over all processes together."""
+    gradient_accumulation: int = 1
+    """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
+    stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""
     window_rows: int = 2
     """Rows of sub-regions in a window."""
     window_cols: int = 2
@@ -125,7 +134,13 @@ class TrainingConfig:
     seed: int = 0
     """Everything random in training hangs on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """"auto": bf16 where the hardware multiplies it, no otherwise."""
+    """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
+    on_nan: Literal["stop", "roll_back"] = "stop"
+    """What a loss or a weight that is no number does: stop the run, or take it back to its last checkpoint and on at
+    half of both rates, three times at most in all sittings together; then it stops."""
+    auto_batch_size: bool = False
+    """Where memory runs out, start again from the last checkpoint with gradient_accumulation doubled: half as much at
+    once, and the result stays that of the same batch_size. In one process; several stop with an error."""
 
     # -- what is written -------------------------------------------------------------------------------------------
     output_dir: str
@@ -147,8 +162,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         whole = (
-            "batch_size window_rows window_cols n_critic boundary_thickness latent_dim base_width max_width "
-            "penalty_every augment_windows max_steps checkpoint_every keep_checkpoints sample_every log_every"
+            "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
+            "base_width max_width penalty_every augment_windows max_steps checkpoint_every keep_checkpoints "
+            "sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
@@ -174,6 +190,13 @@ class TrainingConfig:
                 self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
         self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
+        if self.batch_size % self.gradient_accumulation:
+            raise ConfigError(
+                f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
+                "equal parts: give a number that divides it"
+            )
+        if self.class_balance and self.label_column is None:
+            raise ConfigError("class_balance needs classes: give label_column, or leave class_balance out")
         if self.augment == "adaptive" and not self.validation_fraction:
             raise ConfigError("augment 'adaptive' needs a validation part: raise validation_fraction, or give 'off'")
         if self.validation_fraction + self.holdout_fraction >= 1:

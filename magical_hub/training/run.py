@@ -19,10 +19,11 @@ from magical_hub.training.split import Split
 
 FREE_TO_CHANGE = {
     *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
+    *("gradient_accumulation", "auto_batch_size", "on_nan"),
     *("checkpoint_every", "keep_checkpoints", "validate", "sample_every", "log_every", "report_to"),
 }
-"""What may differ between the sittings of one run; all else decides what the weights become (so does max_steps, where
-a rate schedule ends there)."""
+"""What may differ between the sittings of one run; all else decides what the weights become by more than rounding (so
+does max_steps, where a rate schedule ends there)."""
 
 
 def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
@@ -76,7 +77,8 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
     for field in fields(config):
         if field.name in FREE_TO_CHANGE and (field.name != "max_steps" or config.lr_schedule == "constant"):
             continue
-        value, before = getattr(config, field.name), saved.get(field.name)
+        # A setting that the saved ones lack came with a later version, and its default is what the run began with.
+        value, before = getattr(config, field.name), saved.get(field.name, field.default)
         before = tuple(before) if isinstance(before, list) else before
         value = config.canvas if field.name == "image_size" else value
         if value is not None and value != before:

@@ -42,9 +42,18 @@ class Draw:
         }
         return replace(self, **moved)
 
+    def parts(self, count: int) -> list[Draw]:
+        """The same draw in `count` equal parts, in order; `count` divides B."""
+        arrays = {f.name: v for f in fields(self) if not isinstance(v := getattr(self, f.name), int)}
+        size = len(self.indices) // count
+        cuts = [slice(n * size, (n + 1) * size) for n in range(count)]
+        return [replace(self, **{name: array[cut] for name, array in arrays.items()}) for cut in cuts]
+
 
 class StepSampler:
     """Draws windows of training images: every image once an epoch, in an order of its own each epoch.
+
+    With class labels the classes take turns, and every image of a class comes once before any of it comes twice.
 
     Args:
         seed: the run's seed.
@@ -54,6 +63,7 @@ class StepSampler:
         window: rows and columns of sub-regions in a window.
         latent_dim: L.
         process, num_processes: whose share of the global batch to give.
+        class_labels: (num_images,) to draw every class equally often; None to draw every image equally often.
     """
 
     def __init__(
@@ -66,11 +76,14 @@ class StepSampler:
         latent_dim: int,
         process: int = 0,
         num_processes: int = 1,
+        class_labels: np.ndarray | None = None,
     ) -> None:
-        self.seed, self.num_images, self.batch_size = seed, num_images, batch_size
+        self.seed, self.batch_size = seed, batch_size
         self.grid, self.window, self.latent_dim = grid, window, latent_dim
         share = batch_size // num_processes
         self.share = slice(process * share, (process + 1) * share)
+        labels = np.zeros(num_images, np.int64) if class_labels is None else class_labels
+        self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
     def draw(self, number: int) -> Draw:
         """The draw of that number (counted from 0; a step takes n_critic of them)."""
@@ -98,10 +111,13 @@ class StepSampler:
         )
 
     def _indices(self, number: int) -> np.ndarray:
-        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-        epochs, within = np.divmod(places, self.num_images)
-        orders = {
-            int(epoch): np.random.default_rng([self.seed, 2, int(epoch)]).permutation(self.num_images)
-            for epoch in np.unique(epochs)
-        }
-        return np.array([orders[int(epoch)][place] for epoch, place in zip(epochs, within, strict=True)])
+        orders: dict[tuple[int, int], np.ndarray] = {}
+        indices = []
+        for place in range(number * self.batch_size, (number + 1) * self.batch_size):
+            turn, label = divmod(place, len(self._classes))
+            images = self._classes[label]
+            epoch, within = divmod(turn, len(images))
+            if (label, epoch) not in orders:
+                orders[label, epoch] = np.random.default_rng([self.seed, 2, epoch, label]).permutation(images)
+            indices.append(orders[label, epoch][within])
+        return np.array(indices)

@@ -8,7 +8,10 @@ from types import FrameType, TracebackType
 
 
 class StopSignals:
-    """While entered, remembers the first SIGTERM or SIGINT instead of dying of it; a second one is not held back.
+    """While entered, remembers the first SIGTERM or SIGINT instead of dying of it.
+
+    A second SIGINT, from somebody who can't wait, is not held back. SIGTERM is: launchers send it to processes that
+    had it, or the terminal's SIGINT, already.
 
     Attributes:
         received: the signal's name, or None.
@@ -25,13 +28,10 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._restore()
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before = {}
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(number, self._before.pop(number))  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ sub-regions in one update and from one pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -44,6 +45,22 @@ class Asked:
     """(B,) classes."""
     coefficients: torch.Tensor
     """(B,) places between real and fake for the gradient penalty."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the networks at once: a draw, or one of its parts."""
+
+    draw: Draw
+    labels: torch.Tensor | None
+    """(B,) classes."""
+    asked: Asked
+    fake: torch.Tensor | None = None
+    """(B, C, H, W) generated windows that both players learn from; None where each makes them for itself."""
+
+
+Losses = dict[str, torch.Tensor]
+"""Terms by name, which add up to a player's loss."""
 
 
 class TrainingStep:
@@ -83,19 +100,19 @@ class TrainingStep:
         """One update of the generator and one of the critic a draw; returns each loss term and figure by name."""
         figures: dict[str, torch.Tensor] = {}
         for number, draw in enumerate(draws):
-            real, labels = self.crop(draw)  # 1. crop: psi(x, c')
-            draw = draw.to(real.device)
-            with torch.set_grad_enabled(number == len(draws) - 1):  # only the last fakes train the generator
-                fake = self.generator(  # 2. draw z and c', generate; 5. all sub-regions of a window from one z
-                    draw.latents, draw.locations, labels, seeds=draw.noise_seeds, window=self.window
-                )
-            asked = self._ask(draw, real, labels)
-            figures |= self.update_critic(asked.see(fake.detach()), asked, draw.number)  # 3. train D
-        return figures | self.update_generator(fake, asked)  # 4. and 6. train G, boundary loss included
+            batches = [self._batch(part) for part in draw.parts(self.config.gradient_accumulation)]
+            if len(batches) == 1 and number == len(draws) - 1:
+                # One pass serves both players. Several would keep the memory that cutting the draw is to save.
+                batches = [replace(batches[0], fake=self._generate(batches[0]))]
+            figures |= self._update(self.critic, self.critic_optimizer, batches, self.critic_losses)  # 3. train D
+        # 4. and 6. train G, boundary loss included
+        return figures | self._update(self.generator, self.generator_optimizer, batches, self.generator_losses)
 
-    def update_critic(self, fake: torch.Tensor, asked: Asked, number: int) -> dict[str, torch.Tensor]:
-        """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions."""
-        weight = self.config.lambda_c
+    def critic_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
+        """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions; figures."""
+        weight, asked = self.config.lambda_c, batch.asked
+        with torch.no_grad():
+            fake = asked.see(self._generate(batch) if batch.fake is None else batch.fake.detach())
         twice = None if asked.labels is None else asked.labels.repeat(2)
         judged = self.critic(torch.cat([asked.real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
@@ -103,22 +120,21 @@ class TrainingStep:
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
             "critic/location": weight * self._classify(on_real, asked),
         }
-        penalty = self._penalty(asked.real, fake, asked, number)
+        penalty = self._penalty(asked.real, fake, asked, batch.draw.number)
         if penalty is not None:
             terms["critic/penalty"] = penalty
         if self.config.classify_fakes:
             terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
-        self._update(self.critic_optimizer, terms)
-        return {
-            **terms,
+        return terms, {
             "critic/location_accuracy": (on_real.location_logits.argmax(1) == asked.members).float().mean(),
             "critic/score_real": on_real.score.mean(),
             "critic/score_fake": on_fake.score.mean(),
         }
 
-    def update_generator(self, fake: torch.Tensor, asked: Asked) -> dict[str, torch.Tensor]:
+    def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
-        config, window_grid = self.config, self.grid.window(self.window)
+        config, window_grid, asked = self.config, self.grid.window(self.window), batch.asked
+        fake = self._generate(batch) if batch.fake is None else batch.fake
 
         def judge(images: torch.Tensor) -> CriticOutput:
             return self.bare_critic(images, asked.locations, asked.labels, asked.window)
@@ -133,8 +149,17 @@ class TrainingStep:
             ),
         }
         self.bare_critic.requires_grad_(True)
-        self._update(self.generator_optimizer, terms)
-        return terms
+        return terms, {}
+
+    def _batch(self, draw: Draw) -> Batch:
+        real, labels = self.crop(draw)  # 1. crop: psi(x, c')
+        draw = draw.to(real.device)
+        return Batch(draw, labels, self._ask(draw, real, labels))
+
+    def _generate(self, batch: Batch) -> torch.Tensor:
+        """2. draw z and c', generate; 5. all sub-regions of a window from one z."""
+        draw = batch.draw
+        return self.generator(draw.latents, draw.locations, batch.labels, seeds=draw.noise_seeds, window=self.window)
 
     @torch.no_grad()
     def mean_score(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -180,13 +205,35 @@ class TrainingStep:
             loss = loss + losses.auxiliary_classifier(judged.class_logits, asked.labels.repeat_interleave(count))
         return loss
 
-    def _update(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+    def _update(
+        self,
+        player: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Sequence[Batch],
+        losses_of: Callable[[Batch], tuple[Losses, dict[str, torch.Tensor]]],
+    ) -> dict[str, torch.Tensor]:
+        """One update from the mean over the batches, which are of one size; returns the mean terms and figures.
+
+        Every term is a mean over a batch, so the gradient is that of all batches at once, up to rounding.
+        """
         optimizer.zero_grad()
-        self.accelerator.backward(torch.stack(list(terms.values())).sum())
+        means: dict[str, torch.Tensor] = {}
+        for number, batch in enumerate(batches):
+            # Processes share their gradients once, when they are whole.
+            with nullcontext() if number == len(batches) - 1 else self.accelerator.no_sync(player):
+                terms, figures = losses_of(batch)
+                self.accelerator.backward(torch.stack(list(terms.values())).sum() / len(batches))
+            for name, value in {**terms, **figures}.items():
+                part = value.detach() / len(batches)
+                means[name] = means[name] + part if name in means else part
         if self.config.max_grad_norm is not None:
+            # Not by accelerator.clip_grad_norm_, which takes fp16's scale off the gradients of ALL optimizers: an
+            # overflow that the other player's last update left behind would then lower the scale once more.
+            self.accelerator.unscale_gradients(optimizer)
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            self.accelerator.clip_grad_norm_(parameters, self.config.max_grad_norm)
+            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
+        return means
 
 
 def _halves(judged: CriticOutput) -> tuple[CriticOutput, CriticOutput]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-LAUNCH = (
-    "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
-)
+from magical_hub.training.checkpoints import checkpoint_step
+
+CONFIG = Path("examples") / "accelerate" / "two_cpu_processes.yaml"
 SETTINGS = {
     "image-size": 32,
     "rows": 2,
@@ -27,17 +32,18 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def launch(run_command, elpv_folder):
+def launch(run_command, elpv_folder, repo):
     """Trains in one process, or in two, on the CPU."""
     settings = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
     common = ["train", "--data", elpv_folder, *settings, "--json"]
 
-    def run(output_dir: Path, batch_size: int, processes: int, *more: object):
+    def run(output_dir: Path, batch_size: int, processes: int, *more: object, **environment: str):
+        environment = {"ACCELERATE_USE_CPU": "true", **environment}
         options = [*common, "--output-dir", output_dir, "--batch-size", batch_size, *more]
         if processes == 1:
-            return run_command(*options, ACCELERATE_USE_CPU="true")
-        launcher = [*LAUNCH.split(), "-m", "magical_hub.cli"]
-        return run_command(*launcher, *options, module="accelerate.commands.launch", ACCELERATE_USE_CPU="true")
+            return run_command(*options, **environment)
+        launcher = ["--config_file", repo / CONFIG, "-m", "magical_hub.cli"]
+        return run_command(*launcher, *options, module="accelerate.commands.launch", **environment)
 
     return run
 
@@ -49,15 +55,23 @@ def gradients(run: Path) -> dict[str, torch.Tensor]:
     return {f"{n}.{key}": v for n, state in files.items() for key, v in state.items() if key.endswith("exp_avg")}
 
 
-def test_the_gradients_of_two_processes_are_those_of_one(launch, tmp_path):
+@pytest.fixture(scope="module")
+def alone(launch, tmp_path_factory):
+    """Runs of one process, of two seeds. Not to be changed."""
+    folder = tmp_path_factory.mktemp("alone")
+    for seed in (0, 1):
+        assert launch(folder / str(seed), 4, 1, "--seed", seed).returncode == 0
+    return [folder / str(seed) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path, passes):
     """The penalty's double backward included; the weights are no yardstick: Adam makes a step of any rounding."""
-    ran = launch(tmp_path / "two", 4, processes=2)
+    ran = launch(tmp_path / "two", 4, 2, "--gradient-accumulation", passes)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert ran.stdout.count("\n") == 1 and json.loads(ran.stdout)["steps"] == 2  # one of the two reports
-    assert launch(tmp_path / "one", 4, processes=1).returncode == 0
-    assert launch(tmp_path / "other", 4, 1, "--seed", 1).returncode == 0
 
-    one, two, other = (gradients(tmp_path / run) for run in ("one", "two", "other"))
+    one, two, other = (gradients(run) for run in (alone[0], tmp_path / "two", alone[1]))
     assert one.keys() == two.keys() and len(one) > 50
     for name, gradient in one.items():
         scale = float(gradient.norm()) + 1e-6
@@ -65,8 +79,11 @@ def test_the_gradients_of_two_processes_are_those_of_one(launch, tmp_path):
     apart = [float((one[name] - other[name]).norm()) / (float(one[name].norm()) + 1e-6) for name in one]
     assert sorted(apart)[len(apart) // 2] > 0.5  # the yardstick: another seed's gradients
 
-    history = [[json.loads(line) for line in (tmp_path / run / "history.jsonl").open()] for run in ("one", "two")]
-    assert [line["step"] for line in history[1]] == [line["step"] for line in history[0]] == [1, 2]
+    # The figures are those of all windows, not of the first process's.
+    ours, theirs = (json.loads((run / "history.jsonl").open().readline()) for run in (alone[0], tmp_path / "two"))
+    terms = [name for name in ours if name.startswith(("critic/", "generator/"))]
+    assert ours.keys() == theirs.keys() and len(terms) >= 6
+    assert [theirs[name] for name in terms] == pytest.approx([ours[name] for name in terms], rel=2e-2, abs=1e-4)
 
 
 def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):
@@ -74,3 +91,35 @@ def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):
     ran = launch(tmp_path / "run", 3, processes=2)
     assert ran.returncode != 0
     assert "error: batch_size 3 cannot be shared by 2 processes: give a multiple of their number" in ran.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_processes_that_would_train_each_for_itself_are_refused(launch, tmp_path):
+    """What Accelerate makes of a launch on a CPU without its variable: two trainings in one folder."""
+    ran = launch(tmp_path / "run", 4, processes=2, ACCELERATE_USE_CPU="false")
+    assert ran.returncode != 0
+    assert "error: 2 processes were launched, and Accelerate does not join them" in ran.stderr, ran.stderr[-3000:]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_to_launcher_and_processes_alike_writes_a_checkpoint(elpv_folder, repo, tmp_path):
+    """As the terminal sends it. The launcher then passes on what the processes had already."""
+    launcher = ["--config_file", repo / CONFIG, "-m", "magical_hub.cli"]
+    settings = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
+    options = [*settings, "--data", elpv_folder, "--output-dir", tmp_path / "run", "--batch-size", 4]
+    options += ["--max-steps", 10**6, "--checkpoint-every", 10**6]
+    child = subprocess.Popen(
+        [*map(str, (sys.executable, "-m", "accelerate.commands.launch", *launcher, "train", *options))],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    history = tmp_path / "run" / "history.jsonl"
+    while not (history.exists() and history.stat().st_size) and child.poll() is None:
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode != 0 and "stopped by SIGINT at step" in errors, errors[-3000:]
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert f"at step {checkpoint_step(checkpoint)}: go on with --resume" in errors

@@ -61,6 +61,15 @@ def test_the_shares_of_several_processes_are_one_processes_draw(processes):
             assert np.array_equal(np.concatenate([share[name] for share in shares]), whole[name]), name
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_the_parts_of_a_draw_are_the_draw(count):
+    draw = sampler().draw(5)
+    parts = draw.parts(count)
+    assert [part.number for part in parts] == [5] * count and {len(part.indices) for part in parts} == {6 // count}
+    for name in FIELDS:
+        assert np.array_equal(np.concatenate([arrays(part)[name] for part in parts]), arrays(draw)[name]), name
+
+
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 99))
 def test_every_image_once_an_epoch(num_images, batch_size, seed):
     draws = sampler(seed, num_images, batch_size)
@@ -71,6 +80,18 @@ def test_every_image_once_an_epoch(num_images, batch_size, seed):
         assert sorted(order.tolist()) == list(range(num_images))
     if num_images > 12:
         assert len({tuple(order) for order in orders}) == epochs  # in another order each
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9), st.integers(0, 99))
+def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels, batch_size, seed):
+    labels = np.array(labels)
+    draws = sampler(seed, len(labels), batch_size, class_labels=labels)
+    indices = np.concatenate([draws.draw(n).indices for n in range(30)])
+    counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
+    assert counts.max() - counts.min() <= 1
+    for label in np.unique(labels):
+        images = np.bincount(indices[labels[indices] == label], minlength=len(labels))[labels == label]
+        assert images.max() - images.min() <= 1
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))

@@ -109,6 +109,7 @@ def test_a_folder_that_holds_a_run_is_refused(run, tiny_config):
         ("lambda_b", 0.0),
         ("batch_size", 8),
         ("n_critic", 2),
+        ("init_from", "package-128"),
     ],
 )
 def test_a_contradiction_on_resume_is_refused(run, tiny_config, name, value):
@@ -146,7 +147,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run, tiny_config, 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path):
     """With the term that broke; the checkpoint before it stays good."""
-    words = r"(critic|generator)/\w+ is no number by step \d+ \(.*\): start again with lower generator_lr"
+    words = r"(critic|generator)/\w+ is no number at step \d+ \(.*\): start again with lower generator_lr"
     with pytest.raises(TrainingError, match=words) as error:
         train(tiny_config(tmp_path / "run", generator_lr=1e30, max_steps=10))
     assert "\n" not in str(error.value)
@@ -191,6 +192,60 @@ def test_class_folders_give_a_generator_with_classes(tiny_config, elpv_files, tm
     assert config.class_frequencies == pytest.approx([(labels == 0).mean(), (labels == 1).mean()])
     made = pipe(class_labels=["good", "cracked"], seeds=[1, 2])
     assert [row["class_name"] for row in made.annotations] == ["good", "cracked"]
+
+
+def test_classes_can_be_learnt_from_equally_often(tiny_config, elpv_files, tmp_path):
+    for number, file in enumerate(elpv_files):
+        folder = tmp_path / "data" / ("good" if number % 6 else "cracked")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder)
+    settings = {"data": str(tmp_path / "data"), "label_column": "label"}
+    weights = []
+    for balance in (False, True):
+        train(tiny_config(tmp_path / str(balance), **settings, class_balance=balance))
+        weights.append(load_file(tmp_path / str(balance) / "generator" / "diffusion_pytorch_model.safetensors"))
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with pytest.raises(ConfigError, match="class_balance needs classes: give label_column"):
+        tiny_config(tmp_path / "run", class_balance=True)
+
+
+def test_a_run_starts_with_the_weights_of_a_checkpoint(run, tiny_config, tmp_path):
+    folder, _ = run
+    start = load_file(folder / "generator" / "diffusion_pytorch_model.safetensors")
+    # A warm-up's first step has a rate of 0.
+    train(tiny_config(tmp_path / "run", init_from=str(folder), seed=1, max_steps=1, warmup_steps=1))
+    begun = tmp_path / "run" / "checkpoints" / "step-00000001"
+    for name in ("generator", "ema"):
+        weights = load_file(begun / f"{name}.safetensors")
+        assert [key for key in weights if key != "mean_style" and not torch.equal(weights[key], start[key])] == []
+    critic = load_file(folder / "critic" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(value, critic[key]) for key, value in load_file(begun / "critic.safetensors").items())
+    assert json.loads((tmp_path / "run" / "training_config.json").read_text())["init_from"] == str(folder)
+
+
+def test_a_resume_does_not_start_with_them_again(run, tiny_config, tmp_path):
+    folder, _ = run
+    first = shutil.copytree(folder, tmp_path / "first")
+    train(tiny_config(tmp_path / "once", init_from=str(first)))
+    train(tiny_config(tmp_path / "twice", init_from=str(first), max_steps=2))
+    shutil.rmtree(first)
+    train(tiny_config(tmp_path / "twice", resume=True))
+    weights = "generator/diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "once" / weights).read_bytes() == (tmp_path / "twice" / weights).read_bytes()
+
+
+def test_what_cannot_be_started_from_is_refused(run, tiny_config, tmp_path):
+    folder, _ = run
+    words = (
+        r"another shape \(1 x 2 sub-regions of 32 x 16 px, .* base_width 4, .* here, 2 x 2 .* base_width 8, .* there"
+    )
+    with pytest.raises(ConfigError, match=words):
+        train(tiny_config(tmp_path / "shape", init_from=str(folder), rows=1, window_rows=1, base_width=4))
+    with pytest.raises(CheckpointError, match="there is no checkpoint nowhere"):
+        train(tiny_config(tmp_path / "name", init_from="nowhere"))
+    MagicalPipeline(MagicalPipeline.from_pretrained(folder).generator).save_pretrained(tmp_path / "alone")
+    with pytest.raises(CheckpointError, match="has no critic to train against"):
+        train(tiny_config(tmp_path / "critic", init_from=str(tmp_path / "alone")))
 
 
 def test_a_dataset_and_colour_and_sizes_chosen_from_the_data(tmp_path):

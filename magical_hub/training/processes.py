@@ -1,0 +1,69 @@
+"""The processes of a run, and the precision that its hardware can have."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from magical_hub.errors import ConfigError
+from magical_hub.training.config import TrainingConfig
+from magical_hub.training.split import Split
+
+
+def check_shares(config: TrainingConfig, split: Split, num_processes: int) -> None:
+    """Raise a ConfigError where the settings don't fit the number of processes or of images."""
+    if config.validate and len(split.validation) < 8:
+        raise ConfigError(f"validate needs 8 validation images and there are {len(split.validation)}: give more")
+    if config.batch_size % (num_processes * config.gradient_accumulation):
+        many = config.gradient_accumulation > 1
+        raise ConfigError(
+            f"batch_size {config.batch_size} cannot be shared by {num_processes} processes"
+            f"{f' in {config.gradient_accumulation} parts each' if many else ''}: "
+            f"give a multiple of {'the product' if many else 'their number'}"
+        )
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """The processes, precision and tracker that the configuration asks for.
+
+    Raises:
+        ConfigError: where this machine, or what is installed, can't give them.
+    """
+    precision, tracker = _precision(config), config.report_to
+    if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
+        raise ConfigError(f"report_to {tracker} needs its package: pip install {tracker}")
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision,
+            log_with=None if tracker == "nothing" else tracker,
+            project_dir=Path(config.output_dir) / "logs",
+        )
+    except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != accelerator.num_processes:  # each would train for itself, all in one folder
+        raise ConfigError(
+            f"{launched} processes were launched, and Accelerate does not join them: "
+            "set ACCELERATE_USE_CPU=true to train on the CPU, or look for the GPUs"
+        )
+    return accelerator
+
+
+def _precision(config: TrainingConfig) -> str:
+    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(
+            "mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no"
+        )
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    # Not in every torch that will do otherwise.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"

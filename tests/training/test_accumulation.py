@@ -1,0 +1,46 @@
+"""A batch in several passes gives the weights that it gives at once."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.torch import load_file
+
+from magical_hub import train
+from magical_hub.errors import ConfigError
+
+
+def weights(run):
+    folder = run / "checkpoints" / "step-00000003"
+    return {
+        f"{name}.{key}": value
+        for name in ("generator", "critic", "ema")
+        for key, value in load_file(folder / f"{name}.safetensors").items()
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1}],
+)
+def test_passes_equal_the_batch_at_once(tiny_config, tmp_path, settings):
+    runs = {}
+    for passes in (1, 2, 4):
+        folder = tmp_path / str(passes)
+        train(tiny_config(folder, max_steps=3, gradient_accumulation=passes, **settings))
+        runs[passes] = weights(folder)
+    for passes in (2, 4):
+        gaps = {name: float((value - runs[1][name]).abs().max()) for name, value in runs[passes].items()}
+        assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {}
+
+
+def test_passes_may_change_from_sitting_to_sitting(tiny_config, tmp_path):
+    train(tiny_config(tmp_path / "run", max_steps=2))
+    train(tiny_config(tmp_path / "run", max_steps=3, resume=True, gradient_accumulation=4))
+    train(tiny_config(tmp_path / "once", max_steps=3))
+    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "once")
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-4
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size 4 cannot be cut into gradient_accumulation 3 equal parts"):
+        tiny_config(tmp_path / "run", gradient_accumulation=3)
