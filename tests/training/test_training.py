@@ -259,9 +259,7 @@ def test_a_resume_does_not_start_with_them_again(run, tiny_config, tmp_path):
 
 def test_what_cannot_be_started_from_is_refused(run, tiny_config, tmp_path):
     folder, _ = run
-    words = (
-        r"another shape \(1 x 2 sub-regions of 32 x 16 px, .* base_width 4, .* here, 2 x 2 .* base_width 8, .* there"
-    )
+    words = r"another shape \(.* 1 x 2 sub-regions .* base_width 4, .* here, .* 2 x 2 .* base_width 8, .* there\)"
     with pytest.raises(ConfigError, match=words):
         train(tiny_config(tmp_path / "shape", init_from=str(folder), rows=1, window_rows=1, base_width=4))
     with pytest.raises(CheckpointError, match="there is no checkpoint nowhere"):
