@@ -19,7 +19,7 @@ import torch
 from accelerate.state import AcceleratorState
 from hypothesis import settings
 
-from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, TrainingConfig
+from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator, TrainingConfig
 
 torch.set_num_threads(1)
 settings.register_profile("magical_hub", deadline=None)  # the machine may be busy
@@ -34,7 +34,16 @@ def repo() -> Path:
     return REPO
 
 
-def _pipeline(channels: int = 1, class_names: list[str] | None = None, **more: Any) -> MagicalPipeline:
+CLASSES: dict[str, Any] = {
+    "channels": 3,
+    "class_names": ["crack", "good", "void"],
+    "class_frequencies": [0.2, 0.7, 0.1],
+}
+
+
+def _pipeline(
+    kind: type = MagicalGenerator, channels: int = 1, class_names: list[str] | None = None, **more: Any
+) -> MagicalPipeline:
     torch.manual_seed(0)
     shape: dict[str, Any] = {
         "rows": 2,
@@ -45,7 +54,7 @@ def _pipeline(channels: int = 1, class_names: list[str] | None = None, **more: A
         "max_width": 16,
         "num_classes": len(class_names or []),
     }
-    generator = MagicalGenerator(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
+    generator = kind(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
     randomise_weights(generator)
     generator.mapping.update_mean_style()
     pipe = MagicalPipeline(generator.eval(), MagicalCritic(**shape).eval())
@@ -81,7 +90,13 @@ def pipe() -> MagicalPipeline:
 @pytest.fixture(scope="session")
 def class_pipe() -> MagicalPipeline:
     """A tiny colour pipeline with three classes. Not to be changed."""
-    return _pipeline(channels=3, class_names=["crack", "good", "void"], class_frequencies=[0.2, 0.7, 0.1])
+    return _pipeline(**CLASSES)
+
+
+@pytest.fixture(scope="session")
+def seamless_pipe() -> MagicalPipeline:
+    """As `class_pipe`, with the seamless generator. Not to be changed."""
+    return _pipeline(SeamlessGenerator, **CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,9 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 # -- what comes out ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fixture", "mode", "channels"), [("pipe", "L", 1), ("class_pipe", "RGB", 3)])
+@pytest.mark.parametrize(
+    ("fixture", "mode", "channels"), [("pipe", "L", 1), ("class_pipe", "RGB", 3), ("seamless_pipe", "RGB", 3)]
+)
 def test_output_types(fixture, mode, channels, request):
     pipe = request.getfixturevalue(fixture)
     seeds = [4, 5, 6]
@@ -50,14 +52,16 @@ def test_sub_regions_are_stitched_at_their_places(pipe):
         assert torch.allclose(made.images[0, :, top:bottom, left:right], cell, atol=1e-5)
 
 
-def test_regions(pipe):
-    seeds = [1, 2]
+@pytest.mark.parametrize("fixture", ["pipe", "seamless_pipe"])
+def test_regions(fixture, request):
+    pipe = request.getfixturevalue(fixture)
+    seeds, channels = [1, 2], pipe.generator.config.channels
     whole = pipe(seeds=seeds, output_type="pt").images
     cells = pipe(seeds=seeds, regions=[5, 0], output_type="pt").images
-    assert cells.shape == (2, 2, 1, 16, 16)
+    assert cells.shape == (2, 2, channels, 16, 16)
     assert (cells[:, 0] - whole[:, :, 16:, 32:]).abs().max() <= LEVEL
     assert (cells[:, 1] - whole[:, :, :16, :16]).abs().max() <= LEVEL
-    assert pipe(seeds=seeds, regions=[5, 0], output_type="np").images.shape == (2, 2, 16, 16, 1)
+    assert pipe(seeds=seeds, regions=[5, 0], output_type="np").images.shape == (2, 2, 16, 16, channels)
     pil = pipe(seeds=seeds, regions=[5, 0]).images
     assert [[cell.size for cell in image] for image in pil] == [[(16, 16)] * 2] * 2
 
@@ -70,12 +74,14 @@ def test_num_images_and_batch_size(pipe):
 # -- what an image hangs on --------------------------------------------------------------------------------------
 
 
-def test_the_same_seeds_in_the_same_batches_give_the_same_bits(pipe):
+@pytest.mark.parametrize("fixture", ["pipe", "seamless_pipe"])
+def test_the_same_seeds_in_the_same_batches_give_the_same_bits(fixture, request):
+    pipe = request.getfixturevalue(fixture)
     first, second = (pipe(seeds=[1, 2, 3, 4, 5], batch_size=2, output_type="pt").images for _ in range(2))
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("fixture", ["pipe", "class_pipe"])
+@pytest.mark.parametrize("fixture", ["pipe", "class_pipe", "seamless_pipe"])
 def test_an_image_hangs_on_its_own_seed_alone(fixture, request):
     """Not on the size of the batch, its order or what else is in it; within a grey level."""
     pipe = request.getfixturevalue(fixture)
@@ -223,7 +229,7 @@ def edit_index(folder: Path, **changes) -> None:
     (folder / "model_index.json").write_text(json.dumps({**index, **changes}))
 
 
-@pytest.mark.parametrize("fixture", ["pipe", "class_pipe"])
+@pytest.mark.parametrize("fixture", ["pipe", "class_pipe", "seamless_pipe"])
 def test_what_is_saved_is_loaded(fixture, request, tmp_path):
     pipe = request.getfixturevalue(fixture)
     pipe.save_pretrained(tmp_path / "a")
@@ -262,10 +268,15 @@ def test_without_a_critic(pipe, pipe_folder, tmp_path):
         assert torch.equal(again(seeds=[3], output_type="pt").images, pipe(seeds=[3], output_type="pt").images)
 
 
-def test_another_precision(pipe, pipe_folder):
-    half = MagicalPipeline.from_pretrained(pipe_folder, dtype=torch.bfloat16)
+@pytest.mark.parametrize("fixture", ["pipe", "seamless_pipe"])
+def test_another_precision(fixture, request, tmp_path):
+    pipe = request.getfixturevalue(fixture)
+    pipe.save_pretrained(tmp_path)
+    half = MagicalPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert {p.dtype for p in half.generator.parameters()} == {torch.bfloat16}
     assert (half(seeds=[3], output_type="pt").images - pipe(seeds=[3], output_type="pt").images).abs().mean() < 0.05
+    region = [made.region(5, 7, 20, 30, seed=3, output_type="pt") for made in (half, pipe)]
+    assert (region[0] - region[1]).abs().mean() < 0.05
 
 
 def test_a_missing_folder(tmp_path):

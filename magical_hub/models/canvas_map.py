@@ -37,7 +37,7 @@ class CanvasMap(nn.Module):
             for count, stride in zip(cells, self.stride, strict=True)
         ]
         self.values = nn.Embedding(self.points[0] * self.points[1], channels)
-        # Wavelengths from the coarse step down to two cells.
+        # Wavelengths from twice the coarse step (or somewhat more) down to four cells: at two every sine would be 0.
         self.octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
         self.fourier = Linear(4 * self.octaves, channels, bias=None) if self.coarse else None
 
@@ -67,7 +67,7 @@ class CanvasMap(nn.Module):
         # A linear function of features of the row and of the column is a sum of one of each. Angles are float32 even
         # where the weights are not: 16 bits can't tell one cell from the next on a large canvas.
         weight = self.fourier.weight * self.fourier.scale
-        frequencies = math.pi / 2.0 ** torch.arange(self.octaves, device=weight.device)
+        frequencies = math.pi / 2.0 ** torch.arange(1, self.octaves + 1, device=weight.device)
         down, across = (
             torch.cat([(angles := at[:, :, None] * frequencies).sin(), angles.cos()], 2).to(weight.dtype)
             for at in (rows, cols)

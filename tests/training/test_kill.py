@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -44,7 +45,9 @@ def weights(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp_path, kills):
+    """With an augmentation whose strength rises and falls on the way."""
     settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills}
+    settings |= {"augment_target": 0.0, "augment_windows": 64}
     once = start(tiny_config(tmp_path / "once", **settings))
     moments = random.Random(kills)
     resumed_from = []
@@ -63,6 +66,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp
     once.join()
     assert once.exitcode == 0
     assert weights(tmp_path / "killed") == weights(tmp_path / "once")
+    lines = [json.loads(line) for line in (tmp_path / "once" / "history.jsonl").read_text().splitlines()]
+    assert max(line.get("augmentation/strength", 0) for line in lines) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

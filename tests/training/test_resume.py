@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
     [
         {},
         {"mixed_precision": "bf16"},
-        {"n_critic": 2, "window_cols": 1, "critic_sees": "sub_regions", "adversarial": "wasserstein"},
-        {"warmup_steps": 3, "max_grad_norm": 0.1},
+        {"generator": "magical", "critic_sees": "sub_regions", "adversarial": "wasserstein", "n_critic": 2},
+        {"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1},
     ],
 )
 def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
@@ -45,6 +46,20 @@ def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
 
     pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
+
+
+def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
+    """The second sitting starts where the strength has risen, and alters the critic's images from its first step."""
+    settings = {"max_steps": 40, "augment_target": 0.0, "augment_windows": 64}
+    train(tiny_config(tmp_path / "once", **settings))
+    lines = [json.loads(line) for line in (tmp_path / "once" / "history.jsonl").read_text().splitlines()]
+    strengths = {line["step"]: line["augmentation/strength"] for line in lines if "augmentation/strength" in line}
+    halfway = next(step for step, strength in strengths.items() if strength > 0)
+    assert halfway < 40
+    train(tiny_config(tmp_path / "twice", **{**settings, "max_steps": halfway}))
+    train(tiny_config(tmp_path / "twice", **settings, resume=True))
+    once, twice = contents(tmp_path / "once", 40), contents(tmp_path / "twice", 40)
+    assert [name for name in once if once[name] != twice[name]] == []
 
 
 def test_a_sitting_that_died_between_checkpoints_equals_one(tiny_config, tmp_path):

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magical_hub import Grid
+from magical_hub.training.augmentation import NUMBERS
 from magical_hub.training.sampling import Draw, StepSampler
 
 GRID = Grid(3, 4, 48, 64)
-FIELDS = ("indices", "locations", "latents", "noise_seeds", "coefficients")
+FIELDS = ("indices", "locations", "latents", "noise_seeds", "coefficients", "augmentation")
 
 
 def sampler(seed: int = 0, num_images: int = 10, batch_size: int = 6, window=(2, 2), **more) -> StepSampler:
@@ -33,6 +34,7 @@ def test_shapes_and_kinds():
     assert draw.latents.shape == (6, 8) and draw.latents.dtype == torch.float32
     assert draw.noise_seeds.shape == (6,) and draw.noise_seeds.dtype == torch.int64
     assert draw.coefficients.shape == (6, 4) and draw.coefficients.min() >= 0 and draw.coefficients.max() <= 1
+    assert draw.augmentation.shape == (6, 2, NUMBERS) and 0 <= draw.augmentation.min() < draw.augmentation.max() < 1
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10**6))
