@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from magical_hub import MagicalGenerator, SeamlessGenerator
 from magical_hub.errors import ConfigError, GridError
+from magical_hub.models import Generator
 
-Generator = MagicalGenerator | SeamlessGenerator
 Build = Callable[..., Generator]
 
 

@@ -135,6 +135,25 @@ def test_past_64_map_cells_tiles_agree_too(trained, levels):
     assert difference(halves[1:], whole[1:, :, : side // 2]) <= TOLERANCE
 
 
+@given(st.sampled_from([(1, 2), (2, 1), (3, 1)]), st.integers(257, 280), st.integers(30, 39), st.data())
+@settings(max_examples=8)
+@torch.no_grad()
+def test_past_64_map_cells_any_tile_is_the_crop_too(trained, grid, high, wide, data):
+    """One sub-region alone is past them (they are of 4 px), and the next one starts anywhere in a cell."""
+    rows, cols = grid
+    size = (rows * high, cols * wide)
+    network = trained(build(rows, cols, size, num_levels=2, num_classes=3, channels=3))
+    images = two_images(network)
+    whole = network.region(top=0, left=0, height=size[0], width=size[1], **images)
+    assert_tells_places_apart(whole)
+    top, left = (data.draw(st.integers(0, length - 1)) for length in size)
+    height, width = data.draw(st.integers(1, size[0] - top)), data.draw(st.integers(1, size[1] - left))
+    tile = network.region(top=top, left=left, height=height, width=width, **images)
+    assert difference(tile, whole[:, :, top : top + height, left : left + width]) <= TOLERANCE
+    locations = torch.tensor([rows * cols - 1, 0])
+    assert difference(network(locations=locations, **images), network.grid.crop(whole, locations)) <= TOLERANCE
+
+
 @torch.no_grad()
 def test_a_tile_in_the_far_corner_of_a_huge_canvas_is_made_alone(trained):
     """65,536 px a side are 4096 cells of the map."""
@@ -206,6 +225,31 @@ def test_the_halo_is_as_wide_as_what_a_tile_reads_and_no_wider(trained, levels):
             values[line] -= 1
 
 
+@pytest.mark.parametrize(
+    ("levels", "corner", "size"),
+    [(2, (16, 36), (4, 8)), (3, (0, 8), (24, 40)), (4, (16, 16), (16, 32)), (5, (32, 64), (64, 32))],
+)
+def test_a_tile_hangs_on_every_cell_of_its_halo(trained, levels, corner, size):
+    """Those at the corners too, however little: in float64, of a square tile and of others, at any place."""
+    network = trained(build(2, 2, (96, 96), num_levels=levels)).double()
+    images = two_images(network)
+    images["latents"] = images["latents"].double()
+    network.region(images.pop("latents"), *corner, *size, **images).sum().backward()
+    gradient = network.map.values.weight.grad
+    assert gradient is not None
+    read = (gradient != 0).any(1).view(*network.map.points)
+    expected = torch.zeros_like(read)
+    rows, cols = (
+        slice(
+            first // network.cell - network.halo + network.map.margin,
+            (first + length) // network.cell + network.halo + network.map.margin,
+        )
+        for first, length in zip(corner, size, strict=True)
+    )
+    expected[rows, cols] = True
+    assert torch.equal(read, expected)
+
+
 # -- what it costs -----------------------------------------------------------------------------------------------
 
 
@@ -256,6 +300,15 @@ def test_of_a_learned_map_they_reach_the_canvas_and_its_halo(trained):
     expected = torch.zeros_like(reached)
     expected[unreached:-unreached, unreached:-unreached] = True
     assert torch.equal(reached, expected)
+
+
+def test_past_64_map_cells_they_reach_every_feature_of_the_position(trained):
+    """And not by rounding alone, as a wave would that is 0 at every cell."""
+    network = trained(build(1, 4, (32, 960), num_levels=2))
+    network.region(top=0, left=0, height=32, width=960, **two_images(network)).square().sum().backward()
+    assert network.map.fourier is not None and network.map.fourier.weight.grad is not None
+    by_feature = network.map.fourier.weight.grad.abs().sum(0)
+    assert by_feature.min() > 1e-3 * by_feature.max()
 
 
 # -- local noise -------------------------------------------------------------------------------------------------
