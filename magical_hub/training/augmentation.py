@@ -18,6 +18,9 @@ NUMBERS = 2 * OPERATIONS + 1
 ADAPT_EVERY = 8
 """Steps between two adjustments."""
 
+MEMORY = 0.9
+"""Share that is kept of the running means of the scores' differences at an adjustment: a batch alone says little."""
+
 STRONGEST = 0.8
 """Above this the generator may take the augmented images for the real ones (Karras et al. 2020, section 2.3)."""
 
@@ -72,12 +75,22 @@ class AdaptiveStrength:
     def __init__(self, target: float, windows: int, batch_size: int) -> None:
         self.target = target
         self.step = ADAPT_EVERY * batch_size / windows
-        self.strength = 0.0
+        self.strength = self.fallen = self.apart = 0.0
 
     def adapt(self, real: float, generated: float, held_out: float) -> float:
         """Adjust by mean scores of one kind each; returns r_v, 0 where the critic can't tell real from generated."""
-        apart = real - generated
-        overfitting = (real - held_out) / apart if apart > 0 else 0.0
+        # Both start at zero and forget alike, so that their ratio is unbiased from the first time on.
+        self.fallen = MEMORY * self.fallen + (1 - MEMORY) * (real - held_out)
+        self.apart = MEMORY * self.apart + (1 - MEMORY) * (real - generated)
+        overfitting = self.fallen / self.apart if self.apart > 0 else 0.0
         self.strength += self.step if overfitting > self.target else -self.step
         self.strength = min(max(self.strength, 0.0), STRONGEST)
         return overfitting
+
+    def state_dict(self) -> dict[str, float]:
+        """What changes from one adjustment to the next."""
+        return {"strength": self.strength, "fallen": self.fallen, "apart": self.apart}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.strength, self.fallen, self.apart = state["strength"], state["fallen"], state["apart"]

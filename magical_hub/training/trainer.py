@@ -293,7 +293,7 @@ class _Trainer:
         about = {
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
-            "augmentation_strength": self.augmentation.strength,
+            "augmentation": self.augmentation.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "roll_backs": self.roll_backs,
@@ -331,7 +331,7 @@ class _Trainer:
             for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
                 shadow.copy_(averages[name])
             self.ema.optimization_step = about["ema_step"]
-            self.augmentation.strength = about["augmentation_strength"]
+            self.augmentation.load_state_dict(about["augmentation"])
             for name, optimizer in self.optimizers.items():
                 checkpoints.load_optimizer(last, name, optimizer)
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):

@@ -161,20 +161,32 @@ def test_gradients_of_the_first_and_second_order_pass(channels):
 
 
 def test_the_strength_follows_how_far_held_out_scores_have_fallen():
-    adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)  # a tenth an adjustment, one every 8 steps
-    assert adaptive.strength == 0
     for real, generated, held_out, overfitting, strength in [
-        (2.0, 0.0, 0.5, 0.75, 0.1),  # held-out images score most of the way down: stronger
-        (1.0, -3.0, -1.5, 0.625, 0.2),
-        (2.0, 0.0, 1.5, 0.25, 0.1),  # nearly as the training images: weaker
-        (2.0, 0.0, -1.0, 1.5, 0.2),  # lower than the generated ones
-        (2.0, 0.0, 2.5, -0.25, 0.1),  # higher than the training images
-        (2.0, 0.0, 1.0, 0.5, 0.0),  # just at the target
-        (0.0, 1.0, -5.0, 0.0, 0.0),  # the critic can't tell real from generated; it goes no lower than 0
-        (1.0, 1.0, 0.0, 0.0, 0.0),
+        (2.0, 0.0, 0.5, 0.75, 0.4),  # held-out images score most of the way down: stronger
+        (1.0, -3.0, -1.5, 0.625, 0.4),
+        (2.0, 0.0, 1.5, 0.25, 0.2),  # nearly as the training images: weaker
+        (2.0, 0.0, -1.0, 1.5, 0.4),  # lower than the generated ones
+        (2.0, 0.0, 2.5, -0.25, 0.2),  # higher than the training images
+        (2.0, 0.0, 1.0, 0.5, 0.2),  # just at the target
+        (0.0, 1.0, -5.0, 0.0, 0.2),  # the critic can't tell real from generated
+        (1.0, 1.0, 0.0, 0.0, 0.2),
     ]:
+        adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)  # a tenth an adjustment, one every 8 steps
+        assert adaptive.strength == 0
+        adaptive.strength = 0.3
         assert adaptive.adapt(real, generated, held_out) == pytest.approx(overfitting)
         assert adaptive.strength == pytest.approx(strength)
+
+
+def test_a_single_batch_counts_for_a_tenth():
+    adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)
+    for _ in range(100):
+        assert adaptive.adapt(2.0, 0.0, 2.0) == 0  # no lower than 0 goes the strength
+    assert adaptive.strength == 0
+    assert adaptive.adapt(2.0, 0.0, -2.0) == pytest.approx(0.2, abs=1e-4)  # 0.1 * 4 / 2
+    again = AdaptiveStrength(target=0.5, windows=320, batch_size=4)
+    again.load_state_dict(adaptive.state_dict())
+    assert again.adapt(2.0, 0.0, 2.0) == adaptive.adapt(2.0, 0.0, 2.0) == pytest.approx(0.18, abs=1e-4)
 
 
 def test_the_strength_stays_where_the_generator_cannot_take_it_for_the_data():
@@ -184,7 +196,8 @@ def test_the_strength_stays_where_the_generator_cannot_take_it_for_the_data():
         adaptive.adapt(1.0, 0.0, 0.0)
         strengths.append(adaptive.strength)
     assert strengths == pytest.approx([0.1 * n for n in range(1, 9)] + [STRONGEST] * 4) and STRONGEST == 0.8
-    adaptive.adapt(1.0, 0.0, 1.0)
+    for _ in range(6):  # until more than half of what it remembers is of this kind
+        adaptive.adapt(1.0, 0.0, 1.0)
     assert adaptive.strength == pytest.approx(0.7)
 
 
