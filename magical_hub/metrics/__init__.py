@@ -5,6 +5,7 @@ from magical_hub.metrics.features import FeatureNetwork, efficientnet_lite0, ext
 from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
 from magical_hub.metrics.optional import MissingPackageError
 from magical_hub.metrics.seams import SeamRatio, relative_seam_ratio, seam_ratio
+from magical_hub.metrics.variety import relative_variety
 
 __all__ = [
     "KID",
@@ -18,5 +19,6 @@ __all__ = [
     "kid",
     "manifold_scores",
     "relative_seam_ratio",
+    "relative_variety",
     "seam_ratio",
 ]

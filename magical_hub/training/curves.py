@@ -16,6 +16,7 @@ FAMILIES = {
     "accuracy": ("The critic's accuracy on real locations", "share"),
     "augmentation": ("Augmentation of what the critic sees", "share"),
     "seams": ("Seams beside those of real images", "ratio (1 is right)"),
+    "variety": ("Difference to the nearest other image, beside that of real ones", "ratio (1 is right)"),
     "kid": ("KID on the validation part", "KID x 1000"),
     "": ("Other figures", "value"),
 }

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from magical_hub.data import CanvasStore
 from magical_hub.grid import Grid
-from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio
+from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract, kid, relative_seam_ratio, relative_variety
 from magical_hub.models import Generator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
@@ -103,7 +103,7 @@ class Watcher:
         self.curves_are_due = False
 
     def sample(self, step: int, generator: Generator) -> None:
-        """Pictures of fixed latents under the real ones, and the relative seam ratio."""
+        """Pictures of fixed latents under the real ones, the relative seam ratio and the relative variety."""
         numbers = np.arange(self.view.count)
         real = self.view.real(numbers[: len(self.view.indices)])
         made = self.view.made(generator, numbers)
@@ -112,10 +112,11 @@ class Watcher:
             self.run_folder / "samples" / f"step-{step:08d}.png",
             columns=8,
         )
-        seams = relative_seam_ratio(made, real, self.view.grid)._asdict()
+        ratios = {f"seams/{name}": x for name, x in relative_seam_ratio(made, real, self.view.grid)._asdict().items()}
+        ratios["variety/nearest"] = relative_variety(made, real)
         self.curves_are_due = True
         # A direction without seams has no ratio.
-        self.measured |= {f"seams/{name}": ratio for name, ratio in seams.items() if np.isfinite(ratio)}
+        self.measured |= {name: ratio for name, ratio in ratios.items() if np.isfinite(ratio)}
 
     def validate(self, generator: Generator) -> float:
         """KID between images of fixed seeds and the validation part, on the bundled feature network."""
