@@ -14,8 +14,10 @@ from magical_hub.data import package_dataset
 
 if __name__ == "__main__":
     defaults = TrainingConfig(
-        data=package_dataset(num_images=3000, image_size=128, seed=0),
+        data=package_dataset(num_images=6000, image_size=128, seed=0),
         label_column="package",
+        generator="magical",
+        lambda_r=5.0,  # with a tenth of it each type of package became one picture
         output_dir="runs/package-128",
         image_size=128,
         rows=4,

@@ -135,6 +135,8 @@ class TrainingConfig:
     """Everything random in training hangs on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
+    deterministic: bool = False
+    """On a GPU: kernels that give the same bits each time, for a resume to the bit; slower. A CPU's do anyhow."""
     on_nan: Literal["stop", "roll_back"] = "stop"
     """What a loss or a weight that is no number does: stop the run, or take it back to its last checkpoint and on at
     half of both rates, three times at most in all sittings together; then it stops."""

@@ -19,7 +19,7 @@ from magical_hub.training.split import Split
 
 FREE_TO_CHANGE = {
     *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
-    *("gradient_accumulation", "auto_batch_size", "on_nan"),
+    *("gradient_accumulation", "auto_batch_size", "on_nan", "deterministic"),
     *("checkpoint_every", "keep_checkpoints", "validate", "sample_every", "log_every", "report_to"),
 }
 """What may differ between the sittings of one run; all else decides what the weights become by more than rounding (so

@@ -26,7 +26,7 @@ from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, is_out_of_memory, with_less_at_once
 from magical_hub.training.networks import build_networks, copy_on_cpu, start_from
-from magical_hub.training.processes import check_shares, make_accelerator
+from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
@@ -69,7 +69,7 @@ def train(config: TrainingConfig) -> TrainingResult:
     if config.report_to != "nothing":
         accelerator.init_trackers("magical_hub", config={key: str(value) for key, value in vars(config).items()})
     try:
-        with StopSignals() as signals:
+        with deterministic_kernels(config.deterministic), StopSignals() as signals:
             return _train(config, accelerator, store, split, signals)
     finally:
         accelerator.end_training()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
@@ -71,3 +72,12 @@ def test_a_sitting_that_died_between_checkpoints_equals_one(tiny_config, tmp_pat
     train(tiny_config(tmp_path / "died", resume=True))
     once, died = contents(tmp_path / "once", 4), contents(tmp_path / "died", 4)
     assert [name for name in once if once[name] != died[name]] == []
+
+
+def test_deterministic_kernels_train_the_same_weights_and_are_put_back(tiny_config, tmp_path):
+    """On a CPU, where the others are deterministic too: what they cost and mend on a GPU is not tested here."""
+    train(tiny_config(tmp_path / "plain"))
+    train(tiny_config(tmp_path / "deterministic", deterministic=True, generator="seamless"))
+    plain, deterministic = contents(tmp_path / "plain", 4), contents(tmp_path / "deterministic", 4)
+    assert [name for name in plain if plain[name] != deterministic[name]] == []
+    assert not torch.are_deterministic_algorithms_enabled()
