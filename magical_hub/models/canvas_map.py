@@ -12,6 +12,10 @@ from magical_hub.models.layers import Linear
 LARGEST_LEARNED = 64
 """Cells along an axis up to which each has values of its own."""
 
+RATE = 5.0
+"""How much faster than the convolutions the map learns: a cell is seen by few of a step's windows. On solar cells the
+first bus bars stood after 500 steps, and after 1,700 without it."""
+
 
 class CanvasMap(nn.Module):
     """Values of every cell of the canvas and of a margin around it, read a tile at a time.
@@ -37,6 +41,8 @@ class CanvasMap(nn.Module):
             for count, stride in zip(cells, self.stride, strict=True)
         ]
         self.values = nn.Embedding(self.points[0] * self.points[1], channels)
+        with torch.no_grad():
+            self.values.weight.div_(RATE)
         # Wavelengths from twice the coarse step (or somewhat more) down to four cells: at two every sine would be 0.
         self.octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
         self.fourier = Linear(4 * self.octaves, channels, bias=None) if self.coarse else None
@@ -55,7 +61,8 @@ class CanvasMap(nn.Module):
 
     def _look_up(self, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
         """(B, h) and (B, w) -> (B, channels, h, w), channels last in memory."""
-        return self.values(rows[:, :, None] * self.points[1] + cols[:, None, :]).permute(0, 3, 1, 2)
+        values = self.values(rows[:, :, None] * self.points[1] + cols[:, None, :])
+        return RATE * values.permute(0, 3, 1, 2)
 
     def _between(self, cells: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The coarse point at or before each cell, and how far the cell lies towards the next."""

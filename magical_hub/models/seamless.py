@@ -22,6 +22,7 @@ from magical_hub.models.canvas_map import CanvasMap
 from magical_hub.models.checks import check_class_names, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
+    HALF,
     Bound,
     Conv2d,
     ModulatedConv2d,
@@ -86,14 +87,16 @@ def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
 
 
 class SeamlessBlock(nn.Module):
-    """Two unpadded modulated convolutions; between them, in all blocks but the first, the resolution is doubled.
+    """Two unpadded modulated convolutions, each with a way past it; between them, but for the first block, a doubling.
 
-    So the first one works at a quarter of the cost, and narrows what is then doubled.
+    So the first convolution works at a quarter of the cost, and narrows what is then doubled.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int) -> None:
         super().__init__()
-        self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN, pad=False)
+        # The first sum has a variance of one half, so that the second has one.
+        self.skip = Conv2d(inputs, outputs, 1, gain=HALF * HALF, bias=False)
+        self.conv1 = ModulatedConv2d(inputs, outputs, style_dim, gain=GAIN * HALF * HALF, pad=False)
         self.conv2 = ModulatedConv2d(outputs, outputs, style_dim, gain=GAIN, pad=False)
         self.noise = PositionNoise(outputs, layer)
         self.doubles = layer > 0
@@ -115,10 +118,10 @@ class SeamlessBlock(nn.Module):
         if seeds is not None:
             tops, lefts = starts[0] + rows.made.first, starts[1] + cols.made.first
             noise = self.noise(seeds, tops, lefts, len(rows.made), len(cols.made))
-        x = activate(self.conv1(x, style))
+        x = F.pad(self.skip(x), (-1, -1, -1, -1)) + activate(self.conv1(x, style))
         if self.doubles:
             x = doubled_within(x, (rows.given.grown(-1), cols.given.grown(-1)), rows.mid, cols.mid)
-        return activate(self.conv2(x, style, noise))
+        return F.pad(x, (-1, -1, -1, -1)) + activate(self.conv2(x, style, noise))
 
 
 class SeamlessGenerator(Network):
@@ -180,8 +183,9 @@ class SeamlessGenerator(Network):
             for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
         )
         # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
-        self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1) for outputs in widths)
-        self.to_pixels = Conv2d(widths[-1], channels * 4, 3)
+        share = (num_levels + 1) ** -0.5
+        self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1, gain=share) for outputs in widths)
+        self.to_pixels = Conv2d(widths[-1], channels * 4, 3, gain=share)
 
     def forward(
         self,
