@@ -16,17 +16,19 @@ from PIL import Image
 
 from magical_hub.grid import Grid
 from magical_hub.metrics import (
+    coherence,
     efficientnet_lite0,
     extract,
     frechet_distance,
     kid,
     manifold_scores,
     relative_seam_ratio,
+    relative_variety,
 )
 
 HEADER = """\
-| images | KID x 1000 | Frechet | precision | recall | density | coverage | seams, rows | seams, columns |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| images | KID x 1000 | Frechet | precision | recall | density | coverage | seams, rows | seams, columns | variety | coherence |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def main(generated: Path, real: Path, rows: int = 4, cols: int = 4, num: int = 600, seed: int = 0) -> None:
@@ -52,11 +54,12 @@ def main(generated: Path, real: Path, rows: int = 4, cols: int = 4, num: int = 6
     for name, images in (("generated", load(generated_files[:num])), ("real (floor)", other_half)):
         features = extract(images, network, progress=True)
         distance, scores = kid(reference_features, features, seed=seed), manifold_scores(reference_features, features)
-        seams = relative_seam_ratio(images, reference, grid)
+        seams, pieces = relative_seam_ratio(images, reference, grid), coherence(images, grid)
         print(
             f"| {name} | {1000 * distance.mean:.2f} +- {1000 * distance.standard_error:.2f} "
             f"| {frechet_distance(reference_features, features):.1f} | {scores.precision:.2f} | {scores.recall:.2f} "
-            f"| {scores.density:.2f} | {scores.coverage:.2f} | {seams.rows:.2f} | {seams.cols:.2f} |",
+            f"| {scores.density:.2f} | {scores.coverage:.2f} | {seams.rows:.2f} | {seams.cols:.2f} "
+            f"| {relative_variety(images, reference):.2f} | {pieces.brightness:.2f}, {pieces.contrast:.2f} |",
             flush=True,
         )
 

@@ -19,12 +19,14 @@ import tyro
 from magical_hub import Grid, MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store
 from magical_hub.metrics import (
+    coherence,
     efficientnet_lite0,
     extract,
     frechet_distance,
     kid,
     manifold_scores,
     relative_seam_ratio,
+    relative_variety,
 )
 from magical_hub.pictures import save_picture_grid
 from magical_hub.training import Split
@@ -49,12 +51,20 @@ def main(config: TrainingConfig) -> None:
     network = efficientnet_lite0()
     ours, theirs = (extract(pixels.astype(np.float32) / 127.5 - 1, network, progress=True) for pixels in (made, real))
     distance, manifold = kid(theirs, ours), manifold_scores(theirs, ours)
-    seams = relative_seam_ratio(made, real, Grid(4, 4, 128, 128))
+    grid = Grid(4, 4, 128, 128)
+    seams, ours_agree, theirs_agree = (
+        relative_seam_ratio(made, real, grid),
+        coherence(made, grid),
+        coherence(real, grid),
+    )
     print(f"{len(made)} generated against {len(real)} held-out real images, {network.name} at {network.image_size} px")
     print(f"KID x 1000        {1000 * distance.mean:.1f} +- {1000 * distance.standard_error:.1f}")
     print(f"Frechet distance  {frechet_distance(theirs, ours):.1f}")
     print(f"precision, recall {manifold.precision:.2f}, {manifold.recall:.2f} (k = 3)")
     print(f"relative seam ratio, rows {seams.rows:.2f}, columns {seams.cols:.2f} (1 is right)")
+    print(f"relative variety  {relative_variety(made, real):.2f} (1 is right)")
+    print(f"coherence of brightness {ours_agree.brightness:.2f} (real {theirs_agree.brightness:.2f})")
+    print(f"coherence of contrast   {ours_agree.contrast:.2f} (real {theirs_agree.contrast:.2f})")
 
 
 if __name__ == "__main__":

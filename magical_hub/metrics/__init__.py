@@ -1,5 +1,6 @@
 """Pure measures on arrays: features of images in, figures out. Nothing here knows of models, training or folders."""
 
+from magical_hub.metrics.coherence import Coherence, coherence
 from magical_hub.metrics.distances import KID, frechet_distance, kid
 from magical_hub.metrics.features import FeatureNetwork, efficientnet_lite0, extract
 from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
@@ -9,10 +10,12 @@ from magical_hub.metrics.variety import relative_variety
 
 __all__ = [
     "KID",
+    "Coherence",
     "FeatureNetwork",
     "ManifoldScores",
     "MissingPackageError",
     "SeamRatio",
+    "coherence",
     "efficientnet_lite0",
     "extract",
     "frechet_distance",
