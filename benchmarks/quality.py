@@ -27,7 +27,7 @@ from magical_hub.metrics import (
 )
 
 HEADER = """\
-| images | KID x 1000 | Frechet | precision | recall | density | coverage | seams: rows | columns | variety | coherence |
+| images | KID x 1000 | Frechet | precision | recall | density | coverage | seams: rows | cols | variety | coherence |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
