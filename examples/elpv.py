@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import tyro
 
-from magical_hub import Grid, MagicalPipeline, TrainingConfig, train
+from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store
 from magical_hub.metrics import (
     coherence,
@@ -36,14 +36,15 @@ COMPARED = 600
 
 
 def main(config: TrainingConfig) -> None:
-    """Train, then print KID, Frechet distance, precision, recall and relative seam ratios."""
+    """Train, then print KID, Frechet distance, precision, recall, relative seam ratios, variety and coherence."""
     result = train(config)
     print(f"{result.steps} steps; {result.seconds / 60:.1f} minutes on {torch.get_num_threads()} thread(s)")
 
     run = Path(config.output_dir)
     store, split = open_store(run / "data"), Split.load(run / "split.json")
     real = store.images(np.asarray(split.holdout[:COMPARED]))
-    images = MagicalPipeline.from_pretrained(run)(seeds=range(COMPARED), output_type="pt").images
+    pipe = MagicalPipeline.from_pretrained(run)
+    images = pipe(seeds=range(COMPARED), output_type="pt").images
     made = (images * 255).round().byte().numpy()
     save_picture_grid(made[:64], run / "generated.png", columns=8)
     save_picture_grid(real[:64], run / "real.png", columns=8)
@@ -51,7 +52,7 @@ def main(config: TrainingConfig) -> None:
     network = efficientnet_lite0()
     ours, theirs = (extract(pixels.astype(np.float32) / 127.5 - 1, network, progress=True) for pixels in (made, real))
     distance, manifold = kid(theirs, ours), manifold_scores(theirs, ours)
-    grid = Grid(4, 4, 128, 128)
+    grid = pipe.generator.grid
     seams, ours_agree, theirs_agree = (
         relative_seam_ratio(made, real, grid),
         coherence(made, grid),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,6 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError: where arguments are out of range or contradict each other.
             GridError: where a region lies outside the grid.
         """
-        network: Generator = self.generator
         if defects is not None:
             raise ConfigError("this checkpoint was trained without defects: leave defects out")
         if output_type not in ("pil", "np", "pt"):
@@ -109,16 +108,7 @@ class MagicalPipeline(DiffusionPipeline):
         if latents.shape != drawn_latents.shape:
             raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(drawn_latents.shape)}")
         labels = drawn_labels if class_labels is None else self._labels(class_labels, count)
-        window: Window = (1, 1)
-        if regions is None:  # in pieces as large as they may be: a seamless generator makes each with a halo
-            window = network.grid.largest_window(MAX_SUB_REGIONS)
-            coarse, starts = network.grid.tiles(window)
-            locations = torch.from_numpy(starts)
-        else:
-            locations = torch.as_tensor(regions).long()
-            if locations.dim() != 1 or not len(locations):
-                raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
-            network.grid.check_locations(locations)
+        window, locations, stitch = self._plan(regions)
 
         pieces = []
         with self.progress_bar(total=count) as bar:
@@ -126,7 +116,7 @@ class MagicalPipeline(DiffusionPipeline):
                 batch = slice(first, min(first + batch_size, count))
                 some = None if labels is None else labels[batch]
                 made = self._windows(latents[batch], locations, window, some, own_seeds[batch], truncation_psi)
-                pieces.append(coarse.stitch(made) if regions is None else made)
+                pieces.append(stitch(made))
                 bar.update(batch.stop - batch.start)
         return MagicalPipelineOutput(
             images=_convert(torch.cat(pieces), output_type),
@@ -175,6 +165,21 @@ class MagicalPipeline(DiffusionPipeline):
             seeds=seeds.to(device),
         )
         return _convert(made.float().cpu(), output_type)[0]
+
+    def _plan(
+        self, regions: Sequence[int] | None
+    ) -> tuple[Window, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """The windows to make, where, and what joins them: of the whole image, or the sub-regions asked for."""
+        grid = self.generator.grid
+        if regions is None:  # in pieces as large as they may be: a seamless generator makes each with a halo
+            window = grid.largest_window(MAX_SUB_REGIONS)
+            coarse, starts = grid.tiles(window)
+            return window, torch.from_numpy(starts), coarse.stitch
+        locations = torch.as_tensor(regions).long()
+        if locations.dim() != 1 or not len(locations):
+            raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
+        grid.check_locations(locations)
+        return (1, 1), locations, lambda made: made
 
     def _windows(
         self,

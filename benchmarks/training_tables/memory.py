@@ -8,11 +8,10 @@ that the step before left behind included. Two instruments that know nothing of 
 
 - tensors: the greatest running sum of what torch's CPU allocator gave out and took back (torch.profiler);
 - process: the kernel's greatest resident size (VmHWM, reset by writing 5 to /proc/self/clear_refs), less the resident
-  size before and less the pages of the canvas store that came in. glibc would keep freed memory and blur it, so
+  size before and less the pages of files that came in. glibc would keep freed memory and blur it, so
   MALLOC_MMAP_THRESHOLD_ makes every larger block a mapping of its own, which goes back when it is freed.
 
-"mapped images" is what the kernel had mapped of the store's file by the end: page cache, which it takes back when
-memory is short, whatever the canvas. "total" is the greatest resident size of the process, Python and torch included.
+"total" is the greatest resident size of the process, Python and torch included.
 
 The whole-image GAN has the same networks with a grid of one sub-region, and its critic sees the whole image. "full
 width" has the same channels at the same distance from the pixels: what `--rows 1 --cols 1` trains, and what GANs of
@@ -39,9 +38,9 @@ from training_tables.pictures import make_store, write_pictures
 from training_tables.players import Case, Players
 
 HEADER = """\
-| trained | canvas | parameters, M | step, tensors, MiB | step, process, MiB | mapped images, MiB | total, MiB \
+| trained | canvas | parameters, M | step, tensors, MiB | step, process, MiB | total, MiB \
 | tensors, against the first canvas | against sub-regions on this canvas |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 MIB = 2**20
 
@@ -52,7 +51,6 @@ class Footprint(NamedTuple):
     parameters: int
     tensors: int
     process: int
-    mapped: int
     total: int
 
 
@@ -146,7 +144,6 @@ def measure(case: Case) -> Footprint:
         parameters=sum(parameter.numel() for parameter in parameters),
         tensors=max(itertools.accumulate(changes)),
         process=after["VmHWM"] - after["RssFile"] - before["RssAnon"],
-        mapped=_mapped(case.store),
         total=after["VmHWM"],
     )
 
@@ -155,13 +152,6 @@ def _status() -> dict[str, int]:
     """Sizes of this process in bytes, by the kernel's names."""
     text = Path("/proc/self/status").read_text()
     return {name: int(size) * 1024 for name, size in re.findall(r"(VmHWM|RssAnon|RssFile):\s+(\d+) kB", text)}
-
-
-def _mapped(file: Path) -> int:
-    """Bytes of a file that are resident in this process."""
-    mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
-    sizes = [re.search(r"^Rss:\s+(\d+) kB", mapping, re.MULTILINE) for mapping in mappings if str(file) in mapping]
-    return sum(int(size.group(1)) * 1024 for size in sizes if size)
 
 
 def _print_row(name: str, canvas: int, it: Footprint, first: Footprint, parts: Footprint) -> None:

@@ -38,8 +38,16 @@ class Players:
         self.store = open_store(case.store)
         rows, cols = self.store.height // case.sub_region, self.store.width // case.sub_region
         canvas = (self.store.height, self.store.width)
+        kind: Any = "magical" if case.generator == "MagicalGenerator" else "seamless"
         self.config = TrainingConfig(
-            data="", output_dir="", image_size=canvas, rows=rows, cols=cols, channels=3, **case.settings
+            data="",
+            output_dir="",
+            generator=kind,
+            image_size=canvas,
+            rows=rows,
+            cols=cols,
+            channels=3,
+            **case.settings,
         )
         self.grid = Grid(rows, cols, *canvas)
         self.accelerator = Accelerator(mixed_precision=self.config.mixed_precision)

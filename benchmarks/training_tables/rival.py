@@ -73,7 +73,9 @@ class AuthorsOrder:
         for members in grid.members(chosen, self.window).to(self.device):
             cells = self._generate(self._latents(1).expand(len(members), -1), members)
             joined = _join(cells, self.window)
-            boundary = losses.boundary(joined, grid.window(self.window), config.boundary_thickness, config.lambda_b)
+            boundary = losses.boundary(
+                joined, grid.window(self.window), config.boundary_thickness, config.boundary_weight
+            )
             total = total + (self._deceive(cells, members) + boundary) / self.num_windows
         return self._step(0, total)
 

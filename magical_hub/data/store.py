@@ -35,8 +35,12 @@ def prepare_store(
         DataError: where no image could be read, or, with `strict`, at the first that could not.
     """
     size = grid.height, grid.width
-    if not (folder / ARROW).exists():
-        if (folder / TILES).exists() or fits_tiles(source, size):
+    if (folder / TILES).exists():
+        # Files may have moved. An index of other data stays as it stands: whoever asks compares the fingerprints.
+        if TiffStore(folder / TILES).source_fingerprint == source.fingerprint:
+            index_tiles(source, folder / TILES, size, channels, strict, progress)
+    elif not (folder / ARROW).exists():
+        if fits_tiles(source, size):
             index_tiles(source, folder / TILES, size, channels, strict, progress)
         else:
             build_arrow_store(source, folder / ARROW, grid, channels, strict, progress)

@@ -6,15 +6,20 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from magical_hub.errors import ConfigError
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.split import Split
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for the main one, which alone decodes the data, draws samples and measures."""
 
 
 def check_shares(config: TrainingConfig, split: Split, num_processes: int) -> None:
@@ -44,6 +49,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             mixed_precision=precision,
             log_with=None if tracker == "nothing" else tracker,
             project_dir=Path(config.output_dir) / "logs",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
     except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
         reason = str(error).strip().splitlines()[0]

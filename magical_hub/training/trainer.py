@@ -124,13 +124,11 @@ class _Trainer:
             start_from(config.init_from, self.generator, self.critic)
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
+        players = {"generator": self.generator, "critic": self.critic}
+        rates = {"generator": config.generator_lr, "critic": config.critic_lr}
         self.optimizers = {
-            "generator_optimizer": torch.optim.Adam(
-                self.generator.parameters(), lr=config.generator_lr, betas=config.adam_betas
-            ),
-            "critic_optimizer": torch.optim.Adam(
-                self.critic.parameters(), lr=config.critic_lr, betas=config.adam_betas
-            ),
+            f"{name}_optimizer": torch.optim.Adam(player.parameters(), lr=rates[name], betas=config.adam_betas)
+            for name, player in players.items()
         }
         # Not prepared: Accelerate would let them run faster the more processes there are.
         self.schedulers = [
@@ -182,15 +180,11 @@ class _Trainer:
             signals: what was received since.
         """
         self._loop(started, signals)
-        if self.saved_step != self.step:
-            self._save_checkpoint()
         # A launcher ends all processes once one has ended, and the main one may still write.
         self.accelerator.wait_for_everyone()
         if self.stopped:
             by = signals.received or "a signal to another process"
             raise TrainingStopped(f"stopped by {by} at step {self.step}: go on with --resume")
-        if self.sampled_step != self.step:
-            self._sample()
         if self.accelerator.is_main_process:
             self.watcher.draw_curves()
             generator = self._averaged_generator()
@@ -206,6 +200,8 @@ class _Trainer:
         with tqdm(total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
             while self.step < config.max_steps and not self._must_stop(started, signals):
                 first = self.step * config.n_critic
+                adapts = config.augment == "adaptive" and (self.step + 1) % ADAPT_EVERY == 0
+                held_out = self._held_out_score() if adapts else None  # of the critic that this step's scores are of
                 terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
                 self.ema.step(self.generator.parameters())
                 for scheduler in self.schedulers:
@@ -213,23 +209,37 @@ class _Trainer:
                 self.step += 1
                 bar.update()
                 self.watcher.steps.add(self.step, terms)
-                if config.augment == "adaptive" and self.step % ADAPT_EVERY == 0:
-                    self._adapt(terms["critic/score_real"], terms["critic/score_fake"])
+                if held_out is not None:
+                    self._adapt(terms["critic/score_real"], terms["critic/score_fake"], held_out)
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
                 if at_end or self.step % config.checkpoint_every == 0:
                     self._save_checkpoint()
                 if at_end or self.step % config.log_every == 0:
-                    self._check_figures()
-                    self.watcher.log(self.step, time.monotonic() - started, bar)
+                    self._log(started, bar)
+            # Where time or a signal ended it; a signal leaves time for no more than a checkpoint.
+            unseen = self.sampled_step != self.step and not self.stopped
+            if unseen:
+                self._sample()
+            if self.saved_step != self.step:
+                self._save_checkpoint()
+            if unseen:
+                self._log(started, bar)
 
-    def _adapt(self, real: torch.Tensor, fake: torch.Tensor) -> None:
-        """Bring the augmentation to what the critic's overfitting asks for."""
+    def _log(self, started: float, bar: Any) -> None:
+        self._check_figures()
+        self.watcher.log(self.step, time.monotonic() - started, bar)
+
+    def _held_out_score(self) -> torch.Tensor:
+        """The critic's mean score of windows of the validation part: ()."""
         draw = self.held_out_sampler.draw(self.step // ADAPT_EVERY)
         part = np.asarray(self.split.validation)
         passes = draw.parts(self.config.gradient_accumulation)
-        held_out = torch.stack([self.update.mean_score(some, *self._crop(some, part)) for some in passes]).mean()
+        return torch.stack([self.update.mean_score(some, *self._crop(some, part)) for some in passes]).mean()
+
+    def _adapt(self, real: torch.Tensor, fake: torch.Tensor, held_out: torch.Tensor) -> None:
+        """Bring the augmentation to what the critic's overfitting asks for."""
         scores: Any = self.accelerator.reduce(torch.stack([real, fake, held_out]).detach(), "mean")
         overfitting = self.augmentation.adapt(*scores.tolist())
         strength = self.augmentation.strength
@@ -342,6 +352,7 @@ class _Trainer:
             if self.config.auto_batch_size:  # as many passes as the run had come to, so that it ends the same
                 passes = max(self.config.gradient_accumulation, about["auto_passes"])
                 self.config = replace(self.config, gradient_accumulation=passes)
+                check_shares(self.config, self.split, self.accelerator.num_processes)
         except (KeyError, RuntimeError) as error:  # of another version of this library, say
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error

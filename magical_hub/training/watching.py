@@ -100,6 +100,8 @@ class Watcher:
         self.figures: dict[str, float] = {}
         """The last value of every figure."""
         self.feature_network: FeatureNetwork | None = None
+        if config.validate and accelerator.is_main_process:
+            self.feature_network = efficientnet_lite0()  # now, and not when the first checkpoint is due
         self.curves_are_due = False
 
     def sample(self, step: int, generator: Generator) -> None:
@@ -120,7 +122,8 @@ class Watcher:
 
     def validate(self, generator: Generator) -> float:
         """KID between images of fixed seeds and the validation part, on the bundled feature network."""
-        network = self.feature_network = self.feature_network or efficientnet_lite0()
+        network = self.feature_network
+        assert network is not None, "config.validate is off"
         numbers = np.arange(len(self.view.indices))
         parts = np.split(numbers, range(self.view.count, len(numbers), self.view.count))  # never all pixels at once
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
+from magical_hub.training.step import TrainingStep
 
 FILES = ("generator", "critic", "ema", "generator_optimizer", "critic_optimizer")
 
@@ -51,15 +52,15 @@ def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
 
 def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
     """The second sitting starts where the strength has risen, and alters the critic's images from its first step."""
-    settings = {"max_steps": 40, "augment_target": 0.0, "augment_windows": 64}
+    settings = {"max_steps": 64, "augment_target": 0.0, "augment_windows": 64}
     train(tiny_config(tmp_path / "once", **settings))
     lines = [json.loads(line) for line in (tmp_path / "once" / "history.jsonl").read_text().splitlines()]
     strengths = {line["step"]: line["augmentation/strength"] for line in lines if "augmentation/strength" in line}
     halfway = next(step for step, strength in strengths.items() if strength > 0)
-    assert halfway < 40
+    assert halfway < 64
     train(tiny_config(tmp_path / "twice", **{**settings, "max_steps": halfway}))
     train(tiny_config(tmp_path / "twice", **settings, resume=True))
-    once, twice = contents(tmp_path / "once", 40), contents(tmp_path / "twice", 40)
+    once, twice = contents(tmp_path / "once", 64), contents(tmp_path / "twice", 64)
     assert [name for name in once if once[name] != twice[name]] == []
 
 
@@ -74,10 +75,17 @@ def test_a_sitting_that_died_between_checkpoints_equals_one(tiny_config, tmp_pat
     assert [name for name in once if once[name] != died[name]] == []
 
 
-def test_deterministic_kernels_train_the_same_weights_and_are_put_back(tiny_config, tmp_path):
-    """On a CPU, where the others are deterministic too: what they cost and mend on a GPU is not tested here."""
-    train(tiny_config(tmp_path / "plain"))
-    train(tiny_config(tmp_path / "deterministic", deterministic=True, generator="seamless"))
-    plain, deterministic = contents(tmp_path / "plain", 4), contents(tmp_path / "deterministic", 4)
-    assert [name for name in plain if plain[name] != deterministic[name]] == []
-    assert not torch.are_deterministic_algorithms_enabled()
+def test_deterministic_kernels_are_asked_for_and_put_back(tiny_config, tmp_path, monkeypatch):
+    """That they are used throughout a run; what they cost and mend shows on a GPU alone."""
+    asked = []
+    step = TrainingStep.__call__
+
+    def watched(self, draws):
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return step(self, draws)
+
+    monkeypatch.setattr(TrainingStep, "__call__", watched)
+    train(tiny_config(tmp_path / "run", deterministic=True, max_steps=2))
+    assert asked == [True, True] and not torch.are_deterministic_algorithms_enabled()
+    train(tiny_config(tmp_path / "other", max_steps=1))
+    assert asked == [True, True, False]
