@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from magical_hub import TrainingConfig, train
+from magical_hub import MagicalCritic, SeamlessGenerator, TrainingConfig, train
 from magical_hub.errors import ConfigError
 from magical_hub.training.augmentation import NUMBERS, OPERATIONS, STRONGEST, AdaptiveStrength, augment
 
@@ -228,6 +228,30 @@ def test_once_it_rises_the_critic_sees_altered_images_real_and_generated(tiny_co
     for name in ("critic/score_real", "critic/score_fake"):
         altered, plain = (figures(tmp_path / run, name) for run in ("with", "without"))
         assert [step for step in plain if altered[step] != plain[step]] == [9], name
+
+
+def test_both_players_are_judged_by_the_same_altered_images(tiny_config, tmp_path, monkeypatch):
+    """Step 9 is the first that alters: the critic is updated by it, and then the generator by the very same images."""
+    seen, made = [], []
+    judge, generate = MagicalCritic.forward, SeamlessGenerator.forward
+
+    def watched_critic(self, images, *rest, **more):
+        seen.append(images.detach().clone())
+        return judge(self, images, *rest, **more)
+
+    def watched_generator(self, *rest, **more):
+        images = generate(self, *rest, **more)
+        if images.requires_grad:  # and no sample
+            made.append(images.detach().clone())
+        return images
+
+    monkeypatch.setattr(MagicalCritic, "forward", watched_critic)
+    monkeypatch.setattr(SeamlessGenerator, "forward", watched_generator)
+    train(tiny_config(tmp_path / "run", max_steps=9, augment_windows=64, augment_target=0.0, seed=5))
+    both, generated, real = seen[-3:]
+    assert torch.equal(both, torch.cat([real, generated]))
+    altered = [i for i in range(len(generated)) if not torch.equal(generated[i], made[-1][i])]
+    assert altered
 
 
 def test_off_is_off(tiny_config, tmp_path):
