@@ -95,10 +95,7 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError: where arguments are out of range or contradict each other.
             GridError: where a region lies outside the grid.
         """
-        if defects is not None:
-            raise ConfigError("this checkpoint was trained without defects: leave defects out")
-        if output_type not in ("pil", "np", "pt"):
-            raise ConfigError(f"output_type is {output_type!r}: give 'pil', 'np' or 'pt'")
+        _check_request(defects, output_type)
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
         count = _count(num_images, seeds, latents, class_labels)
@@ -149,10 +146,7 @@ class MagicalPipeline(DiffusionPipeline):
         Raises:
             ConfigError, GridError: where arguments are out of range.
         """
-        if defects is not None:
-            raise ConfigError("this checkpoint was trained without defects: leave defects out")
-        if output_type not in ("pil", "np", "pt"):
-            raise ConfigError(f"output_type is {output_type!r}: give 'pil', 'np' or 'pt'")
+        _check_request(defects, output_type)
         network, device = self.generator, self.device
         seeds = _seeds(1, [seed], None)
         latents, labels = self._draw(seeds)
@@ -300,6 +294,13 @@ class MagicalPipeline(DiffusionPipeline):
     def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
         """Push to the Hub as `diffusers` does, but private unless told otherwise, and in safetensors alone."""
         return str(super().push_to_hub(repo_id, private=private, **{**kwargs, "safe_serialization": True}))
+
+
+def _check_request(defects: None, output_type: str) -> None:
+    if defects is not None:
+        raise ConfigError("this checkpoint was trained without defects: leave defects out")
+    if output_type not in ("pil", "np", "pt"):
+        raise ConfigError(f"output_type is {output_type!r}: give 'pil', 'np' or 'pt'")
 
 
 def _count(num_images: int, *many: Any) -> int:

@@ -34,7 +34,7 @@ class CanvasMap(nn.Module):
         super().__init__()
         self.cells, self.margin = cells, margin
         self.coarse = max(cells) > LARGEST_LEARNED
-        # A coarse point lies at the middle of so many cells.
+        # So many cells lie between two coarse points.
         self.stride = [max(1, -(-count // LARGEST_LEARNED)) for count in cells]
         self.points = [
             -(-(count + 2 * margin) // stride) + (1 if self.coarse else 0)
