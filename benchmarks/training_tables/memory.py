@@ -114,7 +114,7 @@ def measure(case: Case) -> Footprint:
     torch.set_num_threads(1)
     players = Players(case)
     update = players.training_step()
-    parameters = [parameter for network in (players.generator, players.critic) for parameter in network.parameters()]
+    parameters = [parameter for network in players.networks.values() for parameter in network.parameters()]
 
     def step() -> None:
         update([players.sampler.draw(0)])  # draw 0 is one with a penalty

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
+from torch import nn
 
 import magical_hub
 from magical_hub import MagicalCritic, TrainingConfig
 from magical_hub.data import open_store
 from magical_hub.grid import Grid
+from magical_hub.training.augmentation import AdaptiveStrength
+from magical_hub.training.balance import Balance
+from magical_hub.training.networks import build_feature_critic, build_optimizers
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.step import TrainingStep
 
@@ -56,13 +60,12 @@ class Players:
         shape: dict[str, Any] = {"rows": rows, "cols": cols, "image_size": canvas, "channels": 3, **widths}
         self.generator = getattr(magical_hub, case.generator)(**shape, latent_dim=self.config.latent_dim)
         self.critic = MagicalCritic(**shape)
-        for network in (self.generator, self.critic):
+        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        self.features, self.heads = build_feature_critic(self.config, self.generator)
+        self.networks |= {} if self.heads is None else {"feature_critic": self.heads}
+        for network in self.networks.values():
             network.to(self.accelerator.device)
-        rates = (self.config.generator_lr, self.config.critic_lr)
-        self.optimizers = [
-            torch.optim.Adam(network.parameters(), lr=rate, betas=self.config.adam_betas)
-            for network, rate in zip((self.generator, self.critic), rates, strict=True)
-        ]
+        self.optimizers = build_optimizers(self.config, self.networks)
         self.ema = EMAModel(self.generator.parameters(), decay=self.config.ema_decay, foreach=True)
         self.sampler = StepSampler(
             0, len(self.store), self.config.batch_size, self.grid, self.config.window, self.config.latent_dim
@@ -72,8 +75,22 @@ class Players:
         """The step of this library on these players, from now on channels-last and in the configured precision."""
         for network in (self.generator, self.critic):
             network.to(memory_format=torch.channels_last)
-        generator, critic, *optimizers = self.accelerator.prepare(self.generator, self.critic, *self.optimizers)
-        return TrainingStep(self.config, self.grid, self.accelerator, generator, critic, optimizers, self.crop)
+        prepare, balance = self.accelerator.prepare, Balance(self.config.balance_at)
+        generator, critic, *optimizers = prepare(self.generator, self.critic, *self.optimizers.values())
+        balance.reached = True  # the feature critic, if any, has joined in
+        return TrainingStep(
+            self.config,
+            self.grid,
+            self.accelerator,
+            generator,
+            critic,
+            dict(zip(self.optimizers, optimizers, strict=True)),
+            self.crop,
+            AdaptiveStrength(self.config.augment_target, self.config.augment_windows, self.config.batch_size),
+            balance,
+            None if self.features is None else self.features.to(self.accelerator.device),
+            None if self.heads is None else prepare(self.heads),
+        )
 
     def crop(self, draw: Draw) -> tuple[torch.Tensor, None]:
         """The real windows of a draw, as the trainer reads them."""

@@ -59,11 +59,11 @@ class AuthorsOrder:
             )
             + config.lambda_c * losses.auxiliary_classifier(on_real.location_logits, locations)
         )
-        return self._step(1, loss)
+        return self._step("critic", loss)
 
     def _update_generator(self, locations: torch.Tensor) -> torch.Tensor:
         fake = self._generate(self._latents(len(locations)), locations)
-        return self._step(0, self._deceive(fake, locations))
+        return self._step("generator", self._deceive(fake, locations))
 
     def _update_for_boundary(self) -> torch.Tensor:
         grid, config = self.players.grid, self.players.config
@@ -77,7 +77,7 @@ class AuthorsOrder:
                 joined, grid.window(self.window), config.boundary_thickness, config.boundary_weight
             )
             total = total + (self._deceive(cells, members) + boundary) / self.num_windows
-        return self._step(0, total)
+        return self._step("generator", total)
 
     def _deceive(self, fake: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
         self.players.critic.requires_grad_(False)
@@ -86,7 +86,7 @@ class AuthorsOrder:
         location = losses.auxiliary_classifier(judged.location_logits, locations)
         return -judged.score.mean() + self.players.config.lambda_c * location
 
-    def _step(self, player: int, loss: torch.Tensor) -> torch.Tensor:
+    def _step(self, player: str, loss: torch.Tensor) -> torch.Tensor:
         optimizer = self.players.optimizers[player]
         optimizer.zero_grad()
         loss.backward()

@@ -1,10 +1,19 @@
 """The networks, and nothing but networks: generators and critics that save and load as Hugging Face models do."""
 
 from magical_hub.models.critic import CriticOutput, MagicalCritic
+from magical_hub.models.feature_critic import FeatureCritic, FrozenFeatures
 from magical_hub.models.generator import MagicalGenerator
 from magical_hub.models.seamless import SeamlessGenerator
 
 Generator = MagicalGenerator | SeamlessGenerator
 """One interface: all that the pipeline, the trainer and the evaluation know of a generator."""
 
-__all__ = ["CriticOutput", "Generator", "MagicalCritic", "MagicalGenerator", "SeamlessGenerator"]
+__all__ = [
+    "CriticOutput",
+    "FeatureCritic",
+    "FrozenFeatures",
+    "Generator",
+    "MagicalCritic",
+    "MagicalGenerator",
+    "SeamlessGenerator",
+]

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from magical_hub import losses
+from magical_hub.training.balance import Balance
 from magical_hub.training.config import TrainingConfig
 
 Score = Callable[[torch.Tensor], torch.Tensor]
@@ -49,8 +50,8 @@ class Wasserstein:
 class Relativistic:
     """Relativistic pairs with R1 and R2, which come every so many updates and as much heavier (Karras et al. 2020)."""
 
-    def __init__(self, weight: float, every: int) -> None:
-        self.weight, self.every = weight, every
+    def __init__(self, weight: float, every: int, balance: Balance) -> None:
+        self.weight, self.every, self.balance = weight, every, balance
 
     def critic(self, real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.Tensor:
         return losses.relativistic(better=real_scores, worse=fake_scores)
@@ -60,15 +61,15 @@ class Relativistic:
     ) -> torch.Tensor | None:
         if number % self.every:
             return None
-        weight = self.weight * self.every
+        weight = self.weight * self.every * self.balance.penalty_share
         return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
 
     def generator(self, fake_scores: torch.Tensor, real_scores: Callable[[], torch.Tensor]) -> torch.Tensor:
         return losses.relativistic(better=fake_scores, worse=real_scores())
 
 
-def choose_game(config: TrainingConfig) -> Game:
+def choose_game(config: TrainingConfig, balance: Balance) -> Game:
     """The game that the configuration names."""
     if config.adversarial == "wasserstein":
         return Wasserstein(config.lambda_gp)
-    return Relativistic(config.lambda_r, config.penalty_every)
+    return Relativistic(config.lambda_r, config.penalty_every, balance)

@@ -1,6 +1,6 @@
 """Checkpoints of a run: written beside and renamed, in safetensors and JSON alone, so that no pickle is ever read.
 
-A checkpoint is a folder `step-00001000` with generator, critic, EMA weights and the two optimizers, a file each. An
+A checkpoint is a folder `step-00001000` with generator, critics, EMA weights and the optimizers, a file each. An
 optimizer's tensors are stored as "NUMBER.NAME"; its settings, and what of its state is no tensor, as JSON in the
 file's metadata. There are no random states: what is random hangs on the seed and the step (see sampling.py).
 """
@@ -48,7 +48,7 @@ def save_checkpoint(
         step: steps done.
         about: what else must come back; JSON. The checkpoint with the lowest "kid" in it, if any has one, is the best.
         modules: state dicts by name.
-        optimizers: by name.
+        optimizers: by the names of what they train.
         keep: how many checkpoints to leave, this one included.
     """
     target = folder / f"step-{step:08d}"
@@ -84,7 +84,7 @@ def _write(
             tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
             save_file(tensors, folder / f"{name}.safetensors")
         for name, optimizer in optimizers.items():
-            _save_optimizer(optimizer, folder / f"{name}.safetensors")
+            _save_optimizer(optimizer, folder / f"{name}_optimizer.safetensors")
     except SafetensorError as error:
         raise as_os_error(error) from error
     (folder / "about.json").write_text(json.dumps(about))
@@ -126,13 +126,13 @@ def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer) -> None:
-    """Bring an optimizer back to the bit.
+    """Bring the optimizer of the module `name` back to the bit.
 
     Raises:
         CheckpointError: where its file is missing or damaged.
     """
     try:
-        with safe_open(checkpoint / f"{name}.safetensors", "pt") as file:
+        with safe_open(checkpoint / f"{name}_optimizer.safetensors", "pt") as file:
             settings = json.loads(file.metadata()["settings"])
             state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in settings["state"].items()}
             for key in file.keys():  # noqa: SIM118 - safe_open is no dict

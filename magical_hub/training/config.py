@@ -98,9 +98,16 @@ class TrainingConfig:
     lambda_gp: float = 10.0
     """Weight of the gradient penalty (wasserstein)."""
     lambda_r: float = 0.5
-    """Weight of R1 and of R2 (relativistic)."""
+    """Weight of R1 and of R2 at the start (relativistic). It falls, to a tenth at the least, while the critic is not
+    ahead (balance_at), and rises again where it is."""
     penalty_every: int = 4
     """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
+    lambda_f: float = 0.25
+    """Weight of the critic on frozen ImageNet features (relativistic), which joins the one that sees pixels once that
+    one is no longer ahead (balance_at); 0 for none."""
+    balance_at: float = 0.65
+    """Running mean of the critic's loss (relativistic) from which on it counts as no longer ahead; guessing has 0.69.
+    With 0 the feature critic is there from the first step, which suits a run that starts from trained weights."""
     lambda_c: float = 0.2
     """Weight of the location's (and class's) cross-entropy."""
     lambda_b: float | None = None
@@ -176,7 +183,7 @@ class TrainingConfig:
             "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
         )
         self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
-        for name in ("lambda_gp", "lambda_r", "lambda_c"):
+        for name in ("lambda_gp", "lambda_r", "lambda_f", "lambda_c", "balance_at"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):

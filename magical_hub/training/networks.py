@@ -1,15 +1,24 @@
-"""The two networks of a run: built for its data, begun from a checkpoint, copied for generating."""
+"""The networks of a run: built for its data, begun from a checkpoint, copied for generating."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError
-from magical_hub.models import Generator, MagicalCritic, MagicalGenerator, SeamlessGenerator
+from magical_hub.models import (
+    FeatureCritic,
+    FrozenFeatures,
+    Generator,
+    MagicalCritic,
+    MagicalGenerator,
+    SeamlessGenerator,
+)
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
 
@@ -35,6 +44,26 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
     )
     critic = MagicalCritic(**shape)
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
+
+
+def build_feature_critic(
+    config: TrainingConfig, generator: Generator
+) -> tuple[FrozenFeatures, FeatureCritic] | tuple[None, None]:
+    """What the feature critic of a run looks through, and its heads as new; None twice where there is none."""
+    if config.adversarial != "relativistic" or not config.lambda_f:
+        return None, None
+    seen = generator.grid.window(config.window if config.critic_sees == "windows" else (1, 1))
+    features = FrozenFeatures(seen.height, seen.width)
+    return features, FeatureCritic(generator.grid, features.widths, generator.config.num_classes)
+
+
+def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+    """The generator's, and one of all critics: by "generator" and "critic"."""
+    rates = {"generator": config.generator_lr, "critic": config.critic_lr}
+    parameters: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+    for name, network in networks.items():
+        parameters["generator" if name == "generator" else "critic"] += network.parameters()
+    return {name: torch.optim.Adam(parameters[name], lr=rate, betas=config.adam_betas) for name, rate in rates.items()}
 
 
 def start_from(name: str, generator: Generator, critic: MagicalCritic) -> None:

@@ -8,8 +8,8 @@ sub-regions in one update and from one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,9 +18,10 @@ from torch import nn
 
 from magical_hub import losses
 from magical_hub.grid import Grid, Window
-from magical_hub.models import CriticOutput, MagicalCritic
+from magical_hub.models import CriticOutput, FeatureCritic, FrozenFeatures, MagicalCritic
 from magical_hub.training.adversarial import choose_game
-from magical_hub.training.augmentation import augment
+from magical_hub.training.augmentation import AdaptiveStrength, augment
+from magical_hub.training.balance import Balance
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
@@ -48,6 +49,18 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What the generator made of a batch."""
+
+    windows: torch.Tensor
+    """(B, C, H, W)."""
+    seen: torch.Tensor
+    """As the critics see them."""
+    features: list[torch.Tensor] | None
+    """What the feature critic sees of them; None without it."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """What goes through the networks at once: a draw, or one of its parts."""
 
@@ -55,8 +68,10 @@ class Batch:
     labels: torch.Tensor | None
     """(B,) classes."""
     asked: Asked
-    fake: torch.Tensor | None = None
-    """(B, C, H, W) generated windows that both players learn from; None where each makes them for itself."""
+    real_features: list[torch.Tensor] | None
+    """What the feature critic sees of the real ones; None without it."""
+    made: Made | None = None
+    """Generated windows that all players learn from; None where each makes them for itself."""
 
 
 Losses = dict[str, torch.Tensor]
@@ -64,16 +79,19 @@ Losses = dict[str, torch.Tensor]
 
 
 class TrainingStep:
-    """The two players, their optimizers and the update of both.
+    """The players, their optimizers and the update of each.
 
     Args:
         config: the weights of the losses.
         grid: the grid of the canvas.
         accelerator: owns devices, precision and processes.
         generator, critic: as `accelerator.prepare` gave them.
-        optimizers: the generator's and the critic's, likewise.
+        optimizers: of the "generator" and of the "critic" (of both critics, where there are two), likewise.
         crop: gives the real windows of a draw.
-        strength: how strong the augmentation of what the critic sees is, now.
+        augmentation: how strongly what the critics see is altered, now.
+        balance: whether the feature critic has joined in, and how heavy the penalties are.
+        features: what the feature critic looks through; None without it.
+        feature_critic: as `accelerator.prepare` gave it.
     """
 
     def __init__(
@@ -83,36 +101,46 @@ class TrainingStep:
         accelerator: Accelerator,
         generator: nn.Module,
         critic: nn.Module,
-        optimizers: Sequence[torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer],
         crop: Crop,
-        strength: Callable[[], float] = lambda: 0.0,
+        augmentation: AdaptiveStrength,
+        balance: Balance,
+        features: FrozenFeatures | None = None,
+        feature_critic: nn.Module | None = None,
     ) -> None:
-        self.strength = strength
+        self.augmentation, self.balance = augmentation, balance
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
-        self.generator, self.critic = generator, critic
-        self.generator_optimizer, self.critic_optimizer = optimizers
-        self.game = choose_game(config)
+        self.generator, self.critic, self.feature_critic = generator, critic, feature_critic
+        self.critics = [critic] if feature_critic is None else [critic, feature_critic]
+        self.optimizers, self.features = optimizers, features
+        self.game = choose_game(config, balance)
         self.window = config.window
-        # The generator's update wants no gradient of the critic's weights: it goes round the wrapper that shares it.
+        # The generator's update wants no gradient of the critics' weights: it goes round the wrapper that shares it.
         self.bare_critic: MagicalCritic = accelerator.unwrap_model(critic)
+        self.bare_heads: FeatureCritic | None = None
+        if feature_critic is not None:
+            self.bare_heads = accelerator.unwrap_model(feature_critic)
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
-        """One update of the generator and one of the critic a draw; returns each loss term and figure by name."""
+        """One update of the generator and one of the critics a draw; returns each loss term and figure by name."""
         figures: dict[str, torch.Tensor] = {}
         for number, draw in enumerate(draws):
             batches = [self._batch(part) for part in draw.parts(self.config.gradient_accumulation)]
             if len(batches) == 1 and number == len(draws) - 1:
                 # One pass serves both players. Several would keep the memory that cutting the draw is to save.
-                batches = [replace(batches[0], fake=self._generate(batches[0]))]
-            figures |= self._update(self.critic, self.critic_optimizer, batches, self.critic_losses)  # 3. train D
+                batches = [replace(batches[0], made=self._make(batches[0]))]
+            if self.bare_heads is not None and self.balance.reached:
+                self.bare_heads.update_norms()
+            figures |= self._update("critic", self.critics, batches, self.critic_losses)  # 3. train D
         # 4. and 6. train G, boundary loss included
-        return figures | self._update(self.generator, self.generator_optimizer, batches, self.generator_losses)
+        return figures | self._update("generator", [self.generator], batches, self.generator_losses)
 
     def critic_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
         """-L_W + L_GP (or what stands for them) + L_C on real (and, at choice, generated) sub-regions; figures."""
         weight, asked = self.config.lambda_c, batch.asked
         with torch.no_grad():
-            fake = asked.see(self._generate(batch) if batch.fake is None else batch.fake.detach())
+            made = self._make(batch) if batch.made is None else batch.made
+            fake = made.seen.detach()
         twice = None if asked.labels is None else asked.labels.repeat(2)
         judged = self.critic(torch.cat([asked.real, fake]), asked.locations.repeat(2), twice, asked.window)
         on_real, on_fake = _halves(judged)
@@ -123,6 +151,8 @@ class TrainingStep:
         penalty = self._penalty(asked.real, fake, asked, batch.draw.number)
         if penalty is not None:
             terms["critic/penalty"] = penalty
+        if batch.real_features is not None:
+            terms["critic/features"] = self._judge_features(batch, made)
         if self.config.classify_fakes:
             terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
         return terms, {
@@ -131,35 +161,71 @@ class TrainingStep:
             "critic/score_fake": on_fake.score.mean(),
         }
 
+    def _judge_features(self, batch: Batch, made: Made) -> torch.Tensor:
+        """The feature critic's side of its game: relativistic pairs of cells, the mean over the scales."""
+        asked = batch.asked
+        assert self.feature_critic is not None and batch.real_features is not None and made.features is not None
+        both = [torch.cat([a, b.detach()]) for a, b in zip(batch.real_features, made.features, strict=True)]
+        twice = None if asked.labels is None else asked.labels.repeat(2)
+        scores = self.feature_critic(both, asked.locations.repeat(2), twice)
+        return _mean([losses.relativistic(*score.chunk(2)) for score in scores])
+
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
         config, window_grid, asked = self.config, self.grid.window(self.window), batch.asked
-        fake = self._generate(batch) if batch.fake is None else batch.fake
+        made = self._make(batch) if batch.made is None else batch.made
 
         def judge(images: torch.Tensor) -> CriticOutput:
             return self.bare_critic(images, asked.locations, asked.labels, asked.window)
 
         self.bare_critic.requires_grad_(False)
-        judged = judge(asked.see(fake))
+        judged = judge(made.seen)
         terms = {
             "generator/adversarial": self.game.generator(judged.score, lambda: judge(asked.real).score),
             "generator/location": config.lambda_c * self._classify(judged, asked),
             "generator/boundary": losses.boundary(
-                fake, window_grid, config.boundary_thickness, config.boundary_weight
+                made.windows, window_grid, config.boundary_thickness, config.boundary_weight
             ),
         }
         self.bare_critic.requires_grad_(True)
+        if made.features is not None:
+            terms["generator/features"] = config.lambda_f * self._deceive_features(batch, made)
         return terms, {}
+
+    def _deceive_features(self, batch: Batch, made: Made) -> torch.Tensor:
+        """The generator's side of the feature critic's game."""
+        assert self.bare_heads is not None and batch.real_features is not None and made.features is not None
+        place = batch.asked.locations, batch.asked.labels
+        self.bare_heads.requires_grad_(False)
+        with torch.no_grad():
+            real = self.bare_heads(batch.real_features, *place)
+        fake = self.bare_heads(made.features, *place)
+        self.bare_heads.requires_grad_(True)
+        return _mean([losses.relativistic(better=ours, worse=theirs) for ours, theirs in zip(fake, real, strict=True)])
 
     def _batch(self, draw: Draw) -> Batch:
         real, labels = self.crop(draw)  # 1. crop: psi(x, c')
         draw = draw.to(real.device)
-        return Batch(draw, labels, self._ask(draw, real, labels))
+        asked = self._ask(draw, real, labels)
+        with torch.no_grad():
+            return Batch(draw, labels, asked, self._look_through(asked.real))
 
     def _generate(self, batch: Batch) -> torch.Tensor:
         """2. draw z and c', generate; 5. all sub-regions of a window from one z."""
         draw = batch.draw
-        return self.generator(draw.latents, draw.locations, batch.labels, seeds=draw.noise_seeds, window=self.window)
+        windows: torch.Tensor = self.generator(
+            draw.latents, draw.locations, batch.labels, seeds=draw.noise_seeds, window=self.window
+        )
+        return windows
+
+    def _make(self, batch: Batch) -> Made:
+        windows = self._generate(batch)
+        seen = batch.asked.see(windows)
+        return Made(windows, seen, self._look_through(seen))
+
+    def _look_through(self, images: torch.Tensor) -> list[torch.Tensor] | None:
+        """What the feature critic sees of images; None without it, and before it joins in."""
+        return self.features(images) if self.features is not None and self.balance.reached else None
 
     @torch.no_grad()
     def mean_score(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -174,7 +240,7 @@ class TrainingStep:
         cut = self.grid.window(self.window).crop_all
 
         def see(windows: torch.Tensor, kind: int) -> torch.Tensor:
-            windows = augment(windows, draw.augmentation[:, kind], self.strength())
+            windows = augment(windows, draw.augmentation[:, kind], self.augmentation.strength)
             return windows if whole else cut(windows).flatten(0, 1)
 
         each = None if labels is None or whole else labels.repeat_interleave(members.shape[1])
@@ -207,8 +273,8 @@ class TrainingStep:
 
     def _update(
         self,
-        player: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        name: str,
+        players: Sequence[nn.Module],
         batches: Sequence[Batch],
         losses_of: Callable[[Batch], tuple[Losses, dict[str, torch.Tensor]]],
     ) -> dict[str, torch.Tensor]:
@@ -216,24 +282,31 @@ class TrainingStep:
 
         Every term is a mean over a batch, so the gradient is that of all batches at once, up to rounding.
         """
+        optimizer = self.optimizers[name]
         optimizer.zero_grad()
         means: dict[str, torch.Tensor] = {}
         for number, batch in enumerate(batches):
-            # Processes share their gradients once, when they are whole.
-            with nullcontext() if number == len(batches) - 1 else self.accelerator.no_sync(player):
+            with ExitStack() as apart:
+                if number < len(batches) - 1:  # processes share their gradients once, when they are whole
+                    for player in players:
+                        apart.enter_context(self.accelerator.no_sync(player))
                 terms, figures = losses_of(batch)
                 self.accelerator.backward(torch.stack(list(terms.values())).sum() / len(batches))
-            for name, value in {**terms, **figures}.items():
+            for key, value in {**terms, **figures}.items():
                 part = value.detach() / len(batches)
-                means[name] = means[name] + part if name in means else part
+                means[key] = means[key] + part if key in means else part
         if self.config.max_grad_norm is not None:
             # Not by accelerator.clip_grad_norm_, which takes fp16's scale off the gradients of ALL optimizers: an
             # overflow that the other player's last update left behind would then lower the scale once more.
             self.accelerator.unscale_gradients(optimizer)
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+            for player in players:
+                nn.utils.clip_grad_norm_(player.parameters(), self.config.max_grad_norm)
         optimizer.step()
         return means
+
+
+def _mean(terms: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(terms).mean()
 
 
 def _halves(judged: CriticOutput) -> tuple[CriticOutput, CriticOutput]:

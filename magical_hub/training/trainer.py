@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from torch import nn
 from tqdm.auto import tqdm
 
 from magical_hub.data import CanvasStore
@@ -23,9 +24,16 @@ from magical_hub.models import Generator
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
+from magical_hub.training.balance import Balance
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, is_out_of_memory, with_less_at_once
-from magical_hub.training.networks import build_networks, copy_on_cpu, start_from
+from magical_hub.training.networks import (
+    build_feature_critic,
+    build_networks,
+    build_optimizers,
+    copy_on_cpu,
+    start_from,
+)
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
@@ -119,17 +127,15 @@ class _Trainer:
         self.grid = Grid(config.rows, config.cols, *config.canvas)
         torch.manual_seed(config.seed)  # the weights' start; nothing else is drawn from torch's global state
         self.generator, self.critic = build_networks(config, store, self.train_indices)
+        features, heads = build_feature_critic(config, self.generator)
+        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        self.networks |= {} if heads is None else {"feature_critic": heads}
         last = self._last_checkpoint() if config.resume else None
         if config.init_from is not None and last is None:
             start_from(config.init_from, self.generator, self.critic)
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
-        players = {"generator": self.generator, "critic": self.critic}
-        rates = {"generator": config.generator_lr, "critic": config.critic_lr}
-        self.optimizers = {
-            f"{name}_optimizer": torch.optim.Adam(player.parameters(), lr=rates[name], betas=config.adam_betas)
-            for name, player in players.items()
-        }
+        self.optimizers = build_optimizers(config, self.networks)
         # Not prepared: Accelerate would let them run faster the more processes there are.
         self.schedulers = [
             get_scheduler(
@@ -141,6 +147,7 @@ class _Trainer:
             for optimizer in self.optimizers.values()
         ]
         self.augmentation = AdaptiveStrength(config.augment_target, config.augment_windows, config.batch_size)
+        self.balance = Balance(config.balance_at)
         self.step = 0 if last is None else self._restore(last)
         self._lower_rates()
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
@@ -164,9 +171,12 @@ class _Trainer:
             accelerator,
             generator,
             critic,
-            optimizers,
+            dict(zip(self.optimizers, optimizers, strict=True)),
             lambda draw: self._crop(draw, self.train_indices),
-            lambda: self.augmentation.strength,
+            self.augmentation,
+            self.balance,
+            None if features is None else features.to(accelerator.device),
+            None if heads is None else accelerator.prepare(heads),
         )
         self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step
@@ -200,8 +210,9 @@ class _Trainer:
         with tqdm(total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
             while self.step < config.max_steps and not self._must_stop(started, signals):
                 first = self.step * config.n_critic
-                adapts = config.augment == "adaptive" and (self.step + 1) % ADAPT_EVERY == 0
-                held_out = self._held_out_score() if adapts else None  # of the critic that this step's scores are of
+                adapts = (self.step + 1) % ADAPT_EVERY == 0
+                augments = adapts and config.augment == "adaptive"
+                held_out = self._held_out_score() if augments else None  # of the critic that this step's scores are of
                 terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
                 self.ema.step(self.generator.parameters())
                 for scheduler in self.schedulers:
@@ -209,8 +220,8 @@ class _Trainer:
                 self.step += 1
                 bar.update()
                 self.watcher.steps.add(self.step, terms)
-                if held_out is not None:
-                    self._adapt(terms["critic/score_real"], terms["critic/score_fake"], held_out)
+                if adapts:
+                    self._adapt(terms, held_out)
                 at_end = self.step == config.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
@@ -238,12 +249,20 @@ class _Trainer:
         passes = draw.parts(self.config.gradient_accumulation)
         return torch.stack([self.update.mean_score(some, *self._crop(some, part)) for some in passes]).mean()
 
-    def _adapt(self, real: torch.Tensor, fake: torch.Tensor, held_out: torch.Tensor) -> None:
-        """Bring the augmentation to what the critic's overfitting asks for."""
-        scores: Any = self.accelerator.reduce(torch.stack([real, fake, held_out]).detach(), "mean")
-        overfitting = self.augmentation.adapt(*scores.tolist())
-        strength = self.augmentation.strength
-        self.watcher.steps.add(self.step, {"augmentation/strength": strength, "augmentation/overfitting": overfitting})
+    def _adapt(self, terms: Mapping[str, torch.Tensor], held_out: torch.Tensor | None) -> None:
+        """Bring penalties and augmentation to what the critic's lead and its overfitting ask for."""
+        names = ("critic/adversarial", "critic/score_real", "critic/score_fake")
+        values = [terms[name] for name in names] + ([] if held_out is None else [held_out])
+        means: Any = self.accelerator.reduce(torch.stack(values).detach(), "mean")
+        loss, *scores = means.tolist()
+        figures = {}
+        if self.config.adversarial == "relativistic":
+            self.balance.adapt(loss)
+            figures["balance/penalty_share"] = self.balance.penalty_share
+        if held_out is not None:
+            figures["augmentation/overfitting"] = self.augmentation.adapt(*scores)
+            figures["augmentation/strength"] = self.augmentation.strength
+        self.watcher.steps.add(self.step, figures)
 
     def _crop(self, draw: Draw, part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
         indices = part[draw.indices]
@@ -291,11 +310,8 @@ class _Trainer:
     def _save_checkpoint(self) -> None:
         self.saved_step = self.step
         names = [name for name, _ in self.generator.named_parameters()]
-        modules = {
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
-        }
+        modules = {name: network.state_dict() for name, network in self.networks.items()}
+        modules["ema"] = dict(zip(names, self.ema.shadow_params, strict=True))
         self._check_figures()  # first, since they say what broke the weights
         self._check_weights(modules)
         if not self.accelerator.is_main_process:
@@ -304,6 +320,7 @@ class _Trainer:
             "fingerprint": self.store.fingerprint,
             "ema_step": self.ema.optimization_step,
             "augmentation": self.augmentation.state_dict(),
+            "balance": self.balance.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "roll_backs": self.roll_backs,
@@ -335,15 +352,16 @@ class _Trainer:
                 f"the data of {self.run_folder} changed since {last.name}: start a new run for new data"
             )
         try:
-            self.generator.load_state_dict(checkpoints.load_module_state(last, "generator"))
-            self.critic.load_state_dict(checkpoints.load_module_state(last, "critic"))
+            for name, network in self.networks.items():
+                network.load_state_dict(checkpoints.load_module_state(last, name))
+            for name, optimizer in self.optimizers.items():
+                checkpoints.load_optimizer(last, name, optimizer)
             averages = checkpoints.load_module_state(last, "ema")
             for (name, _), shadow in zip(self.generator.named_parameters(), self.ema.shadow_params, strict=True):
                 shadow.copy_(averages[name])
             self.ema.optimization_step = about["ema_step"]
             self.augmentation.load_state_dict(about["augmentation"])
-            for name, optimizer in self.optimizers.items():
-                checkpoints.load_optimizer(last, name, optimizer)
+            self.balance.load_state_dict(about["balance"])
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
                 scheduler.load_state_dict(state)
             if self.accelerator.scaler is not None and about["scaler"] is not None:

@@ -20,7 +20,11 @@ def weights(run):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1}],
+    [
+        {},
+        {"balance_at": 0.0},
+        {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
+    ],
 )
 def test_passes_equal_the_batch_at_once(tiny_config, tmp_path, settings):
     runs = {}

@@ -28,6 +28,7 @@ SETTINGS = {
     "checkpoint-every": 1,
     "log-every": 1,
     "mixed-precision": "no",
+    "balance-at": "0",
 }
 
 

