@@ -7,10 +7,13 @@ import math
 import torch
 from torch import nn
 
-from magical_hub.models.layers import Linear
+from magical_hub.models.layers import HALF, Linear
 
 LARGEST_LEARNED = 64
 """Cells along an axis up to which each has values of its own."""
+
+OWN_CHANNELS = 32
+"""Values of every cell that each class has to itself: what a style alone would have to switch on and off."""
 
 RATE = 5.0
 """How much faster than the convolutions the map learns: a cell is seen by few of a step's windows. On solar cells the
@@ -22,15 +25,17 @@ class CanvasMap(nn.Module):
 
     Up to 64 x 64 cells they are learned one by one. Beyond, a coarse learned map is interpolated bilinearly and a
     linear function of Fourier features of the position is added (Tancik et al. 2020), both worked out for the tile
-    alone: neither parameters nor memory grow with the canvas.
+    alone: neither parameters nor memory grow with the canvas. With classes, half of the map is a class's own: two
+    types of package have little in common but the canvas.
 
     Args:
         cells: rows and columns of cells on the canvas.
         channels: values a cell.
         margin: cells beyond each edge of the canvas.
+        num_classes: image classes; 0 for none.
     """
 
-    def __init__(self, cells: tuple[int, int], channels: int, margin: int) -> None:
+    def __init__(self, cells: tuple[int, int], channels: int, margin: int, num_classes: int = 0) -> None:
         super().__init__()
         self.cells, self.margin = cells, margin
         self.coarse = max(cells) > LARGEST_LEARNED
@@ -40,28 +45,50 @@ class CanvasMap(nn.Module):
             -(-(count + 2 * margin) // stride) + (1 if self.coarse else 0)
             for count, stride in zip(cells, self.stride, strict=True)
         ]
-        self.values = nn.Embedding(self.points[0] * self.points[1], channels)
+        count = self.points[0] * self.points[1]
+        self.values = nn.Embedding(count, channels)
+        self.own_values = nn.Embedding(num_classes * count, OWN_CHANNELS) if num_classes else None
+        self.blend = Linear(OWN_CHANNELS, channels, bias=None) if num_classes else None
         with torch.no_grad():
-            self.values.weight.div_(RATE)
+            for values in (self.values, self.own_values):
+                if values is not None:
+                    values.weight.div_(RATE)
         # Wavelengths from twice the coarse step (or somewhat more) down to four cells: at two every sine would be 0.
         self.octaves = max(1, math.ceil(math.log2(max(self.stride)))) if self.coarse else 0
         self.fourier = Linear(4 * self.octaves, channels, bias=None) if self.coarse else None
 
-    def forward(self, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Tiles that start at cells (tops, lefts), (B,) int64, of -margin at least: (B, channels, height, width)."""
+    def forward(
+        self,
+        tops: torch.Tensor,
+        lefts: torch.Tensor,
+        height: int,
+        width: int,
+        class_labels: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Tiles that start at cells (tops, lefts), (B,) int64, of -margin at least: (B, channels, height, width).
+
+        `class_labels`, (B,) int64, where there are classes.
+        """
         rows = tops[:, None] + torch.arange(height, device=tops.device) + self.margin
         cols = lefts[:, None] + torch.arange(width, device=tops.device) + self.margin
         if not self.coarse:
-            return self._look_up(rows, cols)
+            return self._look_up(rows, cols, class_labels)
         (up, down_share), (left, right_share) = self._between(rows, 0), self._between(cols, 1)
         down_share, right_share = down_share[:, None, :, None], right_share[:, None, None, :]
-        upper = torch.lerp(self._look_up(up, left), self._look_up(up, left + 1), right_share)
-        lower = torch.lerp(self._look_up(up + 1, left), self._look_up(up + 1, left + 1), right_share)
+        upper, lower = (
+            torch.lerp(self._look_up(row, left, class_labels), self._look_up(row, left + 1, class_labels), right_share)
+            for row in (up, up + 1)
+        )
         return torch.lerp(upper, lower, down_share) + self._waves(rows, cols)
 
-    def _look_up(self, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+    def _look_up(self, rows: torch.Tensor, cols: torch.Tensor, class_labels: torch.Tensor | None) -> torch.Tensor:
         """(B, h) and (B, w) -> (B, channels, h, w), channels last in memory."""
-        values = self.values(rows[:, :, None] * self.points[1] + cols[:, None, :])
+        points = rows[:, :, None] * self.points[1] + cols[:, None, :]
+        values = self.values(points)
+        if self.own_values is not None and self.blend is not None:
+            assert class_labels is not None
+            first = class_labels * (self.points[0] * self.points[1])
+            values = HALF * (values + self.blend(self.own_values(points + first[:, None, None])))
         return RATE * values.permute(0, 3, 1, 2)
 
     def _between(self, cells: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:

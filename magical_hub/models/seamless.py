@@ -172,7 +172,9 @@ class SeamlessGenerator(Network):
 
         self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
         cells = (-(-image_size[0] // self.cell), -(-image_size[1] // self.cell))
-        self.map = CanvasMap(cells, widths[0], self.halo + 1)  # one more for tiles that start in the midst of a cell
+        self.map = CanvasMap(
+            cells, widths[0], self.halo + 1, num_classes
+        )  # + 1: a tile may start in the midst of a cell
         self.offsets = (
             max(row * self.grid.cell_height % self.cell for row in range(rows)),
             max(col * self.grid.cell_width % self.cell for col in range(cols)),
@@ -209,7 +211,7 @@ class SeamlessGenerator(Network):
         lefts = locations % self.grid.cols * self.grid.cell_width
         size = self.grid.window(window)
         style = self.mapping(latents, class_labels, truncation_psi)
-        return self._tiles(style, tops, lefts, size.height, size.width, self.offsets, seeds)
+        return self._tiles(style, tops, lefts, size.height, size.width, self.offsets, class_labels, seeds)
 
     def region(
         self,
@@ -238,7 +240,7 @@ class SeamlessGenerator(Network):
         style = self.mapping(latents, class_labels, truncation_psi)
         starts = torch.tensor([[top], [left]], device=latents.device).expand(-1, len(latents))
         offsets = (top % self.cell, left % self.cell)
-        return self._tiles(style, starts[0], starts[1], height, width, offsets, seeds)
+        return self._tiles(style, starts[0], starts[1], height, width, offsets, class_labels, seeds)
 
     def _tiles(
         self,
@@ -248,6 +250,7 @@ class SeamlessGenerator(Network):
         height: int,
         width: int,
         offsets: tuple[int, int],
+        class_labels: torch.Tensor | None,
         seeds: torch.Tensor | None,
     ) -> torch.Tensor:
         """Tiles of one size: each is made from the map cell on in which it starts, and cut.
@@ -255,7 +258,8 @@ class SeamlessGenerator(Network):
         `offsets`: the furthest that any of them starts below and right of where its cell starts, in pixels.
         """
         down, right = offsets
-        made = self._synthesize(style, tops // self.cell, lefts // self.cell, height + down, width + right, seeds)
+        cells = tops // self.cell, lefts // self.cell
+        made = self._synthesize(style, *cells, height + down, width + right, class_labels, seeds)
         if not (down or right):
             return made
         rows = (tops % self.cell)[:, None] + torch.arange(height, device=made.device)
@@ -270,6 +274,7 @@ class SeamlessGenerator(Network):
         first_cols: torch.Tensor,
         height: int,
         width: int,
+        class_labels: torch.Tensor | None,
         seeds: torch.Tensor | None,
     ) -> torch.Tensor:
         """Tiles of `height` x `width` px that start at map cells `first_rows`, `first_cols`: (B,) int64 each."""
@@ -277,7 +282,7 @@ class SeamlessGenerator(Network):
         plans = list(zip(plan_spans(height, levels), plan_spans(width, levels), strict=True))
         down, across = plans[0][0].given, plans[0][1].given
         tops, lefts = first_rows + down.first, first_cols + across.first
-        x = self.map(tops, lefts, len(down), len(across))
+        x = self.map(tops, lefts, len(down), len(across), class_labels)
         if seeds is not None and self.map_noise is not None:
             layers = torch.arange(self.config.noise_channels, device=seeds.device) + FIRST_MAP_LAYER
             x = x + self.map_noise(position_noise(seeds, layers, tops, lefts, len(down), len(across)).to(x.dtype))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from magical_hub import SeamlessGenerator
 from magical_hub.errors import ConfigError, GridError
+from magical_hub.models.canvas_map import CanvasMap
 
 TOLERANCE = 1e-5
 """The greatest difference of a tile from the crop of the whole, in [-1, 1], in float32 on a CPU."""
@@ -351,3 +352,17 @@ def test_its_own_settings_are_saved(trained, size, tmp_path):
     again = SeamlessGenerator.from_pretrained(tmp_path)
     where = torch.tensor([1, 2])
     assert torch.equal(again(locations=where, **two_images(network)), network(locations=where, **two_images(network)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cells", [(4, 5), (70, 5)])
+def test_half_of_the_map_is_a_class_s_own(cells):
+    """Learned or coarse: two classes see two maps that share half of their variance, and one class always the same."""
+    torch.manual_seed(0)
+    canvas = CanvasMap(cells, 64, margin=2, num_classes=3)
+    starts = torch.zeros(3).long()
+    one, other, again = canvas(starts, starts, 4, 5, torch.tensor([0, 2, 0]))
+    assert torch.equal(one, again)
+    assert 0.2 < float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) < 0.8
+    plain = CanvasMap(cells, 64, margin=2)(starts[:1], starts[:1], 4, 5)
+    assert float(one.std() / plain.std()) == pytest.approx(1, abs=0.2)  # no louder than a map without classes
