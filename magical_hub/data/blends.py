@@ -75,8 +75,8 @@ def perlin_blend(image: np.ndarray, source: np.ndarray, rng: np.random.Generator
     _, height, width = image.shape
     rows, cols = (max(4, round(side * rng.uniform(0.1, 0.5))) for side in (height, width))
     there = _place(height, width, rows, cols, rng)
-    cells = (int(2 ** rng.integers(1, 4)) for _ in range(2))
-    noise = perlin_noise(rows, cols, *cells, rng)
+    cells_down, cells_across = 2 ** rng.integers(1, 4, size=2)
+    noise = perlin_noise(rows, cols, int(cells_down), int(cells_across), rng)
     y, x = np.linspace(-1, 1, rows)[:, None], np.linspace(-1, 1, cols)
     noise += 1 - (y**2 + x**2)
     mask = np.zeros((height, width), bool)
@@ -139,4 +139,6 @@ def _check(image: np.ndarray, source: np.ndarray) -> None:
             "give two of one shape (C, H, W), uint8"
         )
     if min(image.shape[1:]) < 8:
-        raise DataError(f"an image of {image.shape[1]} x {image.shape[2]} has no room for a defect: give 8 x 8 or more")
+        raise DataError(
+            f"an image of {image.shape[1]} x {image.shape[2]} has no room for a defect: give 8 x 8 or more"
+        )
