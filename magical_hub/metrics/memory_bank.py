@@ -35,15 +35,9 @@ def k_centres(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
     if count >= len(rows):
         return rows
     projected = rows @ torch.randn(rows.shape[1], _PROJECTED, generator=source)
-    norms = projected.square().sum(1)
-    chosen = [int(torch.randint(len(rows), (1,), generator=source))]
-    nearest = torch.full((len(rows),), torch.inf)
-    for _ in range(count - 1):
-        last = chosen[-1]
-        distances = torch.addmv(norms, projected, projected[last], alpha=-2).add_(norms[last])
-        torch.minimum(nearest, distances, out=nearest)
-        chosen.append(int(nearest.argmax()))
-    return rows[torch.tensor(chosen)]
+    first = int(torch.randint(len(rows), (1,), generator=source))
+    nearest = (projected - projected[first]).square().sum(1)
+    return rows[torch.tensor([first, *_farthest(projected, nearest, count - 1, 0.0)])]
 
 
 def uncovered(bank: Tensor, rows: Tensor, further: Tensor, most: int) -> Tensor:
@@ -59,11 +53,22 @@ def uncovered(bank: Tensor, rows: Tensor, further: Tensor, most: int) -> Tensor:
         (from 0 to `most`, F), each of `further`, the farthest first, until none is outside that radius.
     """
     radius, nearest = distances_to(bank, rows).max(), distances_to(bank, further)
-    chosen: list[int] = []
-    while len(chosen) < most and nearest.max() > radius:
-        chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, distances_to(further[chosen[-1:]], further))
+    chosen = _farthest(further, nearest.square(), most, float(radius.square()))
     return further[torch.tensor(chosen, dtype=torch.long)]
+
+
+def _farthest(rows: Tensor, nearest: Tensor, most: int, enough: float) -> list[int]:
+    """Numbers of the rows (M, F) that are chosen, each the farthest from all chosen before, while it is farther than
+    `enough`; `nearest` (M,) are the distances to begin with, and these and `enough` are squared."""
+    norms = rows.square().sum(1)
+    chosen: list[int] = []
+    while len(chosen) < most:
+        distance, last = nearest.max(0)
+        if distance <= enough:
+            break
+        chosen.append(int(last))
+        nearest = torch.minimum(nearest, torch.addmv(norms, rows, rows[last], alpha=-2) + norms[last])
+    return chosen
 
 
 def distances_to(bank: Tensor, rows: Tensor) -> Tensor:

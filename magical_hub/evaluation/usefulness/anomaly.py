@@ -21,7 +21,7 @@ from magical_hub.evaluation.usefulness.resampling import auroc, average_precisio
 from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, compare
 from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
 
-_BANK = 500  # features of real normals, and the most that synthetic ones add
+_BANK = 1000  # features of real normals, and the most that synthetic ones add
 _CANDIDATES = 20_000  # the most features of each kind of image that a bank is chosen from
 _BINS = 1000
 
