@@ -30,7 +30,7 @@ def k_centres(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
         source: draws the projection and the first centre.
 
     Returns:
-        (min(count, M), F), a coreset of `rows`.
+        (min(count, M), F), a coreset of `rows`; fewer where they repeat.
     """
     if count >= len(rows):
         return rows

@@ -33,7 +33,7 @@ from magical_hub.evaluation.usefulness.synthetic import Synthesiser
 from magical_hub.metrics.optional import eval_extra
 
 MEASURES = {"AUROC": auroc, "macro-F1": macro_f1, "balanced accuracy": balanced_accuracy}
-_BATCH = 64
+_BATCH = 64  # the least even multiple of the classes from here on, so that every arm has the same
 _LR, _WEIGHT_DECAY = 3e-3, 1e-2
 
 Maker = Callable[[np.ndarray, int], np.ndarray]
@@ -51,7 +51,7 @@ def classify(
 
     Args:
         looker: the frozen network.
-        makers: of the arms with images beside the real ones, and of the one with synthetic images alone.
+        makers: of the arms with images beside the real ones; the synthetic ones also teach alone.
         real, test: images (N, C, H, W) uint8 and classes from 0 to C - 1, all of which occur in both.
         effort: each seed has its own batches and its own further images, as many of every class.
     """
@@ -69,9 +69,7 @@ def classify(
         for name, maker in makers.items():
             extra[name] = looker.pooled(maker(extra_labels, turn)), extra_labels
             effort.progress(effort.num_extra)
-        arms = {REAL: [own], **{name: [own, further] for name, further in extra.items()}}
-        if SYNTHETIC in extra:
-            arms[ALONE] = [extra[SYNTHETIC]]
+        arms = {REAL: [own], **{name: [own, further] for name, further in extra.items()}, ALONE: [extra[SYNTHETIC]]}
         for name, parts in arms.items():
             said = taught(parts, classes, effort.steps, turn)(test_features)
             for measure, of in MEASURES.items():
@@ -92,7 +90,7 @@ def taught(
     """Teach a linear softmax classifier; gives what turns features (N, F) into probabilities (N, classes).
 
     Args:
-        parts: features and classes of one set of images or more, which have an equal share in every batch; each has
+        parts: features and classes of one set of images, or of two, which then are half of every batch each; a set has
             all classes.
         classes: how many.
         steps: of Adam with decoupled weight decay, the rate falling to zero in a line.
@@ -108,7 +106,7 @@ def taught(
         )
         for features, labels in parts
     ]
-    each = -(-_BATCH // (len(sets) * classes))
+    each = 2 * -(-_BATCH // (2 * classes)) // len(sets)
     targets = torch.arange(classes).repeat_interleave(each).repeat(len(sets))
     weight = torch.zeros(everything.shape[1], classes, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)

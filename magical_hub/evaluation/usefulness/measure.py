@@ -90,8 +90,8 @@ def measure_usefulness(
                 tasks[name] = ask(images, looker, effort)
             except _LeftOut as reason:
                 left_out[name] = str(reason)
-    if "classification" in tasks and normal_class is None:
-        left_out[PROCEDURAL] = "no normal_class was given to put defects on"
+    if "classification" in tasks and PROCEDURAL not in tasks["classification"].scores:
+        left_out[PROCEDURAL] = "there are no normal images to put defects on: give normal_class"
     if "anomaly_detection" in tasks and test_masks is None:
         left_out["pixel AP"] = "there are no masks of the test images"
     settings = {
@@ -131,6 +131,8 @@ def _classification(images: _Images, looker: Looker, effort: Effort) -> TaskResu
     classes = np.intersect1d(_at_least_two(images.labels), _at_least_two(images.test_labels))
     if len(classes) < 2:
         raise _LeftOut("fewer than two classes have two real and two test images each")
+    if effort.num_extra < len(classes):
+        raise _LeftOut(f"num_extra is {effort.num_extra}, less than one for each of {len(classes)} classes")
     unknown = sorted(set(classes.tolist()) - images.synthesiser.classes)
     if unknown:
         raise _LeftOut(f"there are no synthetic images of the classes {', '.join(map(str, unknown))}")

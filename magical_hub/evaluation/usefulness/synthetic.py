@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from magical_hub.errors import DataError
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
+
+_AT_ONCE = 32
 
 
 class Synthesiser(Protocol):
@@ -39,9 +41,13 @@ class FromPipeline:
 
     def draw(self, labels: np.ndarray | None, count: int, turn: int) -> np.ndarray:
         seeds = [image_seed(self._seed, turn * 10**6 + number) for number in range(count)]
-        classes = None if labels is None else labels.tolist()
-        made = self._pipe(seeds=seeds, class_labels=classes, output_type="np").images
-        return np.asarray(made * 255).round().astype(np.uint8).transpose(0, 3, 1, 2)
+        pieces = []
+        for first in range(0, count, _AT_ONCE):  # as floats, all of them would take four times the memory
+            some = slice(first, first + _AT_ONCE)
+            classes = None if labels is None else labels[some].tolist()
+            made: Any = self._pipe(seeds=seeds[some], class_labels=classes, output_type="pt").images
+            pieces.append((made * 255).round().byte().numpy())
+        return np.concatenate(pieces)
 
 
 class FromSet:
