@@ -1,4 +1,4 @@
-"""The tables of benchmarks/training.py come out, on the smallest settings; what they say is nobody's test."""
+"""The tables of the benchmarks come out, on the smallest settings; what they say is nobody's test."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SPLIT = "--sub-region 16 --canvas 64"
 def table(repo):
     """Runs a table and gives its rows, header and rule left out, as lists of cells."""
 
-    def run(name: str, options: str) -> list[list[str]]:
+    def run(name: str, options: str, script: str = "training.py") -> list[list[str]]:
         ran = subprocess.run(
-            [sys.executable, "benchmarks/training.py", name, *options.split()],
+            [sys.executable, f"benchmarks/{script}", *name.split(), *options.split()],
             cwd=repo,
             env={**os.environ, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -59,3 +59,12 @@ def test_scaling(table):
     rows = table("scaling", f"{TINY} {SPLIT} --steps 24 --rounds 1")
     assert [row[0] for row in rows] == ["1", "2"]
     assert rows[0][3] == "1.00"
+
+
+@pytest.mark.slow
+def test_usefulness(table, tmp_path):
+    options = f"--output-dir {tmp_path} --counts 20 30 --image-size 64 --max-steps 2 --num-test 40 --seeds 2"
+    rows = table("", f"{options} --num-extra 4", script="usefulness.py")
+    assert [row[:2] for row in rows[::2]] == [["elpv", "20"], ["elpv", "30"], ["packages", "20"], ["packages", "30"]]
+    assert (tmp_path / "elpv.png").exists() and (tmp_path / "packages-30" / "usefulness.png").exists()
+    assert table("", f"{options} --num-extra 4", script="usefulness.py") == rows  # found, not sought again

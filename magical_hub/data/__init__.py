@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "blends": ["Blend", "cut_and_paste", "perlin_blend", "procedural_defect"],
         "canvas": ["CanvasStore"],
         "images": ["open_image", "to_canvas"],
         "packages": ["package_dataset", "render_package"],

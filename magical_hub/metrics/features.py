@@ -13,6 +13,9 @@ from tqdm import tqdm
 from magical_hub.errors import DataError
 from magical_hub.metrics.optional import eval_extra
 
+_STRIDE_8, _STRIDE_16 = 4, 10
+"""EfficientNet-Lite0's last blocks at a stride of 8 and of 16."""
+
 
 class FeatureNetwork(nn.Module):
     """A frozen network that turns images into rows of features. Figures of two networks can't be compared.
@@ -28,6 +31,14 @@ class FeatureNetwork(nn.Module):
     name: str
     num_features: int
     image_size: int
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Features in the middle of the network, which keep their place: (N, C, H, W) -> (N, F, h, w).
+
+        Raises:
+            DataError: where the network gives none.
+        """
+        raise DataError(f"{self.name} has no feature maps: give its class a method maps(images), or use another")
 
 
 class EfficientNetLite0(FeatureNetwork):
@@ -57,10 +68,24 @@ class EfficientNetLite0(FeatureNetwork):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.body.extract_features(self._normalised(images)).mean(dim=(2, 3))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The ends of the stages of stride 8 and 16, side by side at 28 x 28: 40 + 112 channels."""
+        body, made = self.body, []
+        hidden = body._swish(body._bn0(body._conv_stem(self._normalised(images))))
+        for number, block in enumerate(body._blocks[: _STRIDE_16 + 1]):
+            hidden = block(hidden)
+            if number in (_STRIDE_8, _STRIDE_16):
+                made.append(hidden)
+        fine, coarse = made
+        coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([fine, coarse], dim=1)
+
+    def _normalised(self, images: Tensor) -> Tensor:
         size = (self.image_size, self.image_size)
         images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
-        images = ((images + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
-        return self.body.extract_features(images).mean(dim=(2, 3))
+        return ((images + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
 
 
 def efficientnet_lite0() -> FeatureNetwork:

@@ -70,11 +70,16 @@ def _precision(config: TrainingConfig) -> str:
         )
     if config.mixed_precision != "auto":
         return config.mixed_precision
+    return "bf16" if multiplies_bf16() else "no"
+
+
+def multiplies_bf16() -> bool:
+    """Whether the hardware itself multiplies bf16, several times as fast as float32."""
     if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # Not in every torch that will do otherwise.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "no"
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager

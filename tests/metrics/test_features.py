@@ -9,7 +9,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
 from magical_hub.errors import DataError, MagicalError
-from magical_hub.metrics import MissingPackageError, efficientnet_lite0, extract
+from magical_hub.metrics import FeatureNetwork, MissingPackageError, efficientnet_lite0, extract
 
 
 def test_features_are_those_of_the_published_network(cells, cell_features):
@@ -35,6 +35,38 @@ def test_large_images_are_shrunk_with_antialiasing(network):
 def test_grey_is_rgb_with_equal_channels(cells, cell_features, network):
     rgb = extract(np.repeat(cells[:4], 3, axis=1), network)
     np.testing.assert_allclose(rgb, cell_features[:4], atol=1e-4)
+
+
+def test_maps_are_those_of_the_stages_of_the_network_and_keep_their_place(cells, network):
+    seen = {}
+    hooks = [
+        network.body._blocks[number].register_forward_hook(
+            lambda block, inputs, output, number=number: seen.__setitem__(number, output)
+        )
+        for number in (4, 10)  # the last blocks at a stride of 8 and of 16
+    ]
+    images = torch.from_numpy(cells[:3])
+    network(images)
+    for hook in hooks:
+        hook.remove()
+    maps = network.maps(images)
+    assert maps.shape == (3, 152, 28, 28)
+    assert torch.allclose(maps[:, :40], seen[4], atol=1e-5)
+    coarse = torch.nn.functional.avg_pool2d(maps[:, 40:], 2)
+    assert torch.corrcoef(torch.stack([coarse.flatten(), seen[10].flatten()]))[0, 1] > 0.95
+
+    altered = images.clone()
+    altered[:, :, 96:, 96:] = 1
+    change = (network.maps(altered) - maps).abs().mean((0, 1))
+    assert change[22:, 22:].mean() > 5 * change[:14, :14].mean()
+
+
+def test_a_network_without_maps_says_so(cells):
+    class Plain(FeatureNetwork):
+        name = "plain"
+
+    with pytest.raises(DataError, match="plain has no feature maps"):
+        Plain().maps(torch.from_numpy(cells[:1]))
 
 
 def test_batches_do_not_matter_and_tensors_are_taken(cells, cell_features, network, capsys):

@@ -1,0 +1,1 @@
+"""Whether generated images are worth something: a question a module."""

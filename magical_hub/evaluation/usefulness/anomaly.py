@@ -1,0 +1,128 @@
+"""Anomaly detection from normal images alone: a memory bank of real normals, with and without synthetic normals.
+
+Synthetic normals add to the bank of real ones what that bank does not cover yet, and take nothing out: copies of the
+real images change nothing, and more images alone thin nothing out. An image's score is the mean distance of the
+farthest hundredth of its places, which at few normals is steadier than PatchCore's single farthest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from magical_hub.evaluation.usefulness.effort import Effort
+from magical_hub.evaluation.usefulness.looking import Looker
+from magical_hub.evaluation.usefulness.resampling import auroc, average_precision, image_weights
+from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, compare
+from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
+
+_BANK = 1000  # features of real normals, and the most that synthetic ones add
+_CANDIDATES = 20_000  # the most features of each kind of image that a bank is chosen from
+_BINS = 1000
+
+
+def detect(
+    looker: Looker,
+    normals: np.ndarray,
+    draw: Callable[[int, int], np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    masks: np.ndarray | None,
+    effort: Effort,
+) -> TaskResult:
+    """Fill both banks under every seed, and test them.
+
+    Args:
+        looker: the frozen network.
+        normals: real normal images, (N, C, H, W) uint8.
+        draw: from a count and the turn to synthetic normal images.
+        test: images and whether each is an anomaly (M,) bool.
+        masks: anomalous pixels of the test images, (M, H, W) bool, or None.
+        effort: each seed has its own synthetic normals, its own choice of features and its own start.
+    """
+    images, anomalous = test
+    pool = _features(looker, normals, 2 * _CANDIDATES, torch.Generator().manual_seed(effort.seed))
+    effort.progress(len(normals))
+    banks: dict[str, list[Tensor]] = {REAL: [], SYNTHETIC: []}
+    for turn in range(effort.seeds):
+        source = torch.Generator().manual_seed(effort.seed * 1000 + turn)
+        real = _some(pool, _CANDIDATES, source)
+        made = _features(looker, draw(effort.num_extra, turn), _CANDIDATES, source)
+        effort.progress(effort.num_extra)
+        bank = k_centres(real, _BANK, source)
+        banks[REAL].append(bank)
+        banks[SYNTHETIC].append(torch.cat([bank, uncovered(bank, real, made, _BANK)]))
+
+    rng = np.random.default_rng([effort.seed, 1])
+    weights = image_weights(anomalous.astype(np.int64), effort.resamples, rng)
+    stacked: dict[str, dict[str, np.ndarray]] = {}
+    every = iter(_distances(looker, images, banks[REAL] + banks[SYNTHETIC], effort.progress))
+    for arm in banks:
+        maps = [next(every) for _ in range(effort.seeds)]
+        found = [auroc(_two_columns(_score(one)), anomalous.astype(np.int64), weights) for one in maps]
+        stacked[arm] = {"image AUROC": np.stack(found)}
+        if masks is not None:
+            stacked[arm]["pixel AP"] = np.stack([average_precision(*_binned(one, masks), weights) for one in maps])
+    scores, comparisons = compare(stacked, rng)
+    counts = {"real normals": len(normals), "synthetic normals for each seed": effort.num_extra, "test": len(images)}
+    return TaskResult(
+        detector=f"A memory of {_BANK} features of {looker.network.name}, chosen by greedy k-centres as in PatchCore",
+        counts=counts,
+        scores=scores,
+        comparisons=comparisons,
+    )
+
+
+def _features(looker: Looker, images: np.ndarray, count: int, source: torch.Generator) -> Tensor:
+    """Features of places of the images, about `count` of them, as many from each image: (M, F)."""
+    each = -(-count // len(images))
+    kept = []
+    for maps in looker.maps(images):
+        kept += [_some(rows, each, source) for rows in patches(maps)]
+    return torch.cat(kept)
+
+
+def _some(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=source)[:count]]
+
+
+def _distances(
+    looker: Looker, images: np.ndarray, banks: list[Tensor], progress: Callable[[int], Any]
+) -> list[Tensor]:
+    """Of every place of every image to each bank: (N, h, w) a bank. The features themselves are not kept."""
+    made: list[list[Tensor]] = [[] for _ in banks]
+    for maps in looker.maps(images):
+        rows = patches(maps).flatten(0, 1)
+        for bank, kept in zip(banks, made, strict=True):
+            kept.append(distances_to(bank, rows).view(len(maps), *maps.shape[2:]))
+        progress(len(maps))
+    return [torch.cat(kept) for kept in made]
+
+
+def _score(maps: Tensor) -> np.ndarray:
+    places = maps.flatten(1)
+    return places.topk(max(1, places.shape[1] // 100), dim=1).values.mean(1).numpy()
+
+
+def _two_columns(scores: np.ndarray) -> np.ndarray:
+    return np.stack([-scores, scores], axis=1)
+
+
+def _binned(maps: Tensor, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many anomalous and how many other pixels of each image have a score in a bin: (N, bins) each."""
+    edges = torch.quantile(_evenly(maps.flatten(), 1_000_000), torch.linspace(0, 1, _BINS + 1)[1:-1])
+    counts = np.zeros((2, len(maps), _BINS), np.float32)
+    for number, (one, mask) in enumerate(zip(maps, masks, strict=True)):
+        pixels = F.interpolate(one[None, None], size=mask.shape, mode="bilinear", align_corners=False)
+        bins = torch.bucketize(pixels.flatten(), edges).numpy()
+        for kind, chosen in enumerate((mask.ravel(), ~mask.ravel())):
+            counts[kind, number] = np.bincount(bins[chosen], minlength=_BINS)
+    return counts[0], counts[1]
+
+
+def _evenly(values: Tensor, most: int) -> Tensor:
+    return values[:: -(-len(values) // most)]
