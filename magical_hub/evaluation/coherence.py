@@ -11,9 +11,10 @@ from magical_hub.evaluation.images import ImageSet
 from magical_hub.evaluation.plots import bars
 from magical_hub.evaluation.section import LeftOut, Section, Verdict, at_least, at_most, worst
 from magical_hub.grid import Grid
-from magical_hub.metrics import brightness_and_contrast, coherence_of, frechet_distance
+from magical_hub.metrics import Coherence, brightness_and_contrast, coherence_of, frechet_distance
 
-PAIRED = 300
+QUESTION = "Do the sub-regions of a generated image belong to one image?"
+PAIRED = 160
 """Images whose pairs are looked at, at the most: every pair costs two looks through the network."""
 PLACES = 8
 """At how many places of the grid the pairs lie: images with a pair at the same place are shuffled among each other."""
@@ -50,13 +51,14 @@ def measure(evidence: Evidence) -> Section:
         verdicts.append(at_most(abs(our - their), GOOD_GAP, WEAK_GAP))
     kinds = _kinds(evidence.grid) if len(evidence.compared) >= LEAST else {}
     for kind, (first, second) in kinds.items():
-        scores |= (figures := _joint(evidence, kind, first, second))
+        figures = _joint(evidence, kind, first, second)
         verdicts.append(at_least(figures[f"coherence_{kind}"], GOOD, WEAK))
+        scores |= figures
     verdict = worst(*verdicts)
     kept = ", ".join(f"{kind} ones {scores[f'coherence_{kind}']:.2f}" for kind in kinds)
     return Section(
         name="coherence",
-        question="Do the sub-regions of a generated image belong to one image?",
+        question=QUESTION,
         verdict=verdict,
         statement=f"Brightness of two sub-regions correlates by {ours.brightness:.2f} (real {theirs.brightness:.2f}), "
         f"contrast by {ours.contrast:.2f} (real {theirs.contrast:.2f})"
@@ -76,7 +78,7 @@ def measure(evidence: Evidence) -> Section:
     )
 
 
-def _correlations(images: ImageSet, grid: Grid):  # type: ignore[no-untyped-def]
+def _correlations(images: ImageSet, grid: Grid) -> Coherence:
     parts = [brightness_and_contrast(batch, grid) for batch in images.batches("coherence")]
     return coherence_of(*(np.concatenate(some) for some in zip(*parts, strict=True)))
 
@@ -99,7 +101,7 @@ def _spread(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return chosen[:, 0], chosen[:, 1]
 
 
-def _joint(evidence: Evidence, kind: str, first: np.ndarray, second: np.ndarray) -> dict[str, float | None]:
+def _joint(evidence: Evidence, kind: str, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """The Frechet distance on joint features of pairs, and what shuffling the pairs adds to it.
 
     The distance alone would also say how well single sub-regions are drawn. What is lost by shuffling, the second
@@ -117,7 +119,9 @@ def _joint(evidence: Evidence, kind: str, first: np.ndarray, second: np.ndarray)
         return np.concatenate([(pairs.first - centre) @ axes, (second - centre) @ axes], axis=1)
 
     def shuffled(pairs: Pairs) -> float:
-        return float(np.mean([frechet_distance(real, joint(pairs, _shuffle(pairs.places, n))) for n in range(SHUFFLES)]))
+        return float(
+            np.mean([frechet_distance(real, joint(pairs, _shuffle(pairs.places, n))) for n in range(SHUFFLES)])
+        )
 
     real = joint(reference)
     distance, floor = (frechet_distance(real, joint(pairs)) for pairs in (generated, other))
@@ -158,5 +162,7 @@ def _picture(kinds: dict[str, tuple[np.ndarray, np.ndarray]], scores: dict[str, 
         "generated": "", "generated, shuffled": "_shuffled", "real": "_floor", "real, shuffled": "_floor_shuffled"
     }  # fmt: skip
     values = {name: [float(scores[f"pairs_{kind}{end}"] or 0) for kind in kinds] for name, end in series.items()}
-    caption = "Distance of pairs of sub-regions to real pairs; where shuffling adds as much as in real images, all is well"
+    caption = (
+        "Distance of pairs of sub-regions to real pairs; where shuffling adds as much as in real images, all is well"
+    )
     return {caption: bars(list(kinds), values, "Frechet distance of pairs")}

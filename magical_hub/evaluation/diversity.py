@@ -11,6 +11,7 @@ from magical_hub.evaluation.plots import bars, sheet
 from magical_hub.evaluation.section import Section, at_least, at_most, worst
 from magical_hub.metrics import manifold_scores, relative_variety
 
+QUESTION = "Are the generated images as varied as real ones?"
 NEIGHBOURS = 3
 MOST = 5000
 """Images at the most: the measures look at every pair."""
@@ -48,11 +49,12 @@ def measure(evidence: Evidence) -> Section:
         pictures["Coverage of each class"] = bars(list(classes), series, "coverage")
     return Section(
         name="diversity",
-        question="Are the generated images as varied as real ones?",
+        question=QUESTION,
         verdict=worst(*verdicts),
-        statement=f"{ours.precision:.0%} of the generated images lie among real ones (precision; real {floor.precision:.0%})"
-        f", and {ours.recall:.0%} of the real ones among generated ones (recall; real {floor.recall:.0%}). "
-        f"Relative variety {variety:.2f} (1 is right); {twins:.1%} have a near-duplicate (real {twins_real:.1%}).",
+        statement=f"{ours.precision:.0%} of the generated images lie among real ones (precision; of real images "
+        f"{floor.precision:.0%}), and {ours.recall:.0%} of the real ones among generated ones (recall; "
+        f"{floor.recall:.0%}). Relative variety {variety:.2f} (1 is right); {twins:.1%} have a near-duplicate "
+        f"(of real ones {twins_real:.1%}).",
         scores=scores,
         details={
             "network": evidence.computed.network_name,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -23,7 +22,8 @@ from magical_hub.training import Split
 if TYPE_CHECKING:
     import datasets
 
-    Data = str | Path | datasets.Dataset
+Data: TypeAlias = "str | Path | datasets.Dataset"
+"""Where real images come from."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Evidence:
         has_grid: whether somebody said so; a grid of one sub-region stands for none.
         computed: features and small pixels.
         seed: of every choice by chance.
+        pipe: what made the generated images, where it is at hand.
     """
 
     generated: ImageSet
@@ -53,6 +54,7 @@ class Evidence:
     has_grid: bool
     computed: Computed
     seed: int
+    pipe: MagicalPipeline | None
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,47 @@ def gather(
     if num_images < 1:
         raise ConfigError(f"num_images is {num_images}: give 1 or more")
     grid, channels = _canvas(subject, rows, cols)
+    train, holdout_set = _real(subject, real, holdout, label_column, grid, channels, scratch)
+    order = train.shuffled(seed)
+    if holdout_set is None:  # two halves of what there is
+        half = len(order) // 2
+        reference, other = order.take(half), ImageSet(order.name, order.store, order.indices[half:])
+    else:
+        reference, other = holdout_set.shuffled(seed), order
+    if not len(reference):
+        raise DataError("one real image has nothing to be compared with: give more")
+    generated = _generated(subject, num_images, seed, grid, channels, scratch)
+    count = min(len(reference), len(other), len(generated))
+    return Evidence(
+        generated=generated,
+        compared=generated.take(count),
+        reference=reference.take(count),
+        other=other.take(count),
+        train=train,
+        holdout=holdout_set,
+        grid=grid,
+        has_grid=grid.num_locations > 1,
+        computed=computed,
+        seed=seed,
+        pipe=subject.pipe,
+    )
+
+
+def _real(
+    subject: Subject,
+    real: Data | None,
+    holdout: Data | None,
+    label_column: str | None,
+    grid: Grid,
+    channels: int,
+    scratch: Path,
+) -> tuple[ImageSet, ImageSet | None]:
+    """The training images, and those held out: as given, or the run's own."""
     if real is not None:
         train = _opened("training images", real, grid, channels, scratch, label_column)
-        held_out = None if holdout is None else _opened("held-out images", holdout, grid, channels, scratch, label_column)
+        if holdout is None:
+            return train, None
+        held_out = _opened("held-out images", holdout, grid, channels, scratch, label_column)
     elif holdout is not None:
         raise ConfigError("held-out images say nothing without those of training: give real too")
     elif subject.run is None:
@@ -120,32 +160,11 @@ def gather(
     else:
         store, split = open_store(subject.run / "data"), Split.load(subject.run / "split.json")
         train = ImageSet("training images", store, np.asarray(split.train))
-        held_out = ImageSet("held-out images", store, np.asarray(split.holdout)) if split.holdout else None
-    if held_out is not None:
-        _check_apart(train, held_out)
-
-    order = train.shuffled(seed)
-    if held_out is None:  # two halves of what there is
-        reference, other = order.take(len(order) // 2), ImageSet(order.name, order.store, order.indices[len(order) // 2 :])
-    else:
-        reference, other = held_out.shuffled(seed), order
-    count = min(num_images, len(reference), len(other))
-    generated = _generated(subject, num_images, seed, grid, channels, scratch)
-    count = min(count, len(generated))
-    if count < 1:
-        raise DataError("there are not two real images to compare with: give more")
-    return Evidence(
-        generated=generated,
-        compared=generated.take(count),
-        reference=reference.take(count),
-        other=other.take(count),
-        train=train,
-        holdout=held_out,
-        grid=grid,
-        has_grid=grid.num_locations > 1,
-        computed=computed,
-        seed=seed,
-    )
+        if not split.holdout:
+            return train, None
+        held_out = ImageSet("held-out images", store, np.asarray(split.holdout))
+    _check_apart(train, held_out)
+    return train, held_out
 
 
 def _canvas(subject: Subject, rows: int | None, cols: int | None) -> tuple[Grid, int]:
@@ -163,34 +182,32 @@ def _generated(subject: Subject, num_images: int, seed: int, grid: Grid, channel
         write_imagefolder(subject.pipe, scratch / "generated", num_images, seed=seed)
         return _opened("generated images", scratch / "generated", grid, channels, scratch, None)
     assert subject.images is not None
-    _check_one_size(open_source(subject.images), grid)
+    _check_one_size(open_source(subject.images))
     images = _opened("generated images", subject.images, grid, channels, scratch, None)
     return images.shuffled(seed).take(num_images)
 
 
-def _opened(
-    name: str, data: Any, grid: Grid, channels: int, scratch: Path, label_column: str | None
-) -> ImageSet:
+def _opened(name: str, data: Any, grid: Grid, channels: int, scratch: Path, label_column: str | None) -> ImageSet:
     """Images of a folder or dataset, decoded once and resized as for training."""
     source = open_source(data, label_column=label_column)
     store = prepare_store(source, scratch / name.replace(" ", "-"), grid, channels, strict=True)
     return ImageSet(name, store, np.arange(len(store)))
 
 
-def _check_one_size(source: Source, grid: Grid) -> None:
+def _check_one_size(source: Source) -> None:
+    names: dict[tuple[int, int], str] = {}
     for record in source.records():
-        assert isinstance(record.image, Path), "a folder's records are files"
         try:
-            with Image.open(record.image) as image:  # reads the header alone
-                width, height = image.size
+            with Image.open(record.image) as image:  # a folder's records are files
+                names.setdefault((min(image.size), max(image.size)), record.name)  # it may be turned by its EXIF
         except OSError:
             continue  # named when it is decoded
-        if (height, width) != (grid.height, grid.width) and (width, height) != (grid.height, grid.width):
-            first = next(iter(itertools.islice(source.records(), 1))).name
-            raise DataError(
-                f"{record.name} is {height} x {width} and {first} is {grid.height} x {grid.width}: "
-                "generated images must be of one size"
-            )
+    if len(names) > 1:
+        (one, its_name), (other, other_name) = list(names.items())[:2]
+        raise DataError(
+            f"{its_name} is {one[0]} x {one[1]} and {other_name} {other[0]} x {other[1]}: "
+            "generated images must be of one size"
+        )
 
 
 def _check_apart(train: ImageSet, holdout: ImageSet) -> None:

@@ -6,6 +6,7 @@ from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.section import Section, Verdict, at_most
 from magical_hub.metrics import frechet_distance, kid
 
+QUESTION = "Do the generated images look like the real ones, as a whole?"
 SUBSET_SIZE, SUBSETS = 1000, 100
 """Images in a subset of KID at the most (half of the images where that is fewer), and how many subsets."""
 GOOD, WEAK = 2.0, 5.0
@@ -30,7 +31,7 @@ def measure(evidence: Evidence) -> Section:
     side = getattr(network, "image_size", None)
     return Section(
         name="fidelity",
-        question="Do the generated images look like the real ones, as a whole?",
+        question=QUESTION,
         verdict=verdict,
         statement=f"{WORDS.get(verdict, 'The real images are all alike')}: KID x 1000 is {1000 * ours.mean:.1f} +- "
         f"{1000 * ours.standard_error:.1f} (floor {1000 * floor.mean:.1f}), the Frechet distance {distance:.1f} "

@@ -22,7 +22,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(left: np.ndarray, right: np.ndarray, chunk: int = 256) -> np.ndarray:
-    """Pairs of hashes that differ by few bits: (n, 3) of the row left, the row right and the bits, the nearest first."""
+    """Pairs of hashes that differ by few bits: (n, 3) of row left, row right and bits, the nearest first."""
     found = []
     for first in range(0, len(left), chunk):
         bits = np.bitwise_count(left[first : first + chunk, None] ^ right[None]).sum(2, dtype=np.int64)

@@ -130,7 +130,7 @@ def _only_exact(exact: list[tuple[int, int]], reason: str) -> Section:
 
 
 def _kinds(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """The kind of each generated and of each held-out image: the nearest of the means that the training images have."""
+    """The kind of each generated and each held-out image: the nearest of the means of the training images."""
     with eval_extra():
         from scipy.cluster.vq import kmeans2, vq
 
@@ -159,11 +159,11 @@ def _tests(one: Compared, kinds: tuple[np.ndarray, np.ndarray], evidence: Eviden
     """The p-values of a view."""
     count = len(evidence.compared)
     generated, unseen = one.generated.first(count), one.unseen.first(count)
-    somewhere = [
-        _nearer(*(some.where(kinds[0] == kind) for some in (generated, unseen)), one.held_out.where(kinds[1] == kind), evidence)
-        for kind in np.unique(kinds[0])
-        if min((its == kind).sum() for its in kinds) >= KIND_SIZE
-    ]
+    somewhere = []
+    for kind in np.unique(kinds[0]):
+        made, real = (its == kind for its in kinds)
+        if min(made.sum(), real.sum()) >= KIND_SIZE:
+            somewhere.append(_nearer(generated.where(made), unseen.where(made), one.held_out.where(real), evidence))
     return {
         "nearer": _nearer(generated, unseen, one.held_out, evidence),
         "nearer somewhere": min(1.0, len(somewhere) * min(somewhere, default=1.0)),
@@ -203,7 +203,7 @@ def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound
 
 def _statement(copies: list[int], alarms: dict[str, bool], control: dict[str, dict[str, Any]]) -> str:
     planted = "; ".join(
-        f"{kind} {found['found']} of {found['planted']} ({found['interval_95'][0]:.0%} to {found['interval_95'][1]:.0%})"
+        "{} {} of {} ({:.0%} to {:.0%})".format(kind, found["found"], found["planted"], *found["interval_95"])
         for kind, found in control.items()
     )
     sensitivity = f"Of planted copies this search finds: {planted}."

@@ -76,6 +76,11 @@ class EvaluationReport:
             raise ConfigError(f"the report has no section {name!r}: it has {', '.join(self.sections)}")
         return self.sections[name].details
 
+    def summary(self) -> str:
+        """The verdicts and their statements, a line each."""
+        lines = [f"{name}, {section.verdict.value}: {section.statement}" for name, section in self.sections.items()]
+        return "\n".join([*lines, self.statement])
+
     def to_dict(self) -> dict[str, Any]:
         """All but the pictures, fit for JSON: a figure that is no number is None."""
         return {

@@ -13,6 +13,7 @@ from magical_hub.evaluation.section import LeftOut, Section, Verdict, worst
 from magical_hub.grid import Grid
 from magical_hub.metrics import halves_interval, line_differences, relative_ratio, seam_energies
 
+QUESTION = "Do images break where their sub-regions meet?"
 WORST = 8
 """Images in the picture of the worst seams."""
 SLACK = 2.0
@@ -47,10 +48,13 @@ def measure(evidence: Evidence) -> Section:
         if np.isfinite(value)
     )
     verdict = worst(*verdicts)
-    words = {Verdict.GOOD: "Seams can't be told from the rest of the image", Verdict.NONE: "Nothing varies at the seams"}
+    words = {
+        Verdict.GOOD: "Seams can't be told from the rest of the image",
+        Verdict.NONE: "Nothing varies at the seams",
+    }
     return Section(
         name="seams",
-        question="Do images break where their sub-regions meet?",
+        question=QUESTION,
         verdict=verdict,
         statement=f"{words.get(verdict, 'Steps at the seams are not those of real images')}: relative seam ratio of "
         f"{shown}; 1 is right, more is a visible seam, less a smeared one.",
@@ -63,7 +67,7 @@ def measure(evidence: Evidence) -> Section:
             "weak_up_to": f"a factor of {SLACK} outside the interval",
         },
         pictures={
-            "Mean step from one pixel line to the next; real images on the left, generated ones on the right": heat_maps(
+            "Mean step from one pixel line to the next, real on the left, generated on the right": heat_maps(
                 {
                     "real, from row to row": theirs.down,
                     "generated, from row to row": ours.down,
@@ -71,7 +75,9 @@ def measure(evidence: Evidence) -> Section:
                     "generated, from column to column": ours.along,
                 }
             ),
-            "Generated images with the sharpest seams": sheet(_sharpest(evidence.compared, ours.energies), columns=WORST),
+            "Generated images with the sharpest seams": sheet(
+                _sharpest(evidence.compared, ours.energies), columns=WORST
+            ),
         },
     )
 

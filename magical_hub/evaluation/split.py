@@ -9,6 +9,8 @@ from magical_hub.evaluation.hashes import NEAR, near_pairs
 from magical_hub.evaluation.plots import sheet
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 
+QUESTION = "Are the held-out images held out?"
+WARNING = ": what is measured on them flatters, and of these objects copies can't be told. Split by group."
 SHOWN = 6
 """Pairs in the picture."""
 
@@ -26,18 +28,15 @@ def measure(evidence: Evidence) -> Section:
         first = pairs[np.unique(pairs[:, 0], return_index=True)[1]]
         first = first[np.argsort(first[:, 2], kind="stable")][:SHOWN]
         both = np.stack([holdout.read(first[:, 0]), train.read(first[:, 1])], axis=1)
-        pictures = {"Held-out images, each with its near-duplicate in training": sheet(both.reshape(-1, *both.shape[2:]), 4)}
+        pictures = {
+            "Held-out images, each with its near-duplicate in training": sheet(both.reshape(-1, *both.shape[2:]), 4)
+        }
     return Section(
         name="split",
-        question="Are the held-out images held out?",
+        question=QUESTION,
         verdict=Verdict.WEAK if len(touched) else Verdict.GOOD,
-        statement=f"{len(touched)} of {len(holdout)} held-out images have a near-duplicate among {len(train)} training "
-        "images"
-        + (
-            ": all that is measured on held-out images flatters, and copies are harder to tell. Split by group."
-            if len(touched)
-            else "."
-        ),
+        statement=f"{len(touched)} of {len(holdout)} held-out images have a near-duplicate among {len(train)} "
+        f"training images{WARNING if len(touched) else '.'}",
         scores={"split_near_duplicate_share": share},
         details={
             "train": len(train),

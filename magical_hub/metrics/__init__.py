@@ -26,9 +26,9 @@ from magical_hub.metrics.seams import (
 from magical_hub.metrics.variety import relative_variety
 
 __all__ = [
+    "KID",
     "Coherence",
     "FeatureNetwork",
-    "KID",
     "ManifoldScores",
     "MissingPackageError",
     "Neighbours",

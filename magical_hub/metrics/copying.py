@@ -50,7 +50,9 @@ def nearer_test(generated: np.ndarray, held_out: np.ndarray) -> float:
     return float(stats.mannwhitneyu(generated, held_out, alternative="less", method="asymptotic").pvalue)
 
 
-def membership_test(train: Neighbours, held_out: Neighbours, num_train: int, num_held_out: int, seed: int = 0) -> float:
+def membership_test(
+    train: Neighbours, held_out: Neighbours, num_train: int, num_held_out: int, seed: int = 0
+) -> float:
     """Are generated images nearest to training images more often than chance would have it?
 
     Chance is the split: had the same images been shared out otherwise, the generated ones would have the same nearest

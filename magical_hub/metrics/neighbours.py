@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from magical_hub.errors import DataError
 
 COARSE = 8
-"""Pixels a side at which the images worth aligning are found: few, so that a small shift changes little."""
+"""Pixels a side at which the images worth aligning are found, few, so that a pixel's shift changes little."""
 LATTICE = 64
 """Pixels a side that are compared at the most, evenly spread; shifts are by whole pixels all the same."""
 
@@ -42,7 +42,7 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, chunk: int = 10
     found: list[Neighbours] = []
     for first in range(0, len(queries), chunk):
         some = torch.from_numpy(np.array(queries[first : first + chunk], np.float32))
-        best = _candidates(some, references, k, chunk)
+        best = _candidates(some[None], references, k, chunk)
         # By differences, since a product of matrices rounds small distances away. The order may change by it.
         near = torch.from_numpy(np.array(references[best.numpy().reshape(-1)], np.float32)).view(*best.shape, -1)
         exact, order = (near - some[:, None]).square().sum(2).sqrt().sort(dim=1, stable=True)
@@ -74,13 +74,17 @@ def nearest_aligned(
     _check(k, len(references))
     height, width = references.shape[1:]
     if min(height, width) <= 2 * max_shift:
-        raise DataError(f"images of {height} x {width} px are too small to be shifted by {max_shift}: give larger ones")
+        raise DataError(
+            f"images of {height} x {width} px are too small to be shifted by {max_shift}: give larger ones"
+        )
     coarse = _coarse(references)
     found: list[Neighbours] = []
     for first in range(0, len(queries), chunk):
         some = np.array(queries[first : first + chunk])
-        best = _candidates(_coarse(some), coarse.numpy(), k, 4096)
-        near = torch.from_numpy(np.array(references[best.numpy().reshape(-1)])).float().view(*best.shape, height, width)
+        best = _candidates(_coarse_shifted(some, max_shift), coarse.numpy(), k, 4096)
+        near = (
+            torch.from_numpy(np.array(references[best.numpy().reshape(-1)])).float().view(*best.shape, height, width)
+        )
         distances, order = _aligned(torch.from_numpy(some).float(), near, max_shift).sort(dim=1, stable=True)
         found.append(Neighbours(distances.numpy(), best.gather(1, order).numpy()))
     return Neighbours(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
@@ -92,14 +96,16 @@ def _check(k: int, count: int) -> None:
 
 
 def _candidates(queries: Tensor, references: np.ndarray, k: int, chunk: int) -> Tensor:
-    """Row numbers (N, k) of the nearest references, in no order that counts."""
-    best = torch.full((len(queries), k), torch.inf)
-    where = torch.zeros((len(queries), k), dtype=torch.int64)
+    """Row numbers (N, k) of the nearest references, in no order that counts, of queries in several forms (S, N, F)."""
+    forms, count = queries.shape[:2]
+    best = torch.full((count, k), torch.inf)
+    where = torch.zeros((count, k), dtype=torch.int64)
     for first in range(0, len(references), chunk):
         some = torch.from_numpy(np.array(references[first : first + chunk], np.float32))
         # The square of the distance but for that of the query, which is the same for all references.
-        squares = torch.addmm(some.square().sum(1)[None], queries, some.T, alpha=-2)
-        numbers = torch.arange(first, first + len(some)).expand(len(queries), -1)
+        squares = torch.addmm(some.square().sum(1)[None], queries.flatten(0, 1), some.T, alpha=-2)
+        squares = squares.view(forms, count, -1).amin(0)
+        numbers = torch.arange(first, first + len(some)).expand(count, -1)
         best, chosen = torch.cat([best, squares], 1).topk(k, dim=1, largest=False)
         where = torch.cat([where, numbers], 1).gather(1, chosen)
     return where
@@ -114,6 +120,16 @@ def _coarse(images: np.ndarray, chunk: int = 1024) -> Tensor:
         small = F.adaptive_avg_pool2d(some[:, None], side).flatten(1)
         rows.append(F.normalize(small - small.mean(1, keepdim=True), dim=1))
     return torch.cat(rows)
+
+
+def _coarse_shifted(images: np.ndarray, max_shift: int) -> Tensor:
+    """`_coarse` of images as they are, and shifted as far as they may be: (9, N, F)."""
+    height, width = images.shape[1:]
+    wide = np.pad(images, ((0, 0), (max_shift, max_shift), (max_shift, max_shift)), mode="edge")
+    starts = (0, max_shift, 2 * max_shift)
+    return torch.stack(
+        [_coarse(wide[:, top : top + height, left : left + width]) for top in starts for left in starts]
+    )
 
 
 def _aligned(queries: Tensor, near: Tensor, max_shift: int) -> Tensor:

@@ -7,7 +7,7 @@ import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from tqdm import tqdm
@@ -15,25 +15,32 @@ from tqdm import tqdm
 import magical_hub
 from magical_hub.errors import ConfigError, DataError, GridError
 from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
-from magical_hub.evaluation.evidence import Evidence, Subject, gather
+from magical_hub.evaluation.evidence import Data, Evidence, Subject, gather
 from magical_hub.evaluation.images import Computed
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.metrics import efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
 
-if TYPE_CHECKING:
-    from magical_hub.evaluation.evidence import Data
-
-SECTIONS: dict[str, Callable[[Evidence], Section]] = {
-    "split": split.measure,
-    "fidelity": fidelity.measure,
-    "seams": seams.measure,
-    "coherence": coherence.measure,
-    "diversity": diversity.measure,
-    "leakage": leakage.measure,
+Question = tuple[str, Callable[[Evidence], Section]]
+"""In words, and what answers it."""
+SECTIONS: dict[str, Question] = {
+    "split": (split.QUESTION, split.measure),
+    "fidelity": (fidelity.QUESTION, fidelity.measure),
+    "seams": (seams.QUESTION, seams.measure),
+    "coherence": (coherence.QUESTION, coherence.measure),
+    "diversity": (diversity.QUESTION, diversity.measure),
+    "leakage": (leakage.QUESTION, leakage.measure),
 }
 """What is asked, in the order of the report."""
+
+
+def _usefulness(evidence: Evidence) -> Section:
+    raise LeftOut("this version does not measure it yet")
+
+
+ON_REQUEST: dict[str, Question] = {"usefulness": ("Do the images make a detector better?", _usefulness)}
+"""What takes long, and is asked only when told to."""
 PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "ImageHash", "diffusers")
 
 
@@ -49,6 +56,7 @@ def evaluate(
     cols: int | None = None,
     label_column: str | None = None,
     network: nn.Module | None = None,
+    usefulness: bool = False,
     device: str = "cpu",
 ) -> EvaluationReport:
     """Judge generated images: quality, seams, coherence, diversity, and whether they copy training images.
@@ -69,6 +77,7 @@ def evaluate(
         label_column: with folders, any name makes the first folder below a class; with datasets, its column.
         network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A
             `name` and an `image_size` of its own go into the report. EfficientNet-Lite0 by default.
+        usefulness: also ask whether the images make a detector better, which takes long.
         device: what the pipeline and the network run on.
 
     Raises:
@@ -98,10 +107,11 @@ def evaluate(
             scratch=place,
         )
         sections = {}
-        with tqdm(SECTIONS.items(), desc="Evaluating", unit="section") as bar:
-            for name, measure in bar:
+        questions = SECTIONS | (ON_REQUEST if usefulness else {})
+        with tqdm(questions.items(), desc="Evaluating", unit="section") as bar:
+            for name, question in bar:
                 bar.set_postfix_str(name)
-                sections[name] = _answer(name, measure, evidence)
+                sections[name] = _answer(name, question, evidence)
         report = EvaluationReport(sections, _about(subject, evidence))
     if folder is not None:
         report.write(folder)
@@ -117,12 +127,12 @@ def _move(device: str, network: nn.Module, subject: Subject) -> None:
         raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
 
 
-def _answer(name: str, measure: Callable[[Evidence], Section], evidence: Evidence) -> Section:
+def _answer(name: str, question: Question, evidence: Evidence) -> Section:
+    words, measure = question
     try:
         return measure(evidence)
     except (LeftOut, DataError, GridError) as reason:
-        question = f"What of {name}?"
-        return Section(name, question, Verdict.NONE, f"Left out: {reason}.")
+        return Section(name, words, Verdict.NONE, f"Left out: {reason}.")
 
 
 def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
