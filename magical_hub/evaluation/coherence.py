@@ -112,7 +112,7 @@ def _joint(evidence: Evidence, kind: str, first: np.ndarray, second: np.ndarray)
     )
     both = np.concatenate([reference.first, reference.second])
     centre = both.mean(0)
-    axes = np.linalg.svd(both - centre, full_matrices=False)[2][: min(COMPONENTS, len(both) // 4)].T
+    axes = np.linalg.svd(both - centre, full_matrices=False)[2][: min(COMPONENTS, len(both) // 16)].T
 
     def joint(pairs: Pairs, order: np.ndarray | None = None) -> np.ndarray:
         second = pairs.second if order is None else pairs.second[order]

@@ -131,7 +131,7 @@ class Computed:
                     done += len(rows)
                 assert mapped is not None, "no image set is empty"
                 mapped.flush()
-        array: np.ndarray = np.load(path, mmap_mode="r")
+        array: np.ndarray = np.load(path, mmap_mode="c")  # torch warns of arrays that may not be written to
         return array
 
 

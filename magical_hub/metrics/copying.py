@@ -14,8 +14,8 @@ import numpy as np
 from magical_hub.metrics.neighbours import Neighbours
 from magical_hub.metrics.optional import eval_extra
 
-TAIL = 0.1
-"""Share of the held-out scores that the tail of their distribution is fitted to."""
+TAIL, LEAST_TAIL = 0.1, 15
+"""Share of the innocent scores that the tail of their distribution is fitted to, and how many there are at least."""
 PERMUTATIONS = 9999
 
 
@@ -102,8 +102,9 @@ def single_tests(scores: np.ndarray, innocent: np.ndarray) -> np.ndarray:
 
     A few blatant copies among many images shift no mean and no rank (Bhattacharjee et al., NeurIPS 2023). Their scores
     lie beyond all innocent ones, where no count helps: the tail has to be continued. Distances to a nearest neighbour
-    have a tail of a power, P(score < x) ~ x^a, with `a` the dimension that the images fill. It is fitted (Hill, 1975)
-    and taken at the low end of its confidence interval, so that a tail is called longer rather than shorter.
+    have a tail of a power, P(score < x) ~ x^a, with `a` the dimension that the images fill (Hill, 1975). Then
+    log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n innocent ones
+    is above t with a chance of (1 + t)^-n: exact, whatever `a` is.
 
     Args:
         scores: (N,), of the images to judge; a low one is suspicious.
@@ -113,17 +114,13 @@ def single_tests(scores: np.ndarray, innocent: np.ndarray) -> np.ndarray:
     Returns:
         p-values (N,); multiply by the number of images judged.
     """
-    with eval_extra():
-        from scipy import stats
-
-    ordered = np.sort(innocent)
-    count = max(10, round(TAIL * len(ordered)))
+    ordered = np.maximum(np.sort(innocent), 1e-9)
+    count = min(max(LEAST_TAIL, round(TAIL * len(ordered))), len(ordered) - 1)
     bound = ordered[count]
-    logs = np.log(bound / np.maximum(ordered[:count], 1e-12 * max(bound, 1e-12)))
-    exponent = stats.gamma.ppf(0.01, count) / max(logs.sum(), 1e-12)
-    inside = np.clip(scores / max(bound, 1e-12), 0, 1)
-    tail = (count + 1) / len(ordered) * inside**exponent
-    return np.where(scores < bound, tail, 1.0)
+    logs = np.log(bound / ordered[:count]).sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond = (1 + np.log(bound / scores) / logs) ** -count
+    return np.where(scores < bound, (count + 1) / (len(ordered) + 1) * beyond, 1.0)
 
 
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
