@@ -88,11 +88,21 @@ class Computed:
         self._cache, self._scratch, self.network = cache, scratch, network
         self.network_name: str = getattr(network, "name", type(network).__name__)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
+        self._known: dict[str, np.ndarray] = {}
         self._network_key = f"{self.network_name} {hashlib.sha256(save(state)).hexdigest()}"
 
     def features(self, images: ImageSet) -> np.ndarray:
-        """(N, F) float32, what the feature network sees."""
-        return self._once(images, self._network_key, self._cache / "features", self.features_of)
+        """(N, F) float32, what the feature network sees; of images that are new, for sets share images."""
+        digests = images.digests
+        new = {its: row for row, its in reversed(list(enumerate(digests))) if its not in self._known}
+        if new:
+            rows = sorted(new.values())
+            some = ImageSet(images.name, images.store, images.indices[rows])
+            array = self._once(some, self._network_key, self._cache / "features", self.features_of)
+            self._known |= {digests[row]: values for row, values in zip(rows, array, strict=True)}
+            if len(rows) == len(images):
+                return array
+        return np.stack([self._known[its] for its in digests])
 
     def features_of(self, pixels: np.ndarray) -> np.ndarray:
         """The same of images (n, C, H, W) uint8 in memory."""

@@ -11,12 +11,14 @@ from PIL import Image
 
 from magical_hub.pictures import picture_grid
 
-LARGEST = 256
-"""Longer side in pixels of an image in a sheet: the report is one file."""
+LARGEST, SMALLEST = 256, 96
+"""Longer side in pixels of an image in a sheet, about: the report is one file, and people look at it."""
 
 
 def sheet(images: np.ndarray, columns: int) -> bytes:
-    """Images (N, C, H, W) uint8 side by side, large ones made smaller."""
+    """Images (N, C, H, W) uint8 side by side, large ones made smaller, and small ones larger by whole pixels."""
+    times = max(1, SMALLEST // max(images.shape[2:]))
+    images = images.repeat(times, axis=2).repeat(times, axis=3)
     step = -(-max(images.shape[2:]) // LARGEST)
     height, width = images.shape[2] // step, images.shape[3] // step
     whole = images[:, :, : height * step, : width * step].reshape(*images.shape[:2], height, step, width, step)

@@ -103,8 +103,8 @@ def single_tests(scores: np.ndarray, innocent: np.ndarray) -> np.ndarray:
     A few blatant copies among many images shift no mean and no rank (Bhattacharjee et al., NeurIPS 2023). Their scores
     lie beyond all innocent ones, where no count helps: the tail has to be continued. Distances to a nearest neighbour
     have a tail of a power, P(score < x) ~ x^a, with `a` the dimension that the images fill (Hill, 1975). Then
-    log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n innocent ones
-    is above t with a chance of (1 + t)^-n: exact, whatever `a` is.
+    log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n innocent
+    ones is above t with a chance of (1 + t)^-n: exact, whatever `a` is.
 
     Args:
         scores: (N,), of the images to judge; a low one is suspicious.
