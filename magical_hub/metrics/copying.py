@@ -29,10 +29,11 @@ def memorisation(neighbours: Neighbours) -> np.ndarray:
         neighbours: of (N, k) distances, k of 2 and more.
 
     Returns:
-        (N,), from 0, a copy, to 1, as near to many as to one.
+        (N,), from 0, a copy, to 1, as near to many as to one. 1 too where all distances are 0: a sub-region that looks
+        the same in many images is nobody's.
     """
     nearest, others = neighbours.distances[:, 0], neighbours.distances[:, 1:].mean(1)
-    return np.divide(nearest, others, out=np.zeros(len(nearest), np.float64), where=others > 0)
+    return np.divide(nearest, others, out=np.ones(len(nearest)), where=others > 0)
 
 
 def nearer_test(generated: np.ndarray, held_out: np.ndarray) -> float:
@@ -114,7 +115,7 @@ def single_tests(scores: np.ndarray, innocent: np.ndarray) -> np.ndarray:
     Returns:
         p-values (N,); multiply by the number of images judged.
     """
-    ordered = np.maximum(np.sort(innocent), 1e-9)
+    scores, ordered = np.maximum(scores, 1e-9), np.maximum(np.sort(innocent), 1e-9)
     count = min(max(LEAST_TAIL, round(TAIL * len(ordered))), len(ordered) - 1)
     bound = ordered[count]
     logs = np.log(bound / ordered[:count]).sum()

@@ -13,6 +13,8 @@ from magical_hub.errors import DataError
 
 COARSE = 8
 """Pixels a side at which the images worth aligning are found, few, so that a pixel's shift changes little."""
+RESOLUTION = 2e-3
+"""Aligned distances below it are called 0: float32 can't tell them apart."""
 LATTICE = 64
 """Pixels a side that are compared at the most, evenly spread; shifts are by whole pixels all the same."""
 
@@ -149,4 +151,5 @@ def _aligned(queries: Tensor, near: Tensor, max_shift: int) -> Tensor:
             # An even surface correlates with nothing, not with another even one either.
             correlation = product / (length * squares.clamp(min=0).sqrt()).clamp(min=1e-3)
             best = torch.maximum(best, correlation)
-    return (2 - 2 * best.clamp(-1, 1)).sqrt()
+    distances = (2 - 2 * best.clamp(-1, 1)).sqrt()
+    return distances.where(distances > RESOLUTION, 0)
