@@ -10,21 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import tyro
-from PIL import Image
 
-from magical_hub.grid import Grid
-from magical_hub.metrics import (
-    coherence,
-    efficientnet_lite0,
-    extract,
-    frechet_distance,
-    kid,
-    manifold_scores,
-    relative_seam_ratio,
-    relative_variety,
-)
+from magical_hub import evaluate
+from magical_hub.evaluation import EvaluationReport
 
 HEADER = """\
 | images | KID x 1000 | Frechet | precision | recall | density | coverage | seams: rows | cols | variety | coherence |
@@ -35,44 +24,36 @@ def main(generated: Path, real: Path, rows: int = 4, cols: int = 4, num: int = 6
     """Print the quality of generated images, and what the real images themselves reach.
 
     Args:
-        generated: folder of PNGs, all of one size, grey or RGB.
-        real: folder of PNGs of the same size and mode.
+        generated: folder of images, all of one size, grey or RGB.
+        real: folder of images of the same shape.
         rows: rows of sub-regions.
         cols: columns of sub-regions.
         num: images to compare with as many; fewer where the folders hold fewer.
         seed: of which images are taken, and of KID's subsets.
     """
-    generated_files, real_files = shuffled_files(generated, seed), shuffled_files(real, seed)
-    num = min(num, len(generated_files), len(real_files) // 2)
-    reference, other_half = load(real_files[:num]), load(real_files[num : 2 * num])
-    grid = Grid(rows, cols, *reference.shape[2:])
-
-    network = efficientnet_lite0()
-    reference_features = extract(reference, network, progress=True)
-    print(f"{num} against {num} images of {grid.height} x {grid.width}, {network.name} at {network.image_size} px\n")
+    report = evaluate(generated, real, rows=rows, cols=cols, num_images=num, seed=seed)
+    counts, (height, width) = report.about["counts"], report.about["image_size"]
+    print(
+        f"{counts['compared']} against {counts['reference']} images of {height} x {width}, {report.about['network']}\n"
+    )
     print(HEADER)
-    for name, images in (("generated", load(generated_files[:num])), ("real (floor)", other_half)):
-        features = extract(images, network, progress=True)
-        distance, scores = kid(reference_features, features, seed=seed), manifold_scores(reference_features, features)
-        seams, pieces = relative_seam_ratio(images, reference, grid), coherence(images, grid)
-        print(
-            f"| {name} | {1000 * distance.mean:.2f} +- {1000 * distance.standard_error:.2f} "
-            f"| {frechet_distance(reference_features, features):.1f} | {scores.precision:.2f} | {scores.recall:.2f} "
-            f"| {scores.density:.2f} | {scores.coverage:.2f} | {seams.rows:.2f} | {seams.cols:.2f} "
-            f"| {relative_variety(images, reference):.2f} | {pieces.brightness:.2f}, {pieces.contrast:.2f} |",
-            flush=True,
-        )
+    for name, floor, real_end in (("generated", "", ""), ("real (floor)", "_floor", "_real")):
+        shown = [
+            f"{1000 * report.get_score(f'kid{floor}'):.2f} +- "
+            f"{1000 * report.get_score(f'kid{floor}_standard_error'):.2f}",
+            f"{report.get_score(f'frechet{floor}'):.1f}",
+            *(f"{report.get_score(f'{key}{floor}'):.2f}" for key in ("precision", "recall", "density", "coverage")),
+            *(_seams(report, key, bool(floor)) for key in ("rows", "cols")),
+            f"{report.get_score(f'variety{floor}'):.2f}",
+            ", ".join(f"{report.get_score(f'coherence_{key}{real_end}'):.2f}" for key in ("brightness", "contrast")),
+        ]
+        print(f"| {name} | {' | '.join(shown)} |", flush=True)
 
 
-def shuffled_files(folder: Path, seed: int) -> list[Path]:
-    files = sorted(folder.rglob("*.png"))
-    return [files[i] for i in np.random.default_rng(seed).permutation(len(files))]
-
-
-def load(files: list[Path]) -> np.ndarray:
-    """Images in [-1, 1]: (N, C, H, W)."""
-    images = np.stack([np.atleast_3d(np.asarray(Image.open(file))) for file in files])
-    return images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+def _seams(report: EvaluationReport, direction: str, floor: bool) -> str:
+    """The relative seam ratio; of real images the interval that their halves show."""
+    ends = ("_low", "_high") if floor else ("",)
+    return " to ".join(f"{report.get_score(f'seam_ratio_{direction}{end}'):.2f}" for end in ends)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ def main(
                     num_extra=num_extra,
                     seed=seed,
                 )
-                draw_usefulness(result, folder / "usefulness.png")
+                if result.tasks:
+                    (folder / "usefulness.png").write_bytes(draw_usefulness(result))
                 write_text(folder / "usefulness.json", json.dumps(result.to_json()))
             results[count] = json.loads((folder / "usefulness.json").read_text())
             print_rows(name, count, results[count])

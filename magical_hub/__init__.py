@@ -18,6 +18,7 @@ _HOMES = {
     "Grid": "magical_hub.grid",
     "TrainingConfig": "magical_hub.training",
     "train": "magical_hub.training",
+    "evaluate": "magical_hub.evaluation",
     # diffusers looks for the base class of a component beside the component (see magical_hub.pipeline).
     "ModelMixin": "diffusers",
 }
@@ -29,10 +30,12 @@ __all__ = [
     "MagicalPipeline",
     "SeamlessGenerator",
     "TrainingConfig",
+    "evaluate",
     "train",
 ]
 
 if TYPE_CHECKING:
+    from magical_hub.evaluation.evaluating import evaluate
     from magical_hub.grid import Grid
     from magical_hub.models import MagicalCritic, MagicalGenerator, SeamlessGenerator
     from magical_hub.pipeline import MagicalPipeline

@@ -22,6 +22,9 @@ from magical_hub.training.config import TrainingConfig
 
 app = tyro.extras.SubcommandApp()
 
+LEAKAGE = 3
+"""The exit code of a report that finds copies, where it was asked to be a gate."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(TrainingConfig):
@@ -87,6 +90,70 @@ def generate(
         batch_size=batch_size,
     )
     _report({"output_dir": str(output_dir), "images": rows}, json, f"{len(rows)} images: {output_dir}")
+
+
+@app.command
+def evaluate(
+    checkpoint: str | None = None,
+    generated: Path | None = None,
+    real: str | None = None,
+    holdout: str | None = None,
+    output_dir: Path | None = None,
+    num_images: int = 600,
+    seed: int = 0,
+    rows: int | None = None,
+    cols: int | None = None,
+    label_column: str | None = None,
+    usefulness: bool = False,
+    normal_class: str | None = None,
+    fail_on_leak: bool = False,
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Judge generated images: quality, seams, coherence, diversity, leakage; report.html and report.json.
+
+    Args:
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name: images are made from it.
+        generated: a folder of generated images, instead.
+        real: the images of training, a folder or a dataset's id; a RUN knows its own, and the held-out ones.
+        holdout: real images that the generator never saw.
+        output_dir: folder of the report; RUN/evaluation for a RUN.
+        num_images: how many generated images to judge.
+        seed: of the images and of every choice.
+        rows: rows of sub-regions; a checkpoint knows its own.
+        cols: columns of sub-regions.
+        label_column: with folders, any name makes the first folder below a class.
+        usefulness: also ask whether the images make a detector better, which takes minutes; needs classes.
+        normal_class: name of the class without defects; without it no anomaly detector is tried.
+        fail_on_leak: exit with 3 where copies are found, or none could be looked for.
+        device: cpu, cuda, mps ...
+        json: print the report as one JSON object on stdout.
+    """
+    from magical_hub import evaluate
+
+    if (checkpoint is None) == (generated is None):
+        raise ConfigError("give either --checkpoint or --generated")
+    subject = checkpoint if checkpoint is not None else str(generated)
+    if output_dir is None and not (Path(subject) / "split.json").is_file():
+        raise ConfigError("there is no RUN to put the report into: give --output-dir")
+    report = evaluate(
+        subject,
+        real,
+        holdout,
+        output_dir=output_dir,
+        num_images=num_images,
+        seed=seed,
+        rows=rows,
+        cols=cols,
+        label_column=label_column,
+        usefulness=usefulness,
+        normal_class=normal_class,
+        device=device,
+    )
+    _report(report.to_dict(), json, report.summary())
+    if fail_on_leak and report.leaks is not False:
+        print(f"leakage gate: {report.sections['leakage'].statement}", file=sys.stderr)
+        sys.exit(LEAKAGE)
 
 
 @app.command

@@ -62,6 +62,17 @@ def test_generate(trained, run_command, tmp_path):
     one_line_error(run_command(*arguments), "holds images already", "give a new")
 
 
+def test_evaluate(trained, run_command, tmp_path):
+    run, _, _ = trained
+    ran = run_command("evaluate", "--checkpoint", run, "--num-images", 4, "--json", "--fail-on-leak")
+    assert ran.returncode == 3, ran.stderr  # two held-out images are too few to look for copies by
+    assert "leakage gate: Left out: a test needs 30 images of each kind" in ran.stderr
+    about = json.loads(ran.stdout)
+    assert about == json.loads((run / "evaluation" / "report.json").read_text())
+    assert about["about"]["network"] == "efficientnet-lite0" and about["about"]["counts"]["generated"] == 4
+    assert (run / "evaluation" / "report.html").is_file()
+
+
 def test_info(trained, run_command):
     run, _, _ = trained
     ran = run_command("info", "--checkpoint", run, "--json")
@@ -81,6 +92,9 @@ def test_info(trained, run_command):
         ("info --checkpoint nothing-of-that-name", ["there is no checkpoint nothing-of-that-name"]),
         ("train --data {elpv} --output-dir {tmp}/run --batch-size 0", ["batch_size is 0: give 1 or more"]),
         ("generate --checkpoint {pipe} --output-dir {tmp}/images --device abacus", ["there is no device abacus"]),
+        ("evaluate --real {elpv} --output-dir {tmp}/report", ["either --checkpoint or --generated"]),
+        ("evaluate --generated {elpv} --real {elpv}", ["there is no RUN", "--output-dir"]),
+        ("evaluate --checkpoint {pipe} --output-dir {tmp}/report", ["nothing to compare with", "give real"]),
     ],
 )
 def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, pipe_folder, tmp_path, arguments, words):
@@ -106,7 +120,7 @@ def test_options_that_cannot_be(run_command, arguments, words):
 
 def test_help(run_command):
     ran = run_command("--help")
-    assert ran.returncode == 0 and all(word in ran.stdout for word in ("train", "generate", "info"))
+    assert ran.returncode == 0 and all(word in ran.stdout for word in ("train", "generate", "evaluate", "info"))
     ran = run_command("train", "--help")
     assert ran.returncode == 0
     for option in ("--data", "--output-dir", "--rows", "--image-size", "--max-minutes", "--resume", "--json"):

@@ -45,7 +45,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-EXTRAS = {"evaluation": "eval", "metrics": "eval", "data": "large"}
+EXTRAS = {"metrics": "eval", "evaluation": "eval", "data": "large"}
 """The rooms that may import what an extra declares."""
 
 

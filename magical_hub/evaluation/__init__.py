@@ -1,1 +1,12 @@
-"""Whether generated images are worth something: a question a module."""
+"""Are the generated images good, of one piece, varied, and nobody's copies? One call answers, in one report."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "evaluating": ["evaluate"],
+        "report": ["EvaluationReport"],
+        "section": ["Section", "Verdict"],
+    },
+)

@@ -32,10 +32,18 @@ def coherence(images: np.ndarray, grid: Grid) -> Coherence:
     Raises:
         GridError: where the images don't fit the grid.
     """
+    return coherence_of(*brightness_and_contrast(images, grid))
+
+
+def brightness_and_contrast(images: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the pixels of every sub-region: both (N, R*K)."""
     cells = grid.crop_all(images).astype(np.float64)  # (N, R*K, C, h, w)
-    return Coherence(
-        brightness=_mean_correlation(cells.mean((2, 3, 4))), contrast=_mean_correlation(cells.std((2, 3, 4)))
-    )
+    return cells.mean((2, 3, 4)), cells.std((2, 3, 4))
+
+
+def coherence_of(brightness: np.ndarray, contrast: np.ndarray) -> Coherence:
+    """`coherence` of images whose `brightness_and_contrast` is known already, from batches for instance."""
+    return Coherence(_mean_correlation(brightness), _mean_correlation(contrast))
 
 
 def _mean_correlation(values: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -59,7 +60,7 @@ def ask():
     return measure
 
 
-def test_informative_images_help(ask, tmp_path):
+def test_informative_images_help(ask):
     images, classes, _ = pictures(600, seed=2)
     result = ask(images, classes)
     task = result.tasks["classification"]
@@ -79,8 +80,7 @@ def test_informative_images_help(ask, tmp_path):
     assert kept["verdicts"] == result.verdicts and kept["settings"]["seeds"] == 8
     text = result.to_markdown()
     assert "**Classification: helps.**" in text and "| real + synthetic, against real + procedural | AUROC |" in text
-    draw_usefulness(result, tmp_path / "useful.png")
-    with Image.open(tmp_path / "useful.png") as picture:
+    with Image.open(io.BytesIO(draw_usefulness(result))) as picture:
         assert picture.width > 800
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from magical_hub.errors import GridError
 from magical_hub.grid import Grid
-from magical_hub.metrics import relative_seam_ratio, seam_ratio
+from magical_hub.metrics import halves_interval, line_differences, relative_seam_ratio, seam_energies, seam_ratio
 
 
 def plain_ratio(images, parts):
@@ -66,3 +66,21 @@ def test_a_direction_without_seams_has_no_ratio(cells):
 def test_images_must_fit_the_grid(cells):
     with pytest.raises(GridError):
         seam_ratio(cells[:2], Grid(2, 2, 64, 64))
+
+
+def test_the_interval_of_halves_holds_ratios_of_halves(cells):
+    grid = Grid(4, 4, 128, 128)
+    low, high = halves_interval(seam_energies(cells, grid), resamples=300)
+    order = np.random.default_rng(7)
+    drawn = [np.split(cells[order.permutation(90)], 2) for _ in range(40)]
+    ratios = np.array([relative_seam_ratio(one, other, grid) for one, other in drawn])
+    inside = ((np.array(low) <= ratios) & (ratios <= np.array(high))).mean(0)
+    assert (inside >= 0.8).all() and 0.3 < low.rows < 1 < high.rows < 3
+
+
+def test_differences_show_where_the_seam_is():
+    images = np.zeros((3, 1, 8, 6), np.uint8)
+    images[:, :, 4:] = 200
+    down, along = line_differences(images)
+    assert down.shape == (7, 6) and along.shape == (8, 5)
+    assert (down[3] == 200).all() and down.sum() == 6 * 200 and not along.any()

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from magical_hub.evaluation.plots import as_png
 from magical_hub.evaluation.usefulness.result import TaskResult, UsefulnessResult
-from magical_hub.files import written_whole
 
 COLOURS = {"helps": "tab:green", "harms": "tab:red", "not shown": "tab:gray"}
 
 
-def draw_usefulness(result: UsefulnessResult, picture: Path) -> None:
-    """Draw as a PNG, a row a task: the scores of each arm, seed by seed, and the differences with their intervals.
+def draw_usefulness(result: UsefulnessResult) -> bytes:
+    """A PNG file, a row a task: the scores of each arm, seed by seed, and the differences with their intervals.
 
     Args:
-        result: with one task or more; of none, nothing is drawn.
-        picture: where to; written whole or not at all.
+        result: with one task or more.
     """
-    from matplotlib.figure import Figure  # takes half a second; no window and no global state, unlike pyplot
-
-    if not result.tasks:
-        return
     figure = Figure(figsize=(12, 3.4 * len(result.tasks)), layout="tight")
     for (left, right), (name, task) in zip(
         figure.subplots(len(result.tasks), 2, squeeze=False), result.tasks.items(), strict=True
     ):
         _draw_scores(left, name, task)
         _draw_differences(right, task)
-    with written_whole(picture) as beside:
-        figure.savefig(beside, format="png", dpi=100)
+    return as_png(figure)
 
 
 def _draw_scores(axis: Any, name: str, task: TaskResult) -> None:

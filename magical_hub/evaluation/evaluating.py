@@ -1,0 +1,163 @@
+"""The one call: evidence in, a report out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+import magical_hub
+from magical_hub.errors import ConfigError, DataError, GridError
+from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
+from magical_hub.evaluation.evidence import Data, Evidence, Subject, gather
+from magical_hub.evaluation.images import Computed
+from magical_hub.evaluation.report import EvaluationReport
+from magical_hub.evaluation.section import LeftOut, Section, Verdict
+from magical_hub.evaluation.usefulness import section as usefulness_section
+from magical_hub.metrics import efficientnet_lite0
+from magical_hub.pipeline import MagicalPipeline
+
+Question = tuple[str, Callable[[Evidence], Section]]
+"""In words, and what answers it."""
+SECTIONS: dict[str, Question] = {
+    "split": (split.QUESTION, split.measure),
+    "fidelity": (fidelity.QUESTION, fidelity.measure),
+    "seams": (seams.QUESTION, seams.measure),
+    "coherence": (coherence.QUESTION, coherence.measure),
+    "diversity": (diversity.QUESTION, diversity.measure),
+    "leakage": (leakage.QUESTION, leakage.measure),
+}
+"""What is asked, in the order of the report."""
+
+
+ON_REQUEST: dict[str, Question] = {"usefulness": (usefulness_section.QUESTION, usefulness_section.measure)}
+"""What takes long, and is asked only when told to."""
+PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "ImageHash", "diffusers")
+
+
+def evaluate(
+    pipe_or_folder: MagicalPipeline | str | Path,
+    real: Data | None = None,
+    holdout: Data | None = None,
+    *,
+    output_dir: str | Path | None = None,
+    num_images: int = 600,
+    seed: int = 0,
+    rows: int | None = None,
+    cols: int | None = None,
+    label_column: str | None = None,
+    network: nn.Module | None = None,
+    usefulness: bool = False,
+    normal_class: str | None = None,
+    device: str = "cpu",
+) -> EvaluationReport:
+    """Judge generated images: quality, seams, coherence, diversity, and whether they copy training images.
+
+    Args:
+        pipe_or_folder: a pipeline; RUN, or another checkpoint's folder, name or id; or a folder of generated images,
+            all of one size.
+        real: the images that the generator was trained on: a folder, a dataset's id, or a `datasets.Dataset`. They are
+            resized to the size of the generated images as for training. A RUN knows its own, and its held-out ones.
+        holdout: real images that it never saw, of the same kinds. Without them nothing is said of near copies, and the
+            figures compare with half of `real`.
+        output_dir: where report.json, report.html and the cache of features go; RUN/evaluation for a RUN, else nothing
+            is written unless it is given.
+        num_images: how many generated images to make, or to take from the folder.
+        seed: of the images and of every choice.
+        rows, cols: of the grid; a pipeline knows its own. A folder has none unless given, and then what needs one is
+            left out.
+        label_column: with folders, any name makes the first folder below a class; with datasets, its column.
+        network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A
+            `name` and an `image_size` of its own go into the report. EfficientNet-Lite0 by default.
+        usefulness: also ask whether the images make a detector better, which takes minutes; needs classes.
+        normal_class: name of the class without defects; without it no anomaly detector is tried.
+        device: what the pipeline and the network run on.
+
+    Raises:
+        ConfigError, DataError, GridError, CheckpointError: where the request or the images are no good. A single
+            question that can't be answered is a section left out, with the reason.
+        MissingPackageError: without the extra `eval`.
+    """
+    subject = Subject.of(pipe_or_folder)
+    folder = Path(output_dir) if output_dir is not None else subject.run / "evaluation" if subject.run else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    network = efficientnet_lite0() if network is None else network
+    _move(device, network, subject)
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=folder) as scratch:
+        place = Path(scratch)
+        computed = Computed(place if folder is None else folder / "cache", place, network)
+        evidence = gather(
+            subject,
+            real,
+            holdout,
+            label_column=label_column,
+            normal_class=normal_class,
+            num_images=num_images,
+            seed=seed,
+            rows=rows,
+            cols=cols,
+            computed=computed,
+            scratch=place,
+        )
+        sections = {}
+        questions = SECTIONS | (ON_REQUEST if usefulness else {})
+        with tqdm(questions.items(), desc="Evaluating", unit="section") as bar:
+            for name, question in bar:
+                bar.set_postfix_str(name)
+                sections[name] = _answer(name, question, evidence)
+        report = EvaluationReport(sections, _about(subject, evidence))
+    if folder is not None:
+        report.write(folder)
+    return report
+
+
+def _move(device: str, network: nn.Module, subject: Subject) -> None:
+    try:
+        network.to(device)
+        if subject.pipe is not None:
+            subject.pipe.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
+
+
+def _answer(name: str, question: Question, evidence: Evidence) -> Section:
+    words, measure = question
+    try:
+        return measure(evidence)
+    except (LeftOut, DataError, GridError) as reason:
+        return Section(name, words, Verdict.NONE, f"Left out: {reason}.")
+
+
+def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
+    grid = evidence.grid
+    return {
+        "subject": subject.name,
+        "weights_sha256": subject.weights_sha256,
+        "seed": evidence.seed,
+        "image_size": [grid.height, grid.width],
+        "channels": evidence.generated.store.channels,
+        "grid": [grid.rows, grid.cols] if evidence.has_grid else None,
+        "resizing_of_real_images": "to the size of the generated ones, Lanczos, antialiased",
+        "network": evidence.computed.network_name,
+        "counts": {
+            "generated": len(evidence.generated),
+            "compared": len(evidence.compared),
+            "reference": len(evidence.reference),
+            "other": len(evidence.other),
+            "train": len(evidence.train),
+            "holdout": None if evidence.holdout is None else len(evidence.holdout),
+        },
+        "reference_is": evidence.reference.name,
+        "versions": {
+            "magical_hub": magical_hub.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }

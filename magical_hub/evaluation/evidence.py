@@ -1,0 +1,228 @@
+"""What a report judges by: the generated images, the real ones that they stand beside, and where all come from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import save
+
+from magical_hub.data import Source, look, open_source, open_store, prepare_store
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.evaluation.images import Computed, ImageSet
+from magical_hub.export import write_imagefolder
+from magical_hub.grid import Grid
+from magical_hub.pipeline import MagicalPipeline
+from magical_hub.training import Split
+
+if TYPE_CHECKING:
+    import datasets
+
+Data: TypeAlias = "str | Path | datasets.Dataset"
+"""Where real images come from."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the sections look at.
+
+    Args:
+        generated: every generated image that is judged.
+        compared: as many of them as there are in `reference`, for figures that hang on the number of images.
+        reference: real images, held out where the caller has such.
+        other: as many more real images: what they show beside `reference` is the floor.
+        train: the images that the generator was trained on.
+        holdout: real images that it never saw; None where nobody knows of any.
+        grid: how the images are cut.
+        has_grid: whether somebody said so; a grid of one sub-region stands for none.
+        computed: features and small pixels.
+        seed: of every choice by chance.
+        pipe: what made the generated images, where it is at hand.
+        normal_class: name of the class without defects, where somebody said so.
+    """
+
+    generated: ImageSet
+    compared: ImageSet
+    reference: ImageSet
+    other: ImageSet
+    train: ImageSet
+    holdout: ImageSet | None
+    grid: Grid
+    has_grid: bool
+    computed: Computed
+    seed: int
+    pipe: MagicalPipeline | None
+    normal_class: str | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a pipeline, or a folder of images; and the folder of the run that made it."""
+
+    name: str
+    pipe: MagicalPipeline | None
+    images: Path | None
+    run: Path | None
+
+    @classmethod
+    def of(cls, thing: MagicalPipeline | str | Path) -> Subject:
+        """A pipeline, RUN, a checkpoint's name, or else a folder of images.
+
+        Raises:
+            CheckpointError: where it is none of them.
+        """
+        if isinstance(thing, MagicalPipeline):
+            return cls(type(thing.generator).__name__, thing, None, None)
+        folder = Path(thing).expanduser()
+        if folder.is_dir() and not ((folder / "model_index.json").exists() or (folder / "checkpoints").is_dir()):
+            return cls(str(thing), None, folder, None)
+        pipe = MagicalPipeline.from_pretrained(thing)
+        return cls(str(thing), pipe, None, folder if (folder / "split.json").is_file() else None)
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of the generator's weights as `save_pretrained` writes them; None for a folder of images."""
+        if self.pipe is None:
+            return None
+        weights = {name: value.cpu().contiguous() for name, value in self.pipe.generator.state_dict().items()}
+        return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()
+
+
+def gather(
+    subject: Subject,
+    real: Data | None,
+    holdout: Data | None,
+    *,
+    label_column: str | None,
+    normal_class: str | None,
+    num_images: int,
+    seed: int,
+    rows: int | None,
+    cols: int | None,
+    computed: Computed,
+    scratch: Path,
+) -> Evidence:
+    """Find the real images, make or read the generated ones, and bring all to one size.
+
+    Raises:
+        ConfigError: where something is missing or out of range.
+        DataError, GridError: where images are no good, or held-out ones were trained on.
+    """
+    if num_images < 1:
+        raise ConfigError(f"num_images is {num_images}: give 1 or more")
+    grid, channels = _canvas(subject, rows, cols)
+    train, holdout_set = _real(subject, real, holdout, label_column, grid, channels, scratch)
+    names = train.store.class_names or []
+    if normal_class is not None and normal_class not in names:
+        raise ConfigError(f"there is no class {normal_class!r}: the training images have {', '.join(names) or 'none'}")
+    order = train.shuffled(seed)
+    if holdout_set is None:  # two halves of what there is
+        half = len(order) // 2
+        reference, other = order.take(half), ImageSet(order.name, order.store, order.indices[half:])
+    else:
+        reference, other = holdout_set.shuffled(seed), order
+    if not len(reference):
+        raise DataError("one real image has nothing to be compared with: give more")
+    generated = _generated(subject, num_images, seed, grid, channels, scratch)
+    count = min(len(reference), len(other), len(generated))
+    return Evidence(
+        generated=generated,
+        compared=generated.take(count),
+        reference=reference.take(count),
+        other=other.take(count),
+        train=train,
+        holdout=holdout_set,
+        grid=grid,
+        has_grid=grid.num_locations > 1,
+        computed=computed,
+        seed=seed,
+        pipe=subject.pipe,
+        normal_class=normal_class,
+    )
+
+
+def _real(
+    subject: Subject,
+    real: Data | None,
+    holdout: Data | None,
+    label_column: str | None,
+    grid: Grid,
+    channels: int,
+    scratch: Path,
+) -> tuple[ImageSet, ImageSet | None]:
+    """The training images, and those held out: as given, or the run's own."""
+    if real is not None:
+        train = _opened("training images", real, grid, channels, scratch, label_column)
+        if holdout is None:
+            return train, None
+        held_out = _opened("held-out images", holdout, grid, channels, scratch, label_column)
+    elif holdout is not None:
+        raise ConfigError("held-out images say nothing without those of training: give real too")
+    elif subject.run is None:
+        raise ConfigError("there is nothing to compare with: give real, a folder of images, or evaluate a RUN")
+    else:
+        store, split = open_store(subject.run / "data"), Split.load(subject.run / "split.json")
+        train = ImageSet("training images", store, np.asarray(split.train))
+        if not split.holdout:
+            return train, None
+        held_out = ImageSet("held-out images", store, np.asarray(split.holdout))
+    _check_apart(train, held_out)
+    return train, held_out
+
+
+def _canvas(subject: Subject, rows: int | None, cols: int | None) -> tuple[Grid, int]:
+    """The grid over images of the generated size, and their channels."""
+    if subject.pipe is not None:
+        own = subject.pipe.generator.grid
+        return Grid(rows or own.rows, cols or own.cols, own.height, own.width), subject.pipe.generator.config.channels
+    assert subject.images is not None
+    (height, width), mode = look(next(open_source(subject.images).records()))
+    return Grid(rows or 1, cols or 1, height, width), 1 if mode == "L" else 3
+
+
+def _generated(subject: Subject, num_images: int, seed: int, grid: Grid, channels: int, scratch: Path) -> ImageSet:
+    if subject.pipe is not None:
+        write_imagefolder(subject.pipe, scratch / "generated", num_images, seed=seed)
+        return _opened("generated images", scratch / "generated", grid, channels, scratch, None)
+    assert subject.images is not None
+    _check_one_size(open_source(subject.images))
+    images = _opened("generated images", subject.images, grid, channels, scratch, None)
+    return images.shuffled(seed).take(num_images)
+
+
+def _opened(name: str, data: Any, grid: Grid, channels: int, scratch: Path, label_column: str | None) -> ImageSet:
+    """Images of a folder or dataset, decoded once and resized as for training."""
+    source = open_source(data, label_column=label_column)
+    store = prepare_store(source, scratch / name.replace(" ", "-"), grid, channels, strict=True)
+    return ImageSet(name, store, np.arange(len(store)))
+
+
+def _check_one_size(source: Source) -> None:
+    names: dict[tuple[int, int], str] = {}
+    for record in source.records():
+        try:
+            with Image.open(record.image) as image:  # a folder's records are files
+                names.setdefault((min(image.size), max(image.size)), record.name)  # it may be turned by its EXIF
+        except OSError:
+            continue  # named when it is decoded
+    if len(names) > 1:
+        (one, its_name), (other, other_name) = list(names.items())[:2]
+        raise DataError(
+            f"{its_name} is {one[0]} x {one[1]} and {other_name} {other[0]} x {other[1]}: "
+            "generated images must be of one size"
+        )
+
+
+def _check_apart(train: ImageSet, holdout: ImageSet) -> None:
+    """Refuse held-out images that were trained on."""
+    known = dict(zip(train.digests, train.names, strict=True))
+    both = [(name, known[its]) for name, its in zip(holdout.names, holdout.digests, strict=True) if its in known]
+    if both:
+        raise DataError(
+            f"{len(both)} of the held-out images are training images too ({both[0][0]} is {both[0][1]}): "
+            "take them out of one of the two"
+        )

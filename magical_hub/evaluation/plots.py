@@ -1,0 +1,75 @@
+"""The pictures of the report, as PNG files in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from magical_hub.pictures import picture_grid
+
+LARGEST, SMALLEST = 256, 96
+"""Longer side in pixels of an image in a sheet, about: the report is one file, and people look at it."""
+
+
+def sheet(images: np.ndarray, columns: int) -> bytes:
+    """Images (N, C, H, W) uint8 side by side, large ones made smaller, and small ones larger by whole pixels."""
+    times = max(1, SMALLEST // max(images.shape[2:]))
+    images = images.repeat(times, axis=2).repeat(times, axis=3)
+    step = -(-max(images.shape[2:]) // LARGEST)
+    height, width = images.shape[2] // step, images.shape[3] // step
+    whole = images[:, :, : height * step, : width * step].reshape(*images.shape[:2], height, step, width, step)
+    file = io.BytesIO()
+    Image.fromarray(picture_grid(whole.mean((3, 5)).round().astype(np.uint8), columns)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def heat_maps(maps: Mapping[str, np.ndarray]) -> bytes:
+    """Maps (h, w) by their titles, two in a row, each row on one scale."""
+    titles = list(maps)
+    figure = Figure(figsize=(9, 4 * -(-len(titles) // 2)), layout="constrained")
+    axes = figure.subplots(-(-len(titles) // 2), 2, squeeze=False)
+    for row, pair in enumerate(zip(titles[::2], titles[1::2], strict=True)):
+        top = max(float(maps[title].max()) for title in pair)
+        for axis, title in zip(axes[row], pair, strict=True):
+            drawn = axis.imshow(maps[title], vmin=0, vmax=top, cmap="magma")
+            axis.set_title(title)
+            axis.set_axis_off()
+        figure.colorbar(drawn, ax=list(axes[row]), label="grey levels", shrink=0.8)
+    return as_png(figure)
+
+
+def histograms(panels: Mapping[str, Mapping[str, np.ndarray]], unit: str) -> bytes:
+    """For each panel the distributions of several sets of values, by their names."""
+    figure = Figure(figsize=(4.2 * len(panels), 3), layout="constrained")
+    for axis, (title, sets) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), 40).tolist()
+        for name, values in sets.items():
+            axis.hist(values, bins, histtype="step", density=True, label=name)
+        axis.set(title=title, xlabel=unit)
+        axis.set_yticks([])
+        axis.legend(fontsize="small", loc="upper left")
+    return as_png(figure)
+
+
+def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> bytes:
+    """Groups of bars: a group a name, in it a bar a series."""
+    figure = Figure(figsize=(1.5 + 1.3 * len(names), 3), layout="constrained")
+    axis = figure.subplots()
+    width = 0.8 / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        axis.bar(np.arange(len(names)) + number * width, values, width, label=name)
+    axis.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names)
+    axis.set_ylabel(unit)
+    axis.legend(fontsize="small")
+    return as_png(figure)
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=90)
+    return file.getvalue()

@@ -1,0 +1,148 @@
+"""The ways in which a copy is looked for: by features, by pixels, and by the pixels of each sub-region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from magical_hub.evaluation.evidence import Evidence
+from magical_hub.evaluation.images import ImageSet, cells_size, reduced, whole_size
+from magical_hub.metrics import Neighbours, nearest, nearest_aligned
+from magical_hub.metrics.copying import memorisation
+
+NEIGHBOURS = 8
+"""How many are looked at: the nearest, and the others that it is measured by."""
+MAX_SHIFT = 3
+"""Pixels (of the reduced image) by which a copy may be shifted and is still compared place by place."""
+MOST_PARTS = 8
+
+Rows = list[np.ndarray]
+"""What a view shows of images: an array (N, ...) for each place of the image."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A way to compare.
+
+    Args:
+        name: in the report.
+        of: what it shows of an image set.
+        of_pixels: what it shows of images (n, C, H, W) uint8.
+        search: the nearest neighbours at one place.
+    """
+
+    name: str
+    of: Callable[[ImageSet], Rows]
+    of_pixels: Callable[[np.ndarray], Rows]
+    search: Callable[[np.ndarray, np.ndarray, int], Neighbours]
+
+
+class Matches(NamedTuple):
+    """Of images searched for among references, at every place: arrays of (places, N).
+
+    `nearest` is the row of the nearest reference, `distances` how near it is; `scores` is the memorisation score, and
+    `suspects` the row of the reference that it is due to.
+    """
+
+    distances: np.ndarray
+    nearest: np.ndarray
+    scores: np.ndarray
+    suspects: np.ndarray
+
+    @property
+    def worst(self) -> np.ndarray:
+        """(N,) the lowest score of an image."""
+        return self.scores.min(0)
+
+    @property
+    def worst_place(self) -> np.ndarray:
+        """(N,) the place that it is due to."""
+        return self.scores.argmin(0)
+
+    @property
+    def worst_suspect(self) -> np.ndarray:
+        """(N,) the reference that it is due to."""
+        return self.suspects[self.worst_place, np.arange(self.suspects.shape[1])]
+
+    def first(self, count: int) -> Matches:
+        """Of the first images alone."""
+        return Matches(*(values[:, :count] for values in self))
+
+    def where(self, chosen: np.ndarray) -> Matches:
+        """Of some images alone."""
+        return Matches(*(values[:, chosen] for values in self))
+
+
+def views(evidence: Evidence) -> list[View]:
+    """All that make sense: sub-regions only where there is a grid."""
+    computed, grid = evidence.computed, evidence.grid
+    size, cells = whole_size(grid.height, grid.width), cells_size(grid)
+
+    def cut(images: np.ndarray) -> Rows:  # views, so that a mapped file stays one
+        height, width = cells[0] // grid.rows, cells[1] // grid.cols
+        return [
+            images[:, top : top + height, left : left + width]
+            for top in range(0, cells[0], height)
+            for left in range(0, cells[1], width)
+        ]
+
+    def aligned(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
+        shift = min(MAX_SHIFT, min(references.shape[1:]) // 8)
+        return nearest_aligned(queries, references, k, shift)
+
+    found = [
+        View(
+            "features",
+            lambda images: [computed.features(images)],
+            lambda pixels: [computed.features_of(pixels)],
+            nearest,
+        ),
+        View(
+            "pixels",
+            lambda images: [computed.small(images, size)],
+            lambda pixels: [reduced(pixels, size)],
+            aligned,
+        ),
+    ]
+    if evidence.has_grid:
+        found.append(
+            View(
+                "sub-regions",
+                lambda images: cut(computed.small(images, cells)),
+                lambda pixels: cut(reduced(pixels, cells)),
+                aligned,
+            )
+        )
+    return found
+
+
+def num_parts(references: int, unseen: int) -> int:
+    """Into how many parts the training images are cut, so that one is about as large as the set of unseen images."""
+    return max(1, min(MOST_PARTS, references // unseen))
+
+
+def match(view: View, queries: Rows, references: Rows, parts: int = 1, what: str = "") -> Matches:
+    """Search for images among references, part by part.
+
+    A score hangs (a little) on how many references there are. So those of training images are taken in parts of the
+    size of the unseen set that they are judged by, and the lowest counts. The nearest image is that among all.
+    """
+    found = []
+    bar = tqdm(total=len(queries) * parts, desc=f"copies by {view.name}: {what}", unit="search", leave=False)
+    for query, reference in zip(queries, references, strict=True):
+        rows = []
+        for part in range(parts):
+            near = view.search(query, reference[part::parts], NEIGHBOURS)
+            rows.append((near.distances[:, 0], near.indices[:, 0] * parts + part, memorisation(near)))
+            bar.update()
+        distances, numbers, scores = (np.stack(some) for some in zip(*rows, strict=True))
+        images, closest, suspect = np.arange(len(query)), distances.argmin(0), scores.argmin(0)
+        found.append(
+            (distances[closest, images], numbers[closest, images], scores[suspect, images], numbers[suspect, images])
+        )
+    bar.close()
+    return Matches(*(np.stack(some) for some in zip(*found, strict=True)))

@@ -1,0 +1,71 @@
+"""Folders of real cells, and a small frozen network in place of the one that takes a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from elpv_dataset.utils import load_dataset
+from PIL import Image
+from torch import nn
+
+from magical_hub.data import to_canvas
+
+SIDE, TRAIN, HELD_OUT, GENERATED = 64, 160, 60, 60
+
+
+class SmallNetwork(nn.Module):
+    """Means over 8 x 8 places of an image and of its steps: features of any nn.Module will do."""
+
+    name = "means"
+    image_size = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.seen = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        grey = self.scale * images.mean(1, keepdim=True)
+        steps = grey.diff(dim=2).abs()
+        return torch.cat([nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1)
+
+
+@pytest.fixture(scope="session")
+def small_network() -> SmallNetwork:
+    return SmallNetwork()
+
+
+@pytest.fixture(scope="session")
+def cells() -> np.ndarray:
+    """280 cells of 64 px, in an order by chance: (N, 1, 64, 64) uint8; no two are of one wafer, as far as is known."""
+    images, _, _ = load_dataset()
+    apart = np.arange(0, len(images), 9)[: TRAIN + HELD_OUT + GENERATED]
+    chosen = np.random.default_rng(0).permutation(apart)
+    return np.stack([to_canvas(Image.fromarray(images[number]), SIDE, SIDE, 1) for number in chosen])
+
+
+@pytest.fixture(scope="session")
+def write_folder() -> Callable[[np.ndarray, Path], Path]:
+    """Writes images as PNG files."""
+
+    def write(images: np.ndarray, folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        for number, image in enumerate(images):
+            Image.fromarray(image[0]).save(folder / f"{number:04d}.png")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def folders(cells: np.ndarray, write_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Training, held-out, and others in place of generated images: what a perfect generator would make."""
+    place = tmp_path_factory.mktemp("cells")
+    parts = dict(zip(("train", "holdout", "generated"), np.split(cells, [TRAIN, TRAIN + HELD_OUT]), strict=True))
+    return {name: write_folder(images, place / name) for name, images in parts.items()}
