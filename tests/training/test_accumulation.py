@@ -22,7 +22,6 @@ def weights(run):
     "settings",
     [
         {},
-        {"balance_at": 0.0},
         {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
     ],
 )
