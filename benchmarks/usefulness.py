@@ -95,7 +95,8 @@ def main(
                     seed=seed,
                 )
                 if result.tasks:
-                    (folder / "usefulness.png").write_bytes(draw_usefulness(result))
+                    with written_whole(folder / "usefulness.png") as beside:
+                        beside.write_bytes(draw_usefulness(result))
                 write_text(folder / "usefulness.json", json.dumps(result.to_json()))
             results[count] = json.loads((folder / "usefulness.json").read_text())
             print_rows(name, count, results[count])

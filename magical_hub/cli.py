@@ -73,13 +73,11 @@ def generate(
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub import MagicalPipeline
+    from magical_hub.devices import move
     from magical_hub.export import write_imagefolder
 
     pipe = MagicalPipeline.from_pretrained(checkpoint)
-    try:
-        pipe = pipe.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
+    move(device, pipe)
     rows = write_imagefolder(
         pipe,
         output_dir,

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magical_hub.data.boxes import Box, box_of
 from magical_hub.errors import DataError
-
-Box = tuple[float, float, float, float]
 
 
 class Blend(NamedTuple):
@@ -108,12 +107,6 @@ def perlin_noise(height: int, width: int, rows: int, cols: int, rng: np.random.G
     top = corners[0, 0] + ease_x * (corners[0, 1] - corners[0, 0])
     bottom = corners[1, 0] + ease_x * (corners[1, 1] - corners[1, 0])
     return np.sqrt(2) * (top + ease_y * (bottom - top))
-
-
-def box_of(mask: np.ndarray) -> Box:
-    """The smallest box x, y, w, h in pixels around the true pixels of a mask (H, W), which must have some."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(cols[0]), float(rows[0]), float(cols[-1] + 1 - cols[0]), float(rows[-1] + 1 - rows[0])
 
 
 def _place(height: int, width: int, rows: int, cols: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -13,7 +13,8 @@ from torch import nn
 from tqdm import tqdm
 
 import magical_hub
-from magical_hub.errors import ConfigError, DataError, GridError
+from magical_hub.devices import move
+from magical_hub.errors import DataError, GridError
 from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
 from magical_hub.evaluation.evidence import Data, Evidence, Subject, gather
 from magical_hub.evaluation.images import Computed
@@ -89,7 +90,7 @@ def evaluate(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     network = efficientnet_lite0() if network is None else network
-    _move(device, network, subject)
+    move(device, network, *([] if subject.pipe is None else [subject.pipe]))
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=folder) as scratch:
         place = Path(scratch)
         computed = Computed(place if folder is None else folder / "cache", place, network)
@@ -116,15 +117,6 @@ def evaluate(
     if folder is not None:
         report.write(folder)
     return report
-
-
-def _move(device: str, network: nn.Module, subject: Subject) -> None:
-    try:
-        network.to(device)
-        if subject.pipe is not None:
-            subject.pipe.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
 
 
 def _answer(name: str, question: Question, evidence: Evidence) -> Section:

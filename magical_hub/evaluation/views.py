@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.images import ImageSet, cells_size, reduced, whole_size
+from magical_hub.grid import Grid
 from magical_hub.metrics import Neighbours, nearest, nearest_aligned
 from magical_hub.metrics.copying import memorisation
 
@@ -83,12 +84,8 @@ def views(evidence: Evidence) -> list[View]:
     size, cells = whole_size(grid.height, grid.width), cells_size(grid)
 
     def cut(images: np.ndarray) -> Rows:  # views, so that a mapped file stays one
-        height, width = cells[0] // grid.rows, cells[1] // grid.cols
-        return [
-            images[:, top : top + height, left : left + width]
-            for top in range(0, cells[0], height)
-            for left in range(0, cells[1], width)
-        ]
+        small = Grid(grid.rows, grid.cols, *cells)
+        return [images[:, rows, cols] for rows, cols in map(small.span, range(small.num_locations))]
 
     def aligned(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
         shift = min(MAX_SHIFT, min(references.shape[1:]) // 8)

