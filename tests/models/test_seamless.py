@@ -54,8 +54,9 @@ def trained(randomise) -> Trained:
             return network.region(top=0, left=0, **size, **two_images(network))
 
         inside = scale(0.01)
-        network.to_pixels.bias -= inside.mean()
-        scale(0.3 / float(inside.std()))
+        middle = inside.mean((0, 2, 3), keepdim=True)  # of each channel: one far off would leave the others no range
+        network.to_pixels.bias -= middle.flatten().repeat_interleave(4)
+        scale(0.3 / float((inside - middle).std()))
         return network
 
     return train
