@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "canvas": ["CanvasStore"],
         "images": ["open_image", "to_canvas"],
         "packages": ["package_dataset", "render_package"],
-        "sources": ["Record", "Source", "open_source"],
+        "records": ["Record", "Source"],
+        "sources": ["open_source"],
         "store": ["look", "open_store", "prepare_store"],
     },
 )

@@ -19,9 +19,9 @@ import pyarrow as pa
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, digest, group_of, join_tiles, label_of
+from magical_hub.data.canvas import CanvasStore, Place, digest, field_of, group_of, join_tiles, label_of
 from magical_hub.data.images import as_array, fit, open_image
-from magical_hub.data.sources import Record, Source
+from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
 from magical_hub.files import ScatteredReads, written_whole
 from magical_hub.grid import Grid
@@ -57,6 +57,7 @@ class ArrowStore(CanvasStore):
             table["label"].to_numpy(),
             table["group"].to_pylist(),
             table["digest"].to_pylist(),
+            table["field"].to_pylist(),
         )
         # Where the pixels of each batch begin in the file. They are read from there: see ScatteredReads.
         self._starts = [c.flatten().flatten().buffers()[1].address - mapped.address for c in table["canvas"].chunks]
@@ -78,7 +79,13 @@ class ArrowStore(CanvasStore):
 
 
 def build_arrow_store(
-    source: Source, path: Path, grid: Grid, channels: int, strict: bool = False, progress: bool = True
+    source: Source,
+    path: Path,
+    grid: Grid,
+    channels: int,
+    strict: bool = False,
+    progress: bool = True,
+    defect_share: float = 0.1,
 ) -> None:
     """Decode, convert, resize and cut every image of a source once. The file appears whole or not at all.
 
@@ -92,6 +99,7 @@ def build_arrow_store(
         strict: stop at the first image that cannot be read or has another shape; otherwise it is skipped (or, of
             another shape, stretched) with a warning that names it.
         progress: show a bar.
+        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
 
     Raises:
         DataError: where no image could be read, or, with `strict`, at the first that could not.
@@ -102,6 +110,8 @@ def build_arrow_store(
         "image_size": [grid.height, grid.width],
         "channels": channels,
         "class_names": source.class_names,
+        "defect_names": source.defect_names,
+        "grid": [grid.rows, grid.cols],
         "source_fingerprint": source.fingerprint,
         "rows_a_batch": batch.rows,
         "tile": [grid.cell_height, grid.cell_width],
@@ -113,6 +123,7 @@ def build_arrow_store(
             "group": pa.string(),
             "digest": pa.string(),
             "name": pa.string(),
+            "field": pa.list_(pa.int64()),
         },
         metadata={"magical_hub": json.dumps(about)},
     )
@@ -122,8 +133,8 @@ def build_arrow_store(
         tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress) as bar,
     ):
         with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for image, record in _fitted(bar, grid, channels, strict):
-                batch.add(image, record)
+            for image, record, field in _fitted(bar, grid, channels, strict, defect_share):
+                batch.add(image, record, field)
                 del image  # before the next is decoded
                 written += 1
                 if batch.full:
@@ -134,7 +145,9 @@ def build_arrow_store(
             raise DataError("none of the images could be read: see the warnings above")
 
 
-def _fitted(records: Any, grid: Grid, channels: int, strict: bool) -> Iterator[tuple[Image.Image, Record]]:
+def _fitted(
+    records: Any, grid: Grid, channels: int, strict: bool, defect_share: float
+) -> Iterator[tuple[Image.Image, Record, list[int]]]:
     for record in records:
         try:
             image = open_image(record.image, record.name)
@@ -145,13 +158,14 @@ def _fitted(records: Any, grid: Grid, channels: int, strict: bool) -> Iterator[t
                 if strict:
                     raise DataError(f"{message}: crop it, or give another image size")
                 logger.warning("%s: it is stretched to it", message)
+            field = field_of(record, (image.height, image.width), grid, defect_share)
         except DataError as error:
             if strict:
                 raise
             logger.warning("skipped: %s", error)
             continue
         image = fit(image, grid.height, grid.width, channels)
-        yield image, record
+        yield image, record, field
         del image  # one at a time
 
 
@@ -163,15 +177,17 @@ class _Batch:
         self._pixels = np.empty((rows, grid.rows, grid.cols, channels, grid.cell_height, grid.cell_width), np.uint8)
         self._records: list[Record] = []
         self._digests: list[str] = []
+        self._fields: list[list[int]] = []
 
     @property
     def full(self) -> bool:
         return len(self._records) == self.rows
 
-    def add(self, image: Image.Image, record: Record) -> None:
+    def add(self, image: Image.Image, record: Record, field: list[int]) -> None:
         cells = self._pixels[len(self._records)]
         self._digests.append(digest(self._cut(image, cells)))
         self._records.append(record)
+        self._fields.append(field)
 
     def _cut(self, image: Image.Image, cells: np.ndarray) -> Iterator[np.ndarray]:
         """Fill the cells of an image, and give its bands of sub-regions meanwhile."""
@@ -192,6 +208,7 @@ class _Batch:
             pa.array([group_of(record, its) for record, its in zip(self._records, self._digests, strict=True)]),
             pa.array(self._digests),
             pa.array([record.name for record in self._records]),
+            pa.array(self._fields, pa.list_(pa.int64())),
         ]
-        self._records, self._digests = [], []
+        self._records, self._digests, self._fields = [], [], []
         return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from magical_hub.data.sources import Record
+from magical_hub.data.records import Record
 from magical_hub.grid import Grid, Window
 
 
 class CanvasStore(ABC):
-    """N images of (C, H, W) uint8, with their class numbers, groups, names and content hashes.
+    """N images of (C, H, W) uint8, with their class numbers, fields of defects, groups, names and content hashes.
 
     Args:
-        about: channels, image_size, class_names and source_fingerprint.
+        about: channels, image_size, class_names and source_fingerprint; defect_names and grid (rows and columns of
+            sub-regions) where the source knows defects.
         names: what to call each image.
         labels: the number of each one's class, 0 without classes.
         groups: each one's group.
         digests: the `digest` of each one's pixels.
+        fields: each one's field of defect classes (see marks.py), row by row; empty without defects.
+
+    Attributes:
+        defects: (N, R, K) int64, 0 or 1 + the number of a name in `defect_names`; None without defects.
+        defect_names: of the classes that occur.
     """
 
     def __init__(
-        self, about: dict[str, Any], names: list[str], labels: Iterable[int], groups: list[str], digests: list[str]
+        self,
+        about: dict[str, Any],
+        names: list[str],
+        labels: Iterable[int],
+        groups: list[str],
+        digests: list[str],
+        fields: Sequence[Sequence[int]] | np.ndarray,
     ) -> None:
         self.channels: int = about["channels"]
         self.height, self.width = about["image_size"]
@@ -33,14 +45,23 @@ class CanvasStore(ABC):
         self.source_fingerprint: str = about["source_fingerprint"]
         self.names, self.groups, self.digests = names, groups, digests
         self.labels = np.array(labels, dtype=np.int64)
+        self.defects: np.ndarray | None = None
+        self.defect_names: list[str] | None = None
+        if about["defect_names"] is not None:
+            whole = np.array(fields, dtype=np.int64).reshape(len(names), *about["grid"])
+            occurring = np.unique(np.append(whole, 0))  # a column's names may hold more, one for "none" among them
+            self.defects = np.searchsorted(occurring, whole)
+            self.defect_names = [about["defect_names"][number - 1] for number in occurring[1:]]
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what training reads: pixels, classes and their order. Another dataset has another one."""
+        """Hash of what training reads: pixels, classes, defects and their order. Another dataset has another one."""
         about = f"{self.channels} {self.height} {self.width} {self.class_names} {self.labels.tolist()}"
+        if self.defects is not None:
+            about += f" {self.defect_names} {self.defects.tolist()}"
         return hashlib.sha256("\n".join([about, *self.digests]).encode()).hexdigest()
 
     def images(self, indices: np.ndarray) -> np.ndarray:
@@ -112,6 +133,20 @@ def digest(bands: Iterable[np.ndarray]) -> str:
 def label_of(record: Record) -> int:
     """The number of an image's class, 0 without classes."""
     return record.label if record.label is not None else 0
+
+
+def field_of(record: Record, size: tuple[int, int], grid: Grid, share: float) -> list[int]:
+    """An image's field of defect classes, row by row; empty where its source knows none.
+
+    Args:
+        record: of the image.
+        size: its height and width, as it was opened.
+        grid: of the canvas.
+        share: of a sub-region that a defect must cover.
+    """
+    if record.marks is None:
+        return []
+    return [int(number) for number in record.marks.field(size, grid, share, record.name).flat]
 
 
 def group_of(record: Record, digest: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
 from magical_hub.data.canvas import CanvasStore
 from magical_hub.data.images import open_image
-from magical_hub.data.sources import Record, Source
+from magical_hub.data.records import Record, Source
 from magical_hub.data.tiff import TiffStore, fits_tiles, index_tiles, tiled_image
 from magical_hub.grid import Grid
 
@@ -15,7 +15,13 @@ ARROW, TILES = "canvas.arrow", "tiles.json"
 
 
 def prepare_store(
-    source: Source, folder: Path, grid: Grid, channels: int, strict: bool = False, progress: bool = True
+    source: Source,
+    folder: Path,
+    grid: Grid,
+    channels: int,
+    strict: bool = False,
+    progress: bool = True,
+    defect_share: float = 0.1,
 ) -> CanvasStore:
     """Make the store of a run, or find the one that stands.
 
@@ -30,6 +36,7 @@ def prepare_store(
         channels: 1 or 3.
         strict: stop at the first image that cannot be used, instead of skipping or stretching it with a warning.
         progress: show a bar.
+        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
 
     Raises:
         DataError: where no image could be read, or, with `strict`, at the first that could not.
@@ -38,12 +45,12 @@ def prepare_store(
     if (folder / TILES).exists():
         # Files may have moved. An index of other data stays as it stands: whoever asks compares the fingerprints.
         if TiffStore(folder / TILES).source_fingerprint == source.fingerprint:
-            index_tiles(source, folder / TILES, size, channels, strict, progress)
+            index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
     elif not (folder / ARROW).exists():
         if fits_tiles(source, size):
-            index_tiles(source, folder / TILES, size, channels, strict, progress)
+            index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
         else:
-            build_arrow_store(source, folder / ARROW, grid, channels, strict, progress)
+            build_arrow_store(source, folder / ARROW, grid, channels, strict, progress, defect_share)
     return open_store(folder)
 
 

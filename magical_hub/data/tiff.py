@@ -21,11 +21,12 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, digest, group_of, join_tiles, label_of
+from magical_hub.data.canvas import CanvasStore, Place, digest, field_of, group_of, join_tiles, label_of
 from magical_hub.data.images import grey_or_rgb, to_canvas
-from magical_hub.data.sources import Record, Source
+from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
 from magical_hub.files import ScatteredReads, write_text
+from magical_hub.grid import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,9 @@ class TiffStore(CanvasStore):
         try:
             about = json.loads(index.read_text())
             rows = about["images"]
-            super().__init__(about, *([row[key] for row in rows] for key in ("name", "label", "group", "digest")))
+            super().__init__(
+                about, *([row[key] for row in rows] for key in ("name", "label", "group", "digest", "field"))
+            )
             self._paths = [Path(row["path"]) for row in rows]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{index} cannot be read ({error}): delete it, and it is made again") from error
@@ -144,7 +147,13 @@ class TiffStore(CanvasStore):
 
 
 def index_tiles(
-    source: Source, path: Path, size: tuple[int, int], channels: int, strict: bool = False, progress: bool = True
+    source: Source,
+    path: Path,
+    grid: Grid,
+    channels: int,
+    strict: bool = False,
+    progress: bool = True,
+    defect_share: float = 0.1,
 ) -> None:
     """Write where the files are, and the digest of each one's pixels: of a file that stands unchanged the known one.
 
@@ -153,10 +162,11 @@ def index_tiles(
     Args:
         source: what `open_source` found, and `fits_tiles` accepted.
         path: the index to write, or to bring up to date.
-        size: height and width of the canvas.
+        grid: the canvas, of the files' own size, and its sub-regions.
         channels: 1 or 3.
         strict: stop at the first image that cannot be read; otherwise it is skipped with a warning that names it.
         progress: show a bar.
+        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
 
     Raises:
         DataError: where no image could be read, or, with `strict`, at the first that could not.
@@ -167,7 +177,7 @@ def index_tiles(
     images = []
     for record in tqdm(source.records(), total=source.count, desc="Reading tiles", unit="img", disable=not progress):
         try:
-            images.append(_row(record, size, channels, known))
+            images.append(_row(record, grid, channels, known, defect_share))
         except DataError as error:
             if strict:
                 raise
@@ -175,17 +185,20 @@ def index_tiles(
     if not images:
         raise DataError("none of the images could be read: see the warnings above")
     about = {
-        "image_size": size,
+        "image_size": [grid.height, grid.width],
         "channels": channels,
         "class_names": source.class_names,
+        "defect_names": source.defect_names,
+        "grid": [grid.rows, grid.cols],
         "source_fingerprint": source.fingerprint,
         "images": images,
     }
     write_text(path, json.dumps(about))
 
 
-def _row(record: Record, size: tuple[int, int], channels: int, known: dict[Any, str]) -> dict[str, Any]:
+def _row(record: Record, grid: Grid, channels: int, known: dict[Any, str], defect_share: float) -> dict[str, Any]:
     assert isinstance(record.image, Path)
+    size = grid.height, grid.width
     state = record.image.stat()
     key = record.name, state.st_size, state.st_mtime_ns
     its = known.get(key) or digest(_bands(record.image, record.name, size, channels))
@@ -196,6 +209,7 @@ def _row(record: Record, size: tuple[int, int], channels: int, known: dict[Any, 
         "label": label_of(record),
         "group": group_of(record, its),
         "digest": its,
+        "field": field_of(record, size, grid, defect_share),
     }
 
 

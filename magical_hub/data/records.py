@@ -1,0 +1,42 @@
+"""What every source of images gives: a record an image, not decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magical_hub.data.marks import Marks
+
+
+@dataclass(frozen=True)
+class Record:
+    """An image that has not been decoded: its name, file or bytes, class number and group."""
+
+    name: str
+    image: Path | bytes
+    label: int | None
+    group: str | None
+    marks: Marks | None = None
+    """Its defects, where the source knows them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records in a fixed order, and the names of their classes (None where no label was asked for)."""
+
+    count: int | None
+    """None for a stream, which ends when it ends."""
+    records: Callable[[], Iterator[Record]]
+    class_names: list[str] | None
+    fingerprint: str
+    """Of names and sizes, or of the dataset; of a stream, its id, split and revision (in Python: its split, shards and
+    features; only the digests of what was read say more). Other data has another one, and no image is read for it."""
+    defect_names: list[str] | None = None
+    """Of the defect classes, where records have marks."""
+
+
+def hash_of(*parts: Any) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
