@@ -15,6 +15,7 @@ _HOMES = {
     "MagicalGenerator": "magical_hub.models",
     "SeamlessGenerator": "magical_hub.models",
     "MagicalCritic": "magical_hub.models",
+    "LabelVerifier": "magical_hub.models",
     "Grid": "magical_hub.grid",
     "TrainingConfig": "magical_hub.training",
     "train": "magical_hub.training",
@@ -25,6 +26,7 @@ _HOMES = {
 
 __all__ = [
     "Grid",
+    "LabelVerifier",
     "MagicalCritic",
     "MagicalGenerator",
     "MagicalPipeline",
@@ -37,7 +39,7 @@ __all__ = [
 if TYPE_CHECKING:
     from magical_hub.evaluation.evaluating import evaluate
     from magical_hub.grid import Grid
-    from magical_hub.models import MagicalCritic, MagicalGenerator, SeamlessGenerator
+    from magical_hub.models import LabelVerifier, MagicalCritic, MagicalGenerator, SeamlessGenerator
     from magical_hub.pipeline import MagicalPipeline
     from magical_hub.training import TrainingConfig, train
 

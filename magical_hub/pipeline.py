@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
+from scipy import ndimage
 
 import magical_hub
+from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
 from magical_hub.checkpoint import as_os_error, check_weights, locate
+from magical_hub.conditions import Asked, Defects, ask
 from magical_hub.errors import CheckpointError, ConfigError
 from magical_hub.grid import Window
-from magical_hub.models import Generator, MagicalCritic
+from magical_hub.models import Generator, LabelVerifier, MagicalCritic
 
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
@@ -39,13 +42,19 @@ class MagicalPipelineOutput(BaseOutput):
             list of sub-regions an image, or one more axis after N.
         latents: (N, L).
         seeds: (N,) int64: `seeds=[...]` makes an image again, alone or in any batch.
-        annotations: a dict an image with "class_label" and "class_name"; None where there are no classes.
+        annotations: a dict an image: "class_label" and "class_name" where there are classes; "objects", a list of
+            {"bbox": (x, y, width, height) in pixels, "category": name}, where there are defects. A defect that was
+            asked for and does not show has no box. None where there is nothing to say.
+        defects: (N, R, K) int64, what was asked of each sub-region: 0 none, 1 the first class; None without defects.
+        masks: (N, H, W) uint8, 0 where no defect shows, else the number of its class; None unless asked for.
     """
 
     images: list[Any] | np.ndarray | torch.Tensor
     latents: torch.Tensor
     seeds: torch.Tensor
     annotations: list[dict[str, Any]] | None = None
+    defects: torch.Tensor | None = None
+    masks: np.ndarray | None = None
 
 
 class MagicalPipeline(DiffusionPipeline):
@@ -54,20 +63,23 @@ class MagicalPipeline(DiffusionPipeline):
     Args:
         generator: the network.
         critic: the network that it was trained against; only training on needs it.
+        verifier: says whether an asked class or defect is there; only `augment_dataset` needs it.
     """
 
-    _optional_components = ["critic"]  # noqa: RUF012 - diffusers' own protocol
+    _optional_components = ["critic", "verifier"]  # noqa: RUF012 - diffusers' own protocol
 
-    def __init__(self, generator: Generator, critic: MagicalCritic | None = None) -> None:
+    def __init__(
+        self, generator: Generator, critic: MagicalCritic | None = None, verifier: LabelVerifier | None = None
+    ) -> None:
         super().__init__()
-        self.register_modules(generator=generator, critic=critic)
+        self.register_modules(generator=generator, critic=critic, verifier=verifier)
 
     @torch.inference_mode()
     def __call__(
         self,
         num_images: int = 1,
         class_labels: Sequence[int | str] | int | str | None = None,
-        defects: None = None,
+        defects: Defects | Sequence[Defects | None] | None = None,
         generator: torch.Generator | None = None,
         seeds: Sequence[int] | torch.Tensor | None = None,
         latents: torch.Tensor | None = None,
@@ -75,6 +87,7 @@ class MagicalPipeline(DiffusionPipeline):
         batch_size: int = 8,
         output_type: str = "pil",
         regions: Sequence[int] | None = None,
+        masks: bool = False,
     ) -> MagicalPipelineOutput:
         """Generate images. An image hangs on its own seed alone: not on its batch, its order or its process.
 
@@ -82,44 +95,52 @@ class MagicalPipeline(DiffusionPipeline):
             num_images: N; `seeds`, `latents` or a list of `class_labels` set it too.
             class_labels: a class for all, or one an image, by number or name. None draws by the training set's
                 frequencies, from the image's own seed.
-            defects: this version's generators know none: None.
+            defects: which sub-regions show one: {(row, column): name or number} or a map (R, K), 0 for none, for all
+                images; or one of these an image. {} is none at all. None draws them as they stood in the training
+                images of the class, from the image's own seed.
             generator: draws one int64 seed an image, before anything else. None: torch's global one.
             seeds: (N,) one an image, instead.
             latents: (N, L); None draws them from the seeds.
             truncation_psi: 1 keeps all variety; towards 0 images draw near the mean of their class.
             batch_size: images at a time.
             output_type: "pil", "np" or "pt".
-            regions: locations of the only sub-regions to make; None makes and joins them all.
+            regions: locations of the only sub-regions to make; None makes and joins them all. They come without boxes.
+            masks: give masks of the defects too.
 
         Raises:
             ConfigError: where arguments are out of range or contradict each other.
             GridError: where a region lies outside the grid.
         """
-        _check_request(defects, output_type)
+        _check_output_type(output_type)
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
-        count = _count(num_images, seeds, latents, class_labels)
+        fields = defects if isinstance(defects, (list, tuple)) or np.ndim(defects) == 3 else None  # type: ignore[arg-type]
+        count = _count(num_images, seeds, latents, class_labels, fields)
         own_seeds = _seeds(count, seeds, generator)
-        drawn_latents, drawn_labels = self._draw(own_seeds)
-        latents = drawn_latents if latents is None else latents
-        if latents.shape != drawn_latents.shape:
-            raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(drawn_latents.shape)}")
-        labels = drawn_labels if class_labels is None else self._labels(class_labels, count)
+        asked = ask(self.generator, own_seeds, class_labels, defects)
+        if latents is not None:
+            if latents.shape != asked.latents.shape:
+                raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(asked.latents.shape)}")
+            asked = replace(asked, latents=latents)
         window, locations, stitch = self._plan(regions)
 
-        pieces = []
+        shows = asked.defects is not None and regions is None
+        pieces, shown = [], list[list[DefectMark]]()
         with self.progress_bar(total=count) as bar:
             for first in range(0, count, batch_size):
                 batch = slice(first, min(first + batch_size, count))
-                some = None if labels is None else labels[batch]
-                made = self._windows(latents[batch], locations, window, some, own_seeds[batch], truncation_psi)
-                pieces.append(stitch(made))
+                some = asked.cut(batch)
+                made = self._windows(some, locations, window, truncation_psi)
+                pieces.append(VaeImageProcessor.denormalize(stitch(made)))
+                shown += self._show(pieces[-1], some, truncation_psi) if shows else []
                 bar.update(batch.stop - batch.start)
         return MagicalPipelineOutput(
             images=_convert(torch.cat(pieces), output_type),
-            latents=latents,
+            latents=asked.latents,
             seeds=own_seeds,
-            annotations=None if labels is None else self._annotations(labels),
+            annotations=annotate(self.generator, asked, shown if shows else None),
+            defects=asked.defects,
+            masks=join_masks(shown, self.generator.grid) if masks and shows else None,
         )
 
     @torch.inference_mode()
@@ -131,7 +152,7 @@ class MagicalPipeline(DiffusionPipeline):
         width: int,
         seed: int = 0,
         class_label: int | str | None = None,
-        defects: None = None,
+        defects: Defects | None = None,
         output_type: str = "pil",
     ) -> Any:
         """One rectangle of the image that `seeds=[seed]` gives, made alone, in the memory of the rectangle.
@@ -140,25 +161,17 @@ class MagicalPipeline(DiffusionPipeline):
             top, left, height, width: in pixels; the rectangle must lie in the image.
             seed: the image's.
             class_label: its class, by number or name; None draws it from the seed.
-            defects: this version's generators know none: None.
+            defects: its defects, as in a call; None draws them from the seed.
             output_type: "pil"; "np", (height, width, C); or "pt", (C, height, width), floats in [0, 1].
 
         Raises:
             ConfigError, GridError: where arguments are out of range.
         """
-        _check_request(defects, output_type)
-        network, device = self.generator, self.device
-        seeds = _seeds(1, [seed], None)
-        latents, labels = self._draw(seeds)
-        if class_label is not None:
-            labels = self._labels(class_label, 1)
-        made = network.region(
-            latents.to(device, network.dtype),
-            *(top, left, height, width),
-            class_labels=None if labels is None else labels.to(device),
-            seeds=seeds.to(device),
-        )
-        return _convert(made.float().cpu(), output_type)[0]
+        _check_output_type(output_type)
+        asked = ask(self.generator, _seeds(1, [seed], None), class_label, defects)
+        latents, labels, fields, seeds = self._on_device(asked)
+        made = self.generator.region(latents, top, left, height, width, labels, fields, seeds)
+        return _convert(VaeImageProcessor.denormalize(made.float().cpu()), output_type)[0]
 
     def _plan(
         self, regions: Sequence[int] | None
@@ -177,63 +190,51 @@ class MagicalPipeline(DiffusionPipeline):
 
     def _windows(
         self,
-        latents: torch.Tensor,
+        asked: Asked,
         locations: torch.Tensor,
         window: Window,
-        labels: torch.Tensor | None,
-        seeds: torch.Tensor,
         truncation_psi: float,
     ) -> torch.Tensor:
         """The windows at `locations` of each image: (B, n, C, h, w) floats on the CPU in [-1, 1]."""
-        network, device = self.generator, self.device
-        images, places = (len(latents), len(locations))
+        images, places = len(asked.latents), len(locations)
         which = torch.arange(images).repeat_interleave(places)
         where = locations.repeat(images)
         at_once = max(1, MAX_SUB_REGIONS // (window[0] * window[1]))
         made = []
         for some, there in zip(which.split(at_once), where.split(at_once), strict=True):
-            cells = network(
-                latents[some].to(device, network.dtype),
-                there.to(device),
-                None if labels is None else labels[some].to(device),
-                seeds=seeds[some].to(device),
-                window=window,
-                truncation_psi=truncation_psi,
-            )
+            latents, labels, fields, seeds = self._on_device(asked.cut(some))
+            cells = self.generator(latents, there.to(self.device), labels, fields, seeds, window, truncation_psi)
             made.append(cells.float().cpu())
         return torch.cat(made).unflatten(0, (images, places))
 
-    def _draw(self, seeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What each image draws from its own seed: a latent, then a class."""
-        config = self.generator.config
-        latents, labels = [], []
-        for seed in seeds.tolist():
-            source = torch.Generator().manual_seed(seed)
-            latents.append(torch.randn(config.latent_dim, generator=source))
-            if config.num_classes:
-                frequencies = config.class_frequencies or [1.0] * config.num_classes
-                labels.append(torch.multinomial(torch.tensor(frequencies), 1, generator=source))
-        return torch.stack(latents), torch.cat(labels) if labels else None
+    def _on_device(self, asked: Asked) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+        device = self.device
+        labels, defects = (None if x is None else x.to(device) for x in (asked.labels, asked.defects))
+        return asked.latents.to(device, self.generator.dtype), labels, defects, asked.seeds.to(device)
 
-    def _labels(self, class_labels: Sequence[int | str] | int | str, count: int) -> torch.Tensor:
-        config = self.generator.config
-        if not config.num_classes:
-            raise ConfigError("this checkpoint has no classes: leave class_labels out")
-        if isinstance(class_labels, (np.integer, np.ndarray, torch.Tensor)):
-            class_labels = class_labels.tolist()
-        many = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
-        names = config.class_names or [str(number) for number in range(config.num_classes)]
-        numbers = [
-            names.index(label) if label in names else int(label) if str(label).isdigit() else label for label in many
-        ]
-        for number in numbers:
-            if not isinstance(number, int) or not 0 <= number < config.num_classes:
-                raise ConfigError(f"there is no class {number!r}: give one of {', '.join(names)}, or its number")
-        return torch.tensor(numbers)
+    def _show(self, made: torch.Tensor, asked: Asked, truncation_psi: float) -> list[list[DefectMark]]:
+        """The defects of each image, found by making the sub-regions near them again without any.
 
-    def _annotations(self, labels: torch.Tensor) -> list[dict[str, Any]]:
-        names = self.generator.config.class_names
-        return [{"class_label": n, "class_name": names[n] if names else str(n)} for n in labels.tolist()]
+        Args:
+            made: (B, C, H, W) in [0, 1], the images with their defects.
+        """
+        grid, shown = self.generator.grid, list[list[DefectMark]]()
+        assert asked.defects is not None
+        bare = replace(asked, defects=torch.zeros_like(asked.defects))
+        for number, field in enumerate(asked.defects.numpy()):
+            if not field.any():
+                shown.append([])
+                continue
+            # A defect reaches one sub-region far at the most.
+            near = torch.from_numpy(np.flatnonzero(ndimage.binary_dilation(field > 0, np.ones((3, 3)))))
+            twins = self._windows(bare.cut(slice(number, number + 1)), near, (1, 1), truncation_psi)
+            twins = VaeImageProcessor.denormalize(twins)[0]
+            image = made[number].numpy()
+            without = image.copy()
+            for location, twin in zip(near.tolist(), twins.numpy(), strict=True):
+                without[(slice(None), *grid.span(location))] = twin
+            shown.append(find_defects(image, without, field, grid))
+        return shown
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> MagicalPipeline:
@@ -263,8 +264,9 @@ class MagicalPipeline(DiffusionPipeline):
         if not isinstance(pipe, MagicalPipeline):
             raise CheckpointError(f"{pretrained_model_name_or_path} is a {type(pipe).__name__}, no MagicalPipeline")
         check_weights(pipe.generator, f"{pretrained_model_name_or_path}/generator")
-        if pipe.critic is not None:
-            check_weights(pipe.critic, f"{pretrained_model_name_or_path}/critic")
+        for name in cls._optional_components:
+            if getattr(pipe, name) is not None:
+                check_weights(getattr(pipe, name), f"{pretrained_model_name_or_path}/{name}")
         return pipe
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -296,9 +298,7 @@ class MagicalPipeline(DiffusionPipeline):
         return str(super().push_to_hub(repo_id, private=private, **{**kwargs, "safe_serialization": True}))
 
 
-def _check_request(defects: None, output_type: str) -> None:
-    if defects is not None:
-        raise ConfigError("this checkpoint was trained without defects: leave defects out")
+def _check_output_type(output_type: str) -> None:
     if output_type not in ("pil", "np", "pt"):
         raise ConfigError(f"output_type is {output_type!r}: give 'pil', 'np' or 'pt'")
 
@@ -306,11 +306,13 @@ def _check_request(defects: None, output_type: str) -> None:
 def _count(num_images: int, *many: Any) -> int:
     given = {len(some) for some in many if isinstance(some, Sized) and not isinstance(some, str)}
     if len(given) > 1:
-        raise ConfigError(f"seeds, latents and class_labels are for {sorted(given)} images: give one of each an image")
+        raise ConfigError(
+            f"seeds, latents, class_labels and defects are for {sorted(given)} images: give one of each an image"
+        )
     count = given.pop() if given else num_images
     if num_images not in (1, count):
         raise ConfigError(
-            f"num_images is {num_images}, and seeds, latents or class_labels are for {count}: let them agree"
+            f"num_images is {num_images}, and seeds, latents, class_labels or defects are for {count}: let them agree"
         )
     if count < 1:
         raise ConfigError(f"num_images is {count}: give 1 or more")
@@ -329,13 +331,12 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
 
 
 def _convert(images: torch.Tensor, output_type: str) -> Any:
-    """From [-1, 1] to what was asked for; sub-regions (N, n, C, h, w) keep their two axes."""
+    """From (N, C, H, W) in [0, 1] to what was asked for; sub-regions (N, n, C, h, w) keep their two axes."""
     if images.dim() == 5 and output_type == "pil":
         return [_convert(cells, output_type) for cells in images]
-    unit = VaeImageProcessor.denormalize(images)
     if output_type == "pt":
-        return unit
-    arrays = unit.movedim(-3, -1).numpy()
+        return images
+    arrays = images.movedim(-3, -1).numpy()
     return arrays if output_type == "np" else VaeImageProcessor.numpy_to_pil(arrays)
 
 

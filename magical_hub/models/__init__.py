@@ -4,6 +4,7 @@ from magical_hub.models.critic import CriticOutput, MagicalCritic
 from magical_hub.models.feature_critic import FeatureCritic, FrozenFeatures
 from magical_hub.models.generator import MagicalGenerator
 from magical_hub.models.seamless import SeamlessGenerator
+from magical_hub.models.verifier import LabelVerifier, VerifierOutput
 
 Generator = MagicalGenerator | SeamlessGenerator
 """One interface: all that the pipeline, the trainer and the evaluation know of a generator."""
@@ -13,7 +14,9 @@ __all__ = [
     "FeatureCritic",
     "FrozenFeatures",
     "Generator",
+    "LabelVerifier",
     "MagicalCritic",
     "MagicalGenerator",
     "SeamlessGenerator",
+    "VerifierOutput",
 ]

@@ -31,7 +31,19 @@ def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> N
         raise ConfigError(f"this network has {num_classes} classes: {mend}")
 
 
-def check_class_names(class_names: list[str] | None, num_classes: int) -> None:
-    """Raise a ConfigError unless every class has a name, or none has."""
-    if class_names is not None and len(class_names) != num_classes:
-        raise ConfigError(f"class_names has {len(class_names)} names for num_classes {num_classes}: give one a class")
+def check_names(what: str, names: list[str] | None, count: int) -> None:
+    """Raise a ConfigError unless every class has a name, or none has; `what` is the name of the argument."""
+    if names is not None and len(names) != count:
+        raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one a class")
+
+
+def check_defect_labels(defect_labels: torch.Tensor | None, num_defects: int, grid: Grid) -> None:
+    """Raise a ConfigError where a field of defects is given to a network without any, or has another grid's shape."""
+    if defect_labels is None:
+        return
+    if not num_defects:
+        raise ConfigError("this network was trained without defects: leave defect_labels out")
+    if tuple(defect_labels.shape[1:]) != (grid.rows, grid.cols):
+        raise ConfigError(
+            f"defect_labels have the shape {tuple(defect_labels.shape)}: give (B, {grid.rows}, {grid.cols})"
+        )

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from magical_hub.grid import Grid
+from magical_hub.grid import Grid, Window
 from magical_hub.models.imagenet import Normalise, load_efficientnet
 from magical_hub.models.layers import SLOPE
 
@@ -69,7 +69,7 @@ class FrozenFeatures(nn.Module):
 class FeatureHead(nn.Module):
     """Scores every cell of one scale; spectral norms (Miyato et al. 2018) keep it smooth in place of a penalty."""
 
-    def __init__(self, inputs: int, width: int, rows: int, cols: int, num_classes: int) -> None:
+    def __init__(self, inputs: int, width: int, rows: int, cols: int, num_classes: int, num_defects: int) -> None:
         super().__init__()
         self.conv1 = _normed(nn.Conv2d(inputs, width, 3, padding=1))
         self.conv2 = _normed(nn.Conv2d(width, width, 3, padding=1))
@@ -77,12 +77,18 @@ class FeatureHead(nn.Module):
         self.row_projection = nn.Embedding(rows, width)
         self.col_projection = nn.Embedding(cols, width)
         self.class_projection = nn.Embedding(num_classes, width) if num_classes else None
-        for projection in (self.row_projection, self.col_projection, self.class_projection):
+        self.defect_projection = nn.Embedding(1 + num_defects, width) if num_defects else None
+        for projection in (self.row_projection, self.col_projection, self.class_projection, self.defect_projection):
             if projection is not None:
                 nn.init.zeros_(projection.weight)
 
     def forward(
-        self, features: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, class_labels: torch.Tensor | None
+        self,
+        features: torch.Tensor,
+        rows: torch.Tensor,
+        cols: torch.Tensor,
+        class_labels: torch.Tensor | None,
+        defects: torch.Tensor | None,
     ) -> torch.Tensor:
         x = F.leaky_relu(self.conv1(features), SLOPE)
         x = F.leaky_relu(self.conv2(x), SLOPE)
@@ -90,6 +96,10 @@ class FeatureHead(nn.Module):
         if self.class_projection is not None and class_labels is not None:
             direction = direction + self.class_projection(class_labels)
         by_place = torch.einsum("bchw,bc->bhw", x.float(), direction) / x.shape[1] ** 0.5
+        if self.defect_projection is not None and defects is not None:
+            here = self.defect_projection(defects).permute(0, 3, 1, 2)  # a sub-region
+            here = F.interpolate(here, size=x.shape[2:], mode="nearest-exact")
+            by_place = by_place + (x.float() * here).sum(1) / x.shape[1] ** 0.5
         return self.score(x)[:, 0].float() + by_place
 
 
@@ -102,13 +112,18 @@ class FeatureCritic(nn.Module):
         grid: of the whole canvas.
         inputs: channels of each scale.
         num_classes: image classes; 0 for none.
+        num_defects: defect classes, "none" not counted; 0 for no defects.
         width: channels of the heads.
     """
 
-    def __init__(self, grid: Grid, inputs: list[int], num_classes: int = 0, width: int = 64) -> None:
+    def __init__(
+        self, grid: Grid, inputs: list[int], num_classes: int = 0, num_defects: int = 0, width: int = 64
+    ) -> None:
         super().__init__()
         self.grid = grid
-        self.heads = nn.ModuleList(FeatureHead(i, width, grid.rows, grid.cols, num_classes) for i in inputs)
+        self.heads = nn.ModuleList(
+            FeatureHead(i, width, grid.rows, grid.cols, num_classes, num_defects) for i in inputs
+        )
         self.eval()  # the norms change when `update_norms` says so, and not with every pass
 
     @torch.no_grad()
@@ -121,7 +136,12 @@ class FeatureCritic(nn.Module):
                 module.eval()
 
     def forward(
-        self, features: list[torch.Tensor], locations: torch.Tensor, class_labels: torch.Tensor | None = None
+        self,
+        features: list[torch.Tensor],
+        locations: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+        window: Window = (1, 1),
+        defect_labels: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Scores of every cell.
 
@@ -129,12 +149,18 @@ class FeatureCritic(nn.Module):
             features: (B, channels, h, w) a scale.
             locations: (B,) int64 of the images' top-left sub-regions.
             class_labels: (B,) int64, or None without classes.
+            window: rows and columns of sub-regions in the images.
+            defect_labels: (B, R, K) int64 of the whole canvases, or None without defects.
 
         Returns:
             (B, h, w) a scale: higher for what looks real.
         """
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
-        return [head(x, rows, cols, class_labels) for head, x in zip(self.heads, features, strict=True)]
+        defects = None
+        if defect_labels is not None:
+            members = self.grid.members(locations, window)
+            defects = defect_labels.flatten(1).gather(1, members).unflatten(1, window)
+        return [head(x, rows, cols, class_labels, defects) for head, x in zip(self.heads, features, strict=True)]
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:

@@ -6,10 +6,9 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
-from magical_hub.models.checks import check_class_names, check_sub_region
+from magical_hub.models.checks import check_defect_labels, check_names, check_sub_region
 from magical_hub.models.layers import (
     GAIN,
     HALF,
@@ -69,6 +68,10 @@ class MagicalGenerator(Network):
         num_classes: image classes; 0 for none.
         class_names: their names.
         class_frequencies: how often each stands in the training set (they sum to 1).
+        num_defects: defect classes of sub-regions, "none" (0) not counted; 0 for no defects.
+        defect_names: their names.
+        defect_frequencies: how often each stands at each location of the training images of a class: (classes, or 1;
+            R*K; defects).
 
     Raises:
         ConfigError: where a number is out of its range.
@@ -89,11 +92,15 @@ class MagicalGenerator(Network):
         num_classes: int = 0,
         class_names: list[str] | None = None,
         class_frequencies: list[float] | None = None,
+        num_defects: int = 0,
+        defect_names: list[str] | None = None,
+        defect_frequencies: list[list[list[float]]] | None = None,
     ) -> None:
         super().__init__()
         self.grid = Grid(rows, cols, *image_size)
         height, width = check_sub_region(self.grid, channels)
-        check_class_names(class_names, num_classes)
+        check_names("class_names", class_names, num_classes)
+        check_names("defect_names", defect_names, num_defects)
         doublings = num_doublings(height, width)
         # Sizes that halving does not divide are made a little larger and cut, half on each side.
         self.start = (-(-height // 2**doublings), -(-width // 2**doublings))
@@ -102,6 +109,7 @@ class MagicalGenerator(Network):
         self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
         self.row_embedding = nn.Embedding(rows, 32)
         self.col_embedding = nn.Embedding(cols, 32)
+        self.defect_embedding = nn.Embedding(num_defects + 1, 64, padding_idx=0) if num_defects else None
         self.place = Linear(64, style_dim, GAIN)
         self.gate = Linear(64, style_dim)
         self.start_map = Linear(3 * style_dim, widths[0] * self.start[0] * self.start[1])
@@ -129,7 +137,7 @@ class MagicalGenerator(Network):
             latents: (B, L), standard normal.
             locations: (B,) int64, row-major; of a window, the location of its top-left sub-region.
             class_labels: (B,) int64; needed where the generator has classes, None where it has none.
-            defect_labels: (B, R, K); this generator knows no defects, so None.
+            defect_labels: (B, R, K) int64: 0 for none, else 1 + the number of the defect; None for none anywhere.
             seeds: (B,) int64 seeds of the pixel noise; None for none.
             window: rows and columns of sub-regions.
             truncation_psi: 1 keeps all variety, towards 0 draws the style to its mean.
@@ -137,8 +145,7 @@ class MagicalGenerator(Network):
         Returns:
             (B, C, h * window rows, w * window columns) in [-1, 1].
         """
-        if defect_labels is not None:
-            raise ConfigError("this generator was trained without defects: leave defect_labels out")
+        check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         style = self.mapping(latents, class_labels, truncation_psi)
         members = self.grid.members(locations, window)  # (B, n)
         count = members.shape[1]
@@ -146,6 +153,7 @@ class MagicalGenerator(Network):
             style.repeat_interleave(count, 0),
             members.flatten(),
             None if seeds is None else seeds.repeat_interleave(count, 0),
+            None if defect_labels is None else defect_labels.flatten(1).gather(1, members).flatten(),
         )
         return self.grid.window(window).stitch(cells.unflatten(0, (-1, count)))
 
@@ -157,13 +165,14 @@ class MagicalGenerator(Network):
         height: int,
         width: int,
         class_labels: torch.Tensor | None = None,
+        defect_labels: torch.Tensor | None = None,
         seeds: torch.Tensor | None = None,
         truncation_psi: float = 1.0,
     ) -> torch.Tensor:
         """Any rectangle of the images, by way of the sub-regions that it touches.
 
         Args:
-            latents, class_labels, seeds, truncation_psi: as `forward`'s.
+            latents, class_labels, defect_labels, seeds, truncation_psi: as `forward`'s.
             top, left, height, width: in pixels; the rectangle must lie in the image.
 
         Returns:
@@ -174,13 +183,23 @@ class MagicalGenerator(Network):
         """
         location, window = self.grid.cover(top, left, height, width)
         locations = torch.full((len(latents),), location, device=latents.device)
-        made = self(latents, locations, class_labels, seeds=seeds, window=window, truncation_psi=truncation_psi)
+        made = self(latents, locations, class_labels, defect_labels, seeds, window, truncation_psi)
         rows, cols = self.grid.span(location)
         return made[:, :, top - rows.start :, left - cols.start :][:, :, :height, :width]
 
-    def _synthesize(self, style: torch.Tensor, locations: torch.Tensor, seeds: torch.Tensor | None) -> torch.Tensor:
+    def _synthesize(
+        self,
+        style: torch.Tensor,
+        locations: torch.Tensor,
+        seeds: torch.Tensor | None,
+        defects: torch.Tensor | None,
+    ) -> torch.Tensor:
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)
+        if defects is not None and self.defect_embedding is not None:
+            place = place + self.defect_embedding(
+                defects
+            )  # a defect is a condition of its sub-region, as its place is
         here = activate(self.place(place)).to(style.dtype)
         # A mixture of latent and place: without it all sub-regions of an image start from the same texture, and no
         # critic that sees one sub-region at a time would ever object.

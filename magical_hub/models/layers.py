@@ -131,10 +131,7 @@ class PositionNoise(nn.Module):
 def position_noise(
     seeds: torch.Tensor, layers: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
 ) -> torch.Tensor:
-    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
-
-    A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
-    its distribution doesn't matter, since convolutions follow.
+    """`hashed_noise` of a tile of neighbouring cells.
 
     Args:
         seeds: (B,) int64, one an image.
@@ -147,6 +144,24 @@ def position_noise(
     """
     rows = tops[:, None] + torch.arange(height, device=seeds.device)
     cols = lefts[:, None] + torch.arange(width, device=seeds.device)
+    return hashed_noise(seeds, layers, rows, cols)
+
+
+def hashed_noise(seeds: torch.Tensor, layers: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
+
+    A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
+    its distribution doesn't matter, since convolutions follow.
+
+    Args:
+        seeds: (B,) int64, one an image.
+        layers: (n,) int64; each has noise of its own.
+        rows: (B, h) int64, and
+        cols: (B, w) int64: positions of any meaning; they may be negative.
+
+    Returns:
+        (B, n, h, w) float32.
+    """
     key = _mix(seeds & _LOW) ^ (seeds >> 32 & _LOW)
     key = _mix(key[:, None] ^ (layers * 0x9E3779B1 & _LOW))  # (B, n)
     by_row = _mix(key[:, :, None] ^ (rows & _LOW)[:, None])

@@ -19,7 +19,8 @@ from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
 from magical_hub.models.canvas_map import CanvasMap
-from magical_hub.models.checks import check_class_names, check_sub_region
+from magical_hub.models.checks import check_defect_labels, check_names, check_sub_region
+from magical_hub.models.defect_field import DefectField
 from magical_hub.models.layers import (
     GAIN,
     HALF,
@@ -36,6 +37,15 @@ from magical_hub.models.mapping import LatentMapping
 
 FIRST_MAP_LAYER = 1024
 """The number of the first noise layer of the map; below it are those of the convolutions."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What B images are made from, beside their style: classes (B,), defects (B, R, K) and seeds (B,), int64 each."""
+
+    class_labels: torch.Tensor | None
+    defect_labels: torch.Tensor | None
+    seeds: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,14 @@ def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
         spans.append(LevelSpans(given, mid, made, picture))
         made, picture = given, picture.halved()
     return spans[::-1]
+
+
+def reach(level: int, num_levels: int) -> int:
+    """How far, in pixels, from where it stands a change of what the block of a level (from 1) is given shows."""
+    size = 2**num_levels  # one cell of the map holds every place that a pixel can have in a cell
+    span = plan_spans(size, num_levels)[level].given
+    cell = 2 ** (num_levels - level + 1)
+    return max(-span.first * cell, span.last * cell - size)
 
 
 class SeamlessBlock(nn.Module):
@@ -137,6 +155,9 @@ class SeamlessGenerator(Network):
         max_width: the most channels at any level, and the channels of the map.
         num_levels: levels of the synthesis; a cell of the map is 2**num_levels px wide.
         noise_channels: channels of local noise that the map takes in, each cell's own.
+        num_defects, defect_names, defect_frequencies: as `MagicalGenerator`'s. What a defect changes lies in its
+            sub-region and within `defect_reach` pixels of it, one sub-region at the most: beyond, an image with and
+            without it agree exactly.
 
     Raises:
         ConfigError: where a number is out of its range.
@@ -159,11 +180,15 @@ class SeamlessGenerator(Network):
         num_classes: int = 0,
         class_names: list[str] | None = None,
         class_frequencies: list[float] | None = None,
+        num_defects: int = 0,
+        defect_names: list[str] | None = None,
+        defect_frequencies: list[list[list[float]]] | None = None,
     ) -> None:
         super().__init__()
         self.grid = Grid(rows, cols, *image_size)
         check_sub_region(self.grid, channels)
-        check_class_names(class_names, num_classes)
+        check_names("class_names", class_names, num_classes)
+        check_names("defect_names", defect_names, num_defects)
         if num_levels < 2:
             raise ConfigError(f"num_levels is {num_levels}: give 2 or more")
         self.cell = 2**num_levels
@@ -184,6 +209,16 @@ class SeamlessGenerator(Network):
             SeamlessBlock(inputs, outputs, style_dim, layer)
             for layer, (inputs, outputs) in enumerate(zip(widths[:1] + widths, widths, strict=False))
         )
+        self.defect_reach, self.defect_fields = 0, nn.ModuleDict()
+        if num_defects:
+            reaches = {level: reach(level, num_levels) for level in range(1, num_levels)}
+            fitting = [
+                level for level in reaches if reaches[level] <= min(self.grid.cell_height, self.grid.cell_width)
+            ]
+            self.defect_reach = reaches[fitting[0]]
+            for number, level in enumerate(fitting):
+                cell = self.cell >> (level - 1)  # of what the level's block is given
+                self.defect_fields[str(level)] = DefectField(self.grid, widths[level - 1], num_defects, cell, number)
         # Each level adds to the picture; the last one draws four pixels a cell, which saves all work at full size.
         share = (num_levels + 1) ** -0.5
         self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1, gain=share) for outputs in widths)
@@ -204,14 +239,14 @@ class SeamlessGenerator(Network):
         Returns:
             (B, C, h * window rows, w * window columns) in [-1, 1].
         """
-        if defect_labels is not None:
-            raise ConfigError("this generator was trained without defects: leave defect_labels out")
+        check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         self.grid.check_locations(locations, window)
         tops = locations // self.grid.cols * self.grid.cell_height
         lefts = locations % self.grid.cols * self.grid.cell_width
         size = self.grid.window(window)
         style = self.mapping(latents, class_labels, truncation_psi)
-        return self._tiles(style, tops, lefts, size.height, size.width, self.offsets, class_labels, seeds)
+        conditions = Conditions(class_labels, defect_labels, seeds)
+        return self._tiles(style, tops, lefts, size.height, size.width, self.offsets, conditions)
 
     def region(
         self,
@@ -221,13 +256,14 @@ class SeamlessGenerator(Network):
         height: int,
         width: int,
         class_labels: torch.Tensor | None = None,
+        defect_labels: torch.Tensor | None = None,
         seeds: torch.Tensor | None = None,
         truncation_psi: float = 1.0,
     ) -> torch.Tensor:
         """Any rectangle of the images, the crop of the whole ones within float tolerance.
 
         Args:
-            latents, class_labels, seeds, truncation_psi: as `forward`'s.
+            latents, class_labels, defect_labels, seeds, truncation_psi: as `forward`'s.
             top, left, height, width: in pixels; the rectangle must lie in the image.
 
         Returns:
@@ -236,11 +272,13 @@ class SeamlessGenerator(Network):
         Raises:
             GridError: where the rectangle leaves the image.
         """
+        check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         self.grid.check_rectangle(top, left, height, width)
         style = self.mapping(latents, class_labels, truncation_psi)
         starts = torch.tensor([[top], [left]], device=latents.device).expand(-1, len(latents))
         offsets = (top % self.cell, left % self.cell)
-        return self._tiles(style, starts[0], starts[1], height, width, offsets, class_labels, seeds)
+        conditions = Conditions(class_labels, defect_labels, seeds)
+        return self._tiles(style, starts[0], starts[1], height, width, offsets, conditions)
 
     def _tiles(
         self,
@@ -250,8 +288,7 @@ class SeamlessGenerator(Network):
         height: int,
         width: int,
         offsets: tuple[int, int],
-        class_labels: torch.Tensor | None,
-        seeds: torch.Tensor | None,
+        conditions: Conditions,
     ) -> torch.Tensor:
         """Tiles of one size: each is made from the map cell on in which it starts, and cut.
 
@@ -259,7 +296,7 @@ class SeamlessGenerator(Network):
         """
         down, right = offsets
         cells = tops // self.cell, lefts // self.cell
-        made = self._synthesize(style, *cells, height + down, width + right, class_labels, seeds)
+        made = self._synthesize(style, *cells, height + down, width + right, conditions)
         if not (down or right):
             return made
         rows = (tops % self.cell)[:, None] + torch.arange(height, device=made.device)
@@ -274,15 +311,15 @@ class SeamlessGenerator(Network):
         first_cols: torch.Tensor,
         height: int,
         width: int,
-        class_labels: torch.Tensor | None,
-        seeds: torch.Tensor | None,
+        conditions: Conditions,
     ) -> torch.Tensor:
         """Tiles of `height` x `width` px that start at map cells `first_rows`, `first_cols`: (B,) int64 each."""
         levels = len(self.blocks)
         plans = list(zip(plan_spans(height, levels), plan_spans(width, levels), strict=True))
         down, across = plans[0][0].given, plans[0][1].given
         tops, lefts = first_rows + down.first, first_cols + across.first
-        x = self.map(tops, lefts, len(down), len(across), class_labels)
+        seeds = conditions.seeds
+        x = self.map(tops, lefts, len(down), len(across), conditions.class_labels)
         if seeds is not None and self.map_noise is not None:
             layers = torch.arange(self.config.noise_channels, device=seeds.device) + FIRST_MAP_LAYER
             x = x + self.map_noise(position_noise(seeds, layers, tops, lefts, len(down), len(across)).to(x.dtype))
@@ -293,6 +330,10 @@ class SeamlessGenerator(Network):
         for level, (block, to_picture, (rows, cols)) in enumerate(
             zip(self.blocks, self.to_picture, plans, strict=True)
         ):
+            if conditions.defect_labels is not None and str(level) in self.defect_fields:
+                given = (first_rows << level - 1) + rows.given.first, (first_cols << level - 1) + cols.given.first
+                field = self.defect_fields[str(level)]
+                x = x + field(conditions.defect_labels, seeds, *given, len(rows.given), len(cols.given)).to(x.dtype)
             starts = (first_rows << level, first_cols << level)
             x = block(x, style, seeds, starts, rows, cols)
             part = cut(to_picture(x), (rows.made, cols.made), rows.picture, cols.picture)

@@ -36,6 +36,17 @@ class TrainingConfig:
     """Column of the group (a board, a lot) that no split may part, in a dataset."""
     group_regex: str | None = None
     """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
+    objects_column: str | None = None
+    """Column of the defects: lists of {"bbox": x, y, width, height in pixels, "category"}. A folder has it in its
+    metadata.jsonl. A sub-region with a defect is a condition of its own, and generated images come with boxes."""
+    mask_column: str | None = None
+    """Column of masks instead: images of the same size, black where nothing is wrong. A defect's class is that of its
+    image."""
+    defect_share: float = 0.1
+    """Share of a sub-region that a box or a mask must cover for the sub-region to carry the defect; the one that a
+    defect covers most carries it anyhow."""
+    defect_balance: float = 0.5
+    """Share of the windows that are drawn around a sub-region with a defect, every class of defect equally often."""
     split: str = "train"
     """Split of a dataset on the Hub."""
     streaming: bool = False
@@ -109,7 +120,7 @@ class TrainingConfig:
     """Running mean of the critic's loss (relativistic) from which on it counts as no longer ahead; guessing has 0.69.
     With 0 the feature critic is there from the first step, which suits a run that starts from trained weights."""
     lambda_c: float = 0.2
-    """Weight of the location's (and class's) cross-entropy."""
+    """Weight of the location's (and the class's, and the defect's) cross-entropy."""
     lambda_b: float | None = None
     """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
     205 in the authors' code, where nothing else joins the sub-regions; as much, beside a critic that sees windows,
@@ -188,6 +199,8 @@ class TrainingConfig:
         self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "0 or more")
         for name in ("generator_lr", "critic_lr"):
             self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
+        for name in ("defect_share", "defect_balance"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")

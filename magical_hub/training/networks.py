@@ -15,12 +15,16 @@ from magical_hub.models import (
     FeatureCritic,
     FrozenFeatures,
     Generator,
+    LabelVerifier,
     MagicalCritic,
     MagicalGenerator,
     SeamlessGenerator,
 )
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
+
+VERIFIER_LR = 1e-3
+"""Adam's rate for the verifier, a plain classifier."""
 
 
 def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
@@ -35,15 +39,40 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
         "base_width": config.base_width,
         "max_width": config.max_width,
         "num_classes": len(names),
+        "num_defects": len(store.defect_names or []),
     }
     generator = {"seamless": SeamlessGenerator, "magical": MagicalGenerator}[config.generator](
         **shape,
         latent_dim=config.latent_dim,
         class_names=names or None,
         class_frequencies=(counts / counts.sum()).tolist() if names else None,
+        defect_names=store.defect_names,
+        defect_frequencies=_defect_frequencies(store, train),
     )
     critic = MagicalCritic(**shape)
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
+
+
+def _defect_frequencies(store: CanvasStore, train: np.ndarray) -> list[list[list[float]]] | None:
+    """How often each defect stands at each location of the images of a class: (classes, or 1; R*K; defects)."""
+    if store.defects is None or store.defect_names is None:
+        return None
+    fields = store.defects[train].reshape(len(train), -1)
+    frequencies = []
+    for label in range(len(store.class_names or [""])):
+        own = fields[store.labels[train] == label]
+        standing = own[:, :, None] == np.arange(1, 1 + len(store.defect_names))
+        frequencies.append((standing.sum(0) / max(1, len(own))).round(6).tolist())
+    return frequencies
+
+
+def build_verifier(generator: Generator) -> LabelVerifier | None:
+    """As new, for what a generator can be asked for; None where that is nothing."""
+    config = generator.config
+    if not config.num_classes and not config.num_defects:
+        return None
+    shape = ("rows", "cols", "image_size", "channels", "num_classes", "num_defects")
+    return LabelVerifier(**{name: config[name] for name in shape}).to(memory_format=torch.channels_last)
 
 
 def build_feature_critic(
@@ -54,16 +83,20 @@ def build_feature_critic(
         return None, None
     seen = generator.grid.window(config.window if config.critic_sees == "windows" else (1, 1))
     features = FrozenFeatures(seen.height, seen.width)
-    return features, FeatureCritic(generator.grid, features.widths, generator.config.num_classes)
+    return features, FeatureCritic(
+        generator.grid, features.widths, generator.config.num_classes, generator.config.num_defects
+    )
 
 
 def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-    """The generator's, and one of all critics: by "generator" and "critic"."""
-    rates = {"generator": config.generator_lr, "critic": config.critic_lr}
-    parameters: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+    """The generator's, one of all critics, and the verifier's where there is one: each by its name."""
+    rates = {"generator": config.generator_lr, "critic": config.critic_lr, "verifier": VERIFIER_LR}
+    betas = {"generator": config.adam_betas, "critic": config.adam_betas, "verifier": (0.9, 0.99)}
+    parameters: dict[str, list[nn.Parameter]] = {}
     for name, network in networks.items():
-        parameters["generator" if name == "generator" else "critic"] += network.parameters()
-    return {name: torch.optim.Adam(parameters[name], lr=rate, betas=config.adam_betas) for name, rate in rates.items()}
+        owner = "critic" if name == "feature_critic" else name
+        parameters.setdefault(owner, []).extend(network.parameters())
+    return {name: torch.optim.Adam(its, lr=rates[name], betas=betas[name]) for name, its in parameters.items()}
 
 
 def start_from(name: str, generator: Generator, critic: MagicalCritic) -> None:
@@ -94,7 +127,7 @@ def _shape(generator: Generator) -> str:
     grid, config = generator.grid, generator.config
     kind = f"{type(generator).__name__} of {grid.rows} x {grid.cols}"
     cells = f"{kind} sub-regions of {grid.cell_height} x {grid.cell_width} px"
-    settings = ("channels", "latent_dim", "base_width", "max_width", "num_classes")
+    settings = ("channels", "latent_dim", "base_width", "max_width", "num_classes", "num_defects")
     return ", ".join([cells, *(f"{name} {config[name]}" for name in settings)])
 
 

@@ -53,6 +53,8 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 label_column=config.label_column,
                 group_column=config.group_column,
                 group_regex=config.group_regex,
+                objects_column=config.objects_column,
+                mask_column=config.mask_column,
                 split=config.split,
                 streaming=config.streaming,
                 max_images=config.max_images,
@@ -61,7 +63,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
             config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, source)
             assert config.canvas and config.rows and config.cols and config.channels
             grid = Grid(config.rows, config.cols, *config.canvas)
-            store = prepare_store(source, data, grid, config.channels, config.strict)
+            store = prepare_store(source, data, grid, config.channels, config.strict, defect_share=config.defect_share)
             if not begun:
                 Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
                 write_text(saved, config.to_json())  # last: a run without it has not begun

@@ -64,6 +64,8 @@ class StepSampler:
         latent_dim: L.
         process, num_processes: whose share of the global batch to give.
         class_labels: (num_images,) to draw every class equally often; None to draw every image equally often.
+        defects: (num_images, R, K) fields of defect classes; None for none.
+        defect_balance: share of the windows that are drawn around a defect, every class of them in turn.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class StepSampler:
         process: int = 0,
         num_processes: int = 1,
         class_labels: np.ndarray | None = None,
+        defects: np.ndarray | None = None,
+        defect_balance: float = 0.0,
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
         self.grid, self.window, self.latent_dim = grid, window, latent_dim
@@ -84,6 +88,9 @@ class StepSampler:
         self.share = slice(process * share, (process + 1) * share)
         labels = np.zeros(num_images, np.int64) if class_labels is None else class_labels
         self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        marked = [] if defects is None else [label for label in np.unique(defects) if label]
+        self._marks = [np.argwhere(defects == label) for label in marked]  # (image, row, column) of each
+        self.defect_balance = defect_balance if self._marks else 0.0
 
     def draw(self, number: int) -> Draw:
         """The draw of that number (counted from 0; a step takes n_critic of them)."""
@@ -96,19 +103,31 @@ class StepSampler:
         lefts = rng.integers(1 - self.window[1], self.grid.cols, self.batch_size).clip(
             0, self.grid.cols - self.window[1]
         )
+        indices = self._indices(number)
+        if self.defect_balance:
+            self._draw_around_defects(number, indices, tops, lefts)
         latents = rng.standard_normal((self.batch_size, self.latent_dim), dtype=np.float32)
         noise_seeds = rng.integers(0, 2**63, self.batch_size)
         coefficients = rng.random((self.batch_size, count), dtype=np.float32)
         augmentation = rng.random((self.batch_size, 2, NUMBERS), dtype=np.float32)
         return Draw(
             number=number,
-            indices=self._indices(number)[self.share],
+            indices=indices[self.share],
             locations=torch.from_numpy((tops * self.grid.cols + lefts)[self.share]),
             latents=torch.from_numpy(latents[self.share]),
             noise_seeds=torch.from_numpy(noise_seeds[self.share]),
             coefficients=torch.from_numpy(coefficients[self.share]),
             augmentation=torch.from_numpy(augmentation[self.share]),
         )
+
+    def _draw_around_defects(self, number: int, indices: np.ndarray, tops: np.ndarray, lefts: np.ndarray) -> None:
+        """Let a share of the windows (their images, rows and columns; in place) hold a defect somewhere."""
+        rng = np.random.default_rng([self.seed, 3, number])
+        for slot in np.flatnonzero(rng.random(self.batch_size) < self.defect_balance):
+            marks = self._marks[(number * self.batch_size + slot) % len(self._marks)]
+            indices[slot], row, col = marks[rng.integers(len(marks))]
+            tops[slot] = np.clip(row - rng.integers(self.window[0]), 0, self.grid.rows - self.window[0])
+            lefts[slot] = np.clip(col - rng.integers(self.window[1]), 0, self.grid.cols - self.window[1])
 
     def _indices(self, number: int) -> np.ndarray:
         orders: dict[tuple[int, int], np.ndarray] = {}

@@ -25,8 +25,20 @@ from magical_hub.training.balance import Balance
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampling import Draw
 
-Crop = Callable[[Draw], tuple[torch.Tensor, torch.Tensor | None]]
-"""From a draw to its real windows (B, C, H, W) in [-1, 1] and their class labels (B,), or None."""
+
+@dataclass(frozen=True)
+class Real:
+    """The real windows of a draw, and what is known of their images."""
+
+    windows: torch.Tensor
+    """(B, C, H, W) in [-1, 1]."""
+    labels: torch.Tensor | None
+    """(B,) classes."""
+    defects: torch.Tensor | None
+    """(B, R, K) fields of defects of the whole images."""
+
+
+Crop = Callable[[Draw], Real]
 
 
 @dataclass(frozen=True)
@@ -44,8 +56,24 @@ class Asked:
     """Locations of all sub-regions, image by image."""
     labels: torch.Tensor | None
     """(B,) classes."""
+    defects: torch.Tensor | None
+    """(B, R, K) fields of defects of the whole canvases."""
     coefficients: torch.Tensor
     """(B,) places between real and fake for the gradient penalty."""
+
+    def conditions(self, copies: int = 1) -> tuple[torch.Tensor, torch.Tensor | None, Window, torch.Tensor | None]:
+        """What both critics take beside images (or features): of so many batches of them, one after the other."""
+        labels = None if self.labels is None else self.labels.repeat(copies)
+        defects = None if self.defects is None else self.defects.repeat(copies, 1, 1)
+        return self.locations.repeat(copies), labels, self.window, defects
+
+    @property
+    def member_defects(self) -> torch.Tensor | None:
+        """Defects of all sub-regions, image by image."""
+        if self.defects is None:
+            return None
+        members = self.members.unflatten(0, (len(self.locations), -1))
+        return self.defects.flatten(1).gather(1, members).flatten()
 
 
 @dataclass(frozen=True)
@@ -65,8 +93,7 @@ class Batch:
     """What goes through the networks at once: a draw, or one of its parts."""
 
     draw: Draw
-    labels: torch.Tensor | None
-    """(B,) classes."""
+    real: Real
     asked: Asked
     real_features: list[torch.Tensor] | None
     """What the feature critic sees of the real ones; None without it."""
@@ -86,12 +113,13 @@ class TrainingStep:
         grid: the grid of the canvas.
         accelerator: owns devices, precision and processes.
         generator, critic: as `accelerator.prepare` gave them.
-        optimizers: of the "generator" and of the "critic" (of both critics, where there are two), likewise.
+        optimizers: of the "generator", of the "critic" (of both critics, where there are two) and of the "verifier",
+            likewise.
         crop: gives the real windows of a draw.
         augmentation: how strongly what the critics see is altered, now.
         balance: whether the feature critic has joined in, and how heavy the penalties are.
         features: what the feature critic looks through; None without it.
-        feature_critic: as `accelerator.prepare` gave it.
+        feature_critic, verifier: as `accelerator.prepare` gave them.
     """
 
     def __init__(
@@ -107,10 +135,11 @@ class TrainingStep:
         balance: Balance,
         features: FrozenFeatures | None = None,
         feature_critic: nn.Module | None = None,
+        verifier: nn.Module | None = None,
     ) -> None:
         self.augmentation, self.balance = augmentation, balance
         self.config, self.grid, self.accelerator, self.crop = config, grid, accelerator, crop
-        self.generator, self.critic, self.feature_critic = generator, critic, feature_critic
+        self.generator, self.critic, self.feature_critic, self.verifier = generator, critic, feature_critic, verifier
         self.critics = [critic] if feature_critic is None else [critic, feature_critic]
         self.optimizers, self.features = optimizers, features
         self.game = choose_game(config, balance)
@@ -132,6 +161,8 @@ class TrainingStep:
             if self.bare_heads is not None and self.balance.reached:
                 self.bare_heads.update_norms()
             figures |= self._update("critic", self.critics, batches, self.critic_losses)  # 3. train D
+            if self.verifier is not None:
+                figures |= self._update("verifier", [self.verifier], batches, self.verifier_losses)
         # 4. and 6. train G, boundary loss included
         return figures | self._update("generator", [self.generator], batches, self.generator_losses)
 
@@ -141,8 +172,7 @@ class TrainingStep:
         with torch.no_grad():
             made = self._make(batch) if batch.made is None else batch.made
             fake = made.seen.detach()
-        twice = None if asked.labels is None else asked.labels.repeat(2)
-        judged = self.critic(torch.cat([asked.real, fake]), asked.locations.repeat(2), twice, asked.window)
+        judged = self.critic(torch.cat([asked.real, fake]), *asked.conditions(2))
         on_real, on_fake = _halves(judged)
         terms = {
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
@@ -166,8 +196,7 @@ class TrainingStep:
         asked = batch.asked
         assert self.feature_critic is not None and batch.real_features is not None and made.features is not None
         both = [torch.cat([a, b.detach()]) for a, b in zip(batch.real_features, made.features, strict=True)]
-        twice = None if asked.labels is None else asked.labels.repeat(2)
-        scores = self.feature_critic(both, asked.locations.repeat(2), twice)
+        scores = self.feature_critic(both, *asked.conditions(2))
         return _mean([losses.relativistic(*score.chunk(2)) for score in scores])
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
@@ -176,7 +205,7 @@ class TrainingStep:
         made = self._make(batch) if batch.made is None else batch.made
 
         def judge(images: torch.Tensor) -> CriticOutput:
-            return self.bare_critic(images, asked.locations, asked.labels, asked.window)
+            return self.bare_critic(images, *asked.conditions())
 
         self.bare_critic.requires_grad_(False)
         judged = judge(made.seen)
@@ -192,29 +221,47 @@ class TrainingStep:
             terms["generator/features"] = config.lambda_f * self._deceive_features(batch, made)
         return terms, {}
 
+    def verifier_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
+        """Cross-entropies of the classes and the defects of real sub-regions as they are; figures."""
+        assert self.verifier is not None
+        asked, real = batch.asked, batch.real
+        judged = self.verifier(self.grid.window(self.window).crop_all(real.windows).flatten(0, 1), asked.members)
+        terms, figures = {}, {}
+        labels = None
+        if real.labels is not None:
+            labels = real.labels.repeat_interleave(len(asked.members) // len(real.labels))
+        for name, logits, wanted in (
+            ("class", judged.class_logits, labels),
+            ("defect", judged.defect_logits, asked.member_defects),
+        ):
+            if wanted is not None:
+                terms[f"verifier/{name}"] = losses.auxiliary_classifier(logits, wanted)
+                figures[f"verifier/{name}_accuracy"] = (logits.argmax(1) == wanted).float().mean()
+        return terms, figures
+
     def _deceive_features(self, batch: Batch, made: Made) -> torch.Tensor:
         """The generator's side of the feature critic's game."""
         assert self.bare_heads is not None and batch.real_features is not None and made.features is not None
-        place = batch.asked.locations, batch.asked.labels
+        conditions = batch.asked.conditions()
         self.bare_heads.requires_grad_(False)
         with torch.no_grad():
-            real = self.bare_heads(batch.real_features, *place)
-        fake = self.bare_heads(made.features, *place)
+            real = self.bare_heads(batch.real_features, *conditions)
+        fake = self.bare_heads(made.features, *conditions)
         self.bare_heads.requires_grad_(True)
         return _mean([losses.relativistic(better=ours, worse=theirs) for ours, theirs in zip(fake, real, strict=True)])
 
     def _batch(self, draw: Draw) -> Batch:
-        real, labels = self.crop(draw)  # 1. crop: psi(x, c')
-        draw = draw.to(real.device)
-        asked = self._ask(draw, real, labels)
+        real = self.crop(draw)  # 1. crop: psi(x, c')
+        draw = draw.to(real.windows.device)
+        asked = self._ask(draw, real)
         with torch.no_grad():
-            return Batch(draw, labels, asked, self._look_through(asked.real))
+            return Batch(draw, real, asked, self._look_through(asked.real))
 
     def _generate(self, batch: Batch) -> torch.Tensor:
         """2. draw z and c', generate; 5. all sub-regions of a window from one z."""
-        draw = batch.draw
+        draw, real = batch.draw, batch.real
         windows: torch.Tensor = self.generator(
-            draw.latents, draw.locations, batch.labels, seeds=draw.noise_seeds, window=self.window
+            draw.latents, draw.locations, real.labels, real.defects, draw.noise_seeds, self.window
         )
         return windows
 
@@ -228,12 +275,12 @@ class TrainingStep:
         return self.features(images) if self.features is not None and self.balance.reached else None
 
     @torch.no_grad()
-    def mean_score(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    def mean_score(self, draw: Draw, real: Real) -> torch.Tensor:
         """The critic's mean score of real windows that take no part in training, altered as those that do: ()."""
-        asked = self._ask(draw.to(real.device), real, labels)
-        return self.bare_critic(asked.real, asked.locations, asked.labels, asked.window).score.mean()
+        asked = self._ask(draw.to(real.windows.device), real)
+        return self.bare_critic(asked.real, *asked.conditions()).score.mean()
 
-    def _ask(self, draw: Draw, real: torch.Tensor, labels: torch.Tensor | None) -> Asked:
+    def _ask(self, draw: Draw, real: Real) -> Asked:
         """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
         members = self.grid.members(draw.locations, self.window)
         whole = self.config.critic_sees == "windows"
@@ -243,14 +290,15 @@ class TrainingStep:
             windows = augment(windows, draw.augmentation[:, kind], self.augmentation.strength)
             return windows if whole else cut(windows).flatten(0, 1)
 
-        each = None if labels is None or whole else labels.repeat_interleave(members.shape[1])
+        count = 1 if whole else members.shape[1]
         return Asked(
-            real=see(real, 0),
+            real=see(real.windows, 0),
             see=lambda windows: see(windows, 1),
             locations=draw.locations if whole else members.flatten(),
             window=self.window if whole else (1, 1),
             members=members.flatten(),
-            labels=labels if whole else each,
+            labels=None if real.labels is None else real.labels.repeat_interleave(count),
+            defects=None if real.defects is None else real.defects.repeat_interleave(count, 0),
             coefficients=draw.coefficients[:, 0] if whole else draw.coefficients.flatten(),
         )
 
@@ -258,7 +306,7 @@ class TrainingStep:
         """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            judged = self.bare_critic.judge(images, asked.locations, asked.labels, asked.window)
+            judged = self.bare_critic.judge(images, *asked.conditions())
             return judged.score.unflatten(0, (len(images), -1)).mean(1)
 
         with torch.autocast(real.device.type, enabled=False):
@@ -269,6 +317,8 @@ class TrainingStep:
         if asked.labels is not None and judged.class_logits is not None:
             count = len(asked.members) // len(asked.labels)
             loss = loss + losses.auxiliary_classifier(judged.class_logits, asked.labels.repeat_interleave(count))
+        if asked.member_defects is not None and judged.defect_logits is not None:
+            loss = loss + losses.auxiliary_classifier(judged.defect_logits, asked.member_defects)
         return loss
 
     def _update(

@@ -31,6 +31,7 @@ from magical_hub.training.networks import (
     build_feature_critic,
     build_networks,
     build_optimizers,
+    build_verifier,
     copy_on_cpu,
     start_from,
 )
@@ -39,7 +40,7 @@ from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
-from magical_hub.training.step import TrainingStep
+from magical_hub.training.step import Real, TrainingStep
 from magical_hub.training.watching import Watcher
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,9 @@ class _Trainer:
         self.generator, self.critic = build_networks(config, store, self.train_indices)
         features, heads = build_feature_critic(config, self.generator)
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
-        self.networks |= {} if heads is None else {"feature_critic": heads}
+        self.verifier = build_verifier(self.generator)
+        others = {"feature_critic": heads, "verifier": self.verifier}
+        self.networks |= {name: network for name, network in others.items() if network is not None}
         last = self._last_checkpoint() if config.resume else None
         if config.init_from is not None and last is None:
             start_from(config.init_from, self.generator, self.critic)
@@ -162,6 +165,8 @@ class _Trainer:
                 accelerator.process_index,
                 accelerator.num_processes,
                 store.labels[indices] if config.class_balance else None,
+                None if store.defects is None else store.defects[indices],
+                config.defect_balance,
             )
             for indices in (split.train, split.validation)
         )
@@ -177,6 +182,7 @@ class _Trainer:
             self.balance,
             None if features is None else features.to(accelerator.device),
             None if heads is None else accelerator.prepare(heads),
+            None if self.verifier is None else accelerator.prepare(self.verifier),
         )
         self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step
@@ -199,7 +205,9 @@ class _Trainer:
             self.watcher.draw_curves()
             generator = self._averaged_generator()
             generator.mapping.update_mean_style()
-            MagicalPipeline(generator=generator, critic=copy_on_cpu(self.critic)).save_pretrained(self.run_folder)
+            others = {"critic": self.critic, "verifier": self.verifier}
+            copies = {name: copy_on_cpu(network) for name, network in others.items() if network is not None}
+            MagicalPipeline(generator=generator, **copies).save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
             str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
@@ -247,7 +255,7 @@ class _Trainer:
         draw = self.held_out_sampler.draw(self.step // ADAPT_EVERY)
         part = np.asarray(self.split.validation)
         passes = draw.parts(self.config.gradient_accumulation)
-        return torch.stack([self.update.mean_score(some, *self._crop(some, part)) for some in passes]).mean()
+        return torch.stack([self.update.mean_score(some, self._crop(some, part)) for some in passes]).mean()
 
     def _adapt(self, terms: Mapping[str, torch.Tensor], held_out: torch.Tensor | None) -> None:
         """Bring penalties and augmentation to what the critic's lead and its overfitting ask for."""
@@ -264,12 +272,14 @@ class _Trainer:
             figures["augmentation/strength"] = self.augmentation.strength
         self.watcher.steps.add(self.step, figures)
 
-    def _crop(self, draw: Draw, part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
-        indices = part[draw.indices]
-        pixels = torch.from_numpy(self.store.crop(self.grid, indices, draw.locations.numpy(), self.config.window))
-        labels = torch.from_numpy(self.store.labels[indices]) if self.store.class_names else None
-        device = self.accelerator.device
-        return pixels.to(device).float() / 127.5 - 1, None if labels is None else labels.to(device)
+    def _crop(self, draw: Draw, part: np.ndarray) -> Real:
+        indices, store, device = part[draw.indices], self.store, self.accelerator.device
+        pixels = torch.from_numpy(store.crop(self.grid, indices, draw.locations.numpy(), self.config.window))
+        return Real(
+            pixels.to(device).float() / 127.5 - 1,
+            torch.from_numpy(store.labels[indices]).to(device) if store.class_names else None,
+            torch.from_numpy(store.defects[indices]).to(device) if store.defects is not None else None,
+        )
 
     def _must_stop(self, started: float, signals: StopSignals) -> bool:
         """Whether a signal or the time ends this sitting; all processes agree, and so stop at the same step."""

@@ -126,7 +126,7 @@ def test_classes(build, randomise):
         network(latents(2), where)
     with pytest.raises(ConfigError, match="leave class_labels out"):
         build()(latents(2), where, torch.tensor([0, 1]))
-    with pytest.raises(ConfigError, match="1 names for num_classes 2"):
+    with pytest.raises(ConfigError, match="1 names for 2 classes"):
         build(num_classes=2, class_names=["good"])
 
 
