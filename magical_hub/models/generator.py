@@ -109,7 +109,7 @@ class MagicalGenerator(Network):
         self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
         self.row_embedding = nn.Embedding(rows, 32)
         self.col_embedding = nn.Embedding(cols, 32)
-        self.defect_embedding = nn.Embedding(num_defects + 1, 64, padding_idx=0) if num_defects else None
+        self.defect_embedding = nn.Embedding(num_defects, 64) if num_defects else None
         self.place = Linear(64, style_dim, GAIN)
         self.gate = Linear(64, style_dim)
         self.start_map = Linear(3 * style_dim, widths[0] * self.start[0] * self.start[1])
@@ -197,9 +197,8 @@ class MagicalGenerator(Network):
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)
         if defects is not None and self.defect_embedding is not None:
-            place = place + self.defect_embedding(
-                defects
-            )  # a defect is a condition of its sub-region, as its place is
+            # A condition of the sub-region, as its place is.
+            place = place + self.defect_embedding((defects - 1).clamp(min=0)) * (defects > 0)[:, None]
         here = activate(self.place(place)).to(style.dtype)
         # A mixture of latent and place: without it all sub-regions of an image start from the same texture, and no
         # critic that sees one sub-region at a time would ever object.

@@ -23,8 +23,8 @@ from magical_hub.models import (
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
 
-VERIFIER_LR = 1e-3
-"""Adam's rate for the verifier, a plain classifier."""
+VERIFIER_LR = 5e-3
+"""Adam's rate for the verifier, a plain classifier (equalised rates: high numbers are right)."""
 
 
 def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
