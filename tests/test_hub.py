@@ -58,5 +58,5 @@ def test_an_unknown_id_is_one_line(run_command: Run, tmp_path: Path) -> None:
             "generate", "--checkpoint", "acme/none", "--output-dir", tmp_path / "x", **online(server, tmp_path)
         )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: acme/none cannot be loaded")
+    assert done.stderr.splitlines()[-1].startswith("error: acme/none cannot be pulled")
     assert "Traceback" not in done.stderr
