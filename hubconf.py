@@ -1,7 +1,14 @@
 """torch.hub entry points: `torch.hub.load("OWNER/magical-hub", "magical_pipeline", "package-128")`."""
 
 dependencies = [
-    *("torch", "diffusers", "scipy", "accelerate", "datasets", "huggingface_hub", "safetensors", "lazy_loader"),
+    "torch",
+    "diffusers",
+    "scipy",
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "safetensors",
+    "lazy_loader",
     "tenacity",
 ]
 

@@ -101,7 +101,9 @@ def read_index(folder: Path, name: str | Path) -> dict[str, str]:
             continue
         if not re.fullmatch(r"[a-z][a-z_]{0,40}", part):
             raise CheckpointError(f"{name} names a component {part[:100]!r}, which is no name of a folder of ours")
-        if not (isinstance(source, list) and len(source) == 2 and source[0] == "magical_hub" and source[1] in networks):
+        if not (
+            isinstance(source, list) and len(source) == 2 and source[0] == "magical_hub" and source[1] in networks
+        ):
             raise CheckpointError(
                 f"{name} wants {str(source)[:100]} as its {part}: only networks of magical_hub are loaded"
             )

@@ -181,7 +181,7 @@ def push(
     dry_run: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Publish a checkpoint on the Hub, privately, with its card; refused (3) where copies were found or not looked for.
+    """Publish a checkpoint on the Hub, privately, with its card; not (3) where copies were found or never looked for.
 
     Args:
         checkpoint: RUN, another checkpoint's folder or name, or an id on the Hub.

@@ -49,7 +49,9 @@ class SmallNetwork(torch.nn.Module):
         self.seen += len(images)
         grey = self.scale * images.mean(1, keepdim=True)
         steps = grey.diff(dim=2).abs()
-        return torch.cat([torch.nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1)
+        return torch.cat(
+            [torch.nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1
+        )
 
 
 @pytest.fixture(scope="session")

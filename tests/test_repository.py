@@ -1,4 +1,4 @@
-"""Loading by an id on the Hub, from a real HTTP server on loopback."""
+"""Loading by an id on the Hub, as a user does: in a process of its own, from a real HTTP server on loopback."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from hub_server import HubServer
+import pytest
+from hub_server import WRITE_TOKEN, HubServer
+
+from magical_hub.repository import in_one_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def server(tmp_path: Path, pipe_folder: Path) -> HubServer:
+    """Holds acme/tiny, and has not started."""
+    server = HubServer(tmp_path / "server", {"acme/tiny": pipe_folder})
+    server.model("acme/tiny").refs["v1"] = server.model("acme/tiny").refs["main"]
+    return server
 
 
 def online(server: HubServer, cache: Path) -> dict[str, str]:
@@ -16,14 +27,14 @@ def online(server: HubServer, cache: Path) -> dict[str, str]:
 
 
 def test_a_pipeline_is_pulled_by_its_id_and_then_from_the_cache(
-    run_python: Run, pipe_folder: Path, tmp_path: Path
+    run_python: Run, server: HubServer, tmp_path: Path
 ) -> None:
     load = """
 from magical_hub import MagicalPipeline
 pipe = MagicalPipeline.from_pretrained("acme/tiny")
 print(type(pipe.generator).__name__, pipe(seeds=[1], output_type="np").images.sum())
 """
-    with HubServer({"acme/tiny": pipe_folder}) as server:
+    with server:
         pulled = run_python(load, **online(server, tmp_path))
         assert pulled.returncode == 0, pulled.stderr
     cached = run_python(load, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
@@ -31,32 +42,59 @@ print(type(pipe.generator).__name__, pipe(seeds=[1], output_type="np").images.su
     assert pulled.stdout.startswith("MagicalGenerator ") and cached.stdout == pulled.stdout
 
 
-def test_diffusers_and_a_single_component_load_by_id(run_python: Run, pipe_folder: Path, tmp_path: Path) -> None:
+def test_diffusers_and_a_single_component_load_by_id(run_python: Run, server: HubServer, tmp_path: Path) -> None:
     load = """
 from magical_hub import MagicalGenerator, MagicalPipeline
 import diffusers
 print(type(diffusers.DiffusionPipeline.from_pretrained("acme/tiny")) is MagicalPipeline)
 print(MagicalGenerator.from_pretrained("acme/tiny", subfolder="generator").config.rows)
+print(MagicalGenerator.from_pretrained("acme/tiny@v1", subfolder="generator").config.rows)
 print(MagicalPipeline.from_pretrained("acme/tiny@v1").generator.config.cols)
 """
-    with HubServer({"acme/tiny": pipe_folder}) as server:
+    with server:
         done = run_python(load, **online(server, tmp_path))
-    assert done.stdout.split() == ["True", "2", "3"], done.stderr
+    assert done.stdout.split() == ["True", "2", "2", "3"], done.stderr
     assert "GET /api/models/acme/tiny/revision/v1" in server.requests
 
 
-def test_info_pulls_no_weights(run_command: Run, pipe_folder: Path, tmp_path: Path) -> None:
-    with HubServer({"acme/tiny": pipe_folder}) as server:
+def test_info_pulls_no_weights(run_command: Run, server: HubServer, tmp_path: Path) -> None:
+    with server:
         done = run_command("info", "--checkpoint", "acme/tiny", **online(server, tmp_path))
     assert done.returncode == 0 and "MagicalGenerator" in done.stdout, done.stderr
-    assert not [request for request in server.requests if "safetensors" in request]
+    assert not server.count("safetensors")
 
 
-def test_an_unknown_id_is_one_line(run_command: Run, tmp_path: Path) -> None:
-    with HubServer({}) as server:
+def test_an_unknown_id_is_one_line(run_command: Run, server: HubServer, tmp_path: Path) -> None:
+    with server:
         done = run_command(
             "generate", "--checkpoint", "acme/none", "--output-dir", tmp_path / "x", **online(server, tmp_path)
         )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: acme/none cannot be pulled")
+    assert done.stderr.splitlines()[-1].startswith("error: acme/none cannot be pulled: ")
     assert "Traceback" not in done.stderr
+
+
+def test_datasets_are_pushed_and_loaded_through_the_server(run_python: Run, tmp_path: Path) -> None:
+    """What a user does with generated images: the client and `datasets`, with nothing of ours in between."""
+    through = """
+import datasets
+from magical_hub import MagicalPipeline
+pipe = MagicalPipeline.from_pretrained("package-128")
+made = datasets.Dataset.from_dict({"image": pipe(seeds=[1, 2, 3]).images, "seed": [1, 2, 3]})
+made.push_to_hub("acme/synthetic", private=True)
+back = datasets.load_dataset("acme/synthetic", split="train")
+assert back[2]["image"].tobytes() == made[2]["image"].tobytes()
+print(len(back), back["seed"][:], back.features["image"])
+stream = datasets.load_dataset("acme/synthetic", split="train", streaming=True)
+print([row["seed"] for row in stream])
+"""
+    with HubServer(tmp_path / "server") as server:
+        done = run_python(through, HF_TOKEN=WRITE_TOKEN, **online(server, tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert server.repositories["datasets", "acme/synthetic"].private
+    assert done.stdout.splitlines() == ["3 [1, 2, 3] Image(mode=None, decode=True)", "[1, 2, 3]"]
+
+
+def test_an_error_in_one_line_holds_no_token() -> None:
+    told = in_one_line(OSError("401 for hf_abcDEF123\n\n  Bearer xyz.123 " + "x" * 1000))
+    assert told.startswith("401 for *** Bearer *** xxx") and len(told) < 410

@@ -108,11 +108,14 @@ def script(folder: Path) -> None:
 FIRST = "mapping.layers.0.weight"
 SHARDS = json.dumps({"metadata": {}, "weight_map": {FIRST: "../../outside.safetensors"}})
 
-HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated weights": (edit(lambda data: data[:-100]), "no whole safetensors file"),
     "oversized weights": (edit(lambda data: data + b"\0" * 100), "no whole safetensors file"),
     "empty weights": (edit(lambda data: b""), "no whole safetensors file"),
-    "a header longer than the file": (edit(lambda data: b"\xff\xff\xff\x7f\0\0\0\0" + data[8:]), "no whole safetensors"),
+    "a header longer than the file": (
+        edit(lambda data: b"\xff\xff\xff\x7f\0\0\0\0" + data[8:]),
+        "no whole safetensors",
+    ),
     "a header of 2**63": (edit(lambda data: b"\xff" * 7 + b"\x7f" + data[8:]), "no whole safetensors file"),
     "a header that is no JSON": (edit(lambda data: data[:8] + b"?" * 20 + data[28:]), "no whole safetensors file"),
     "tensors that overlap": (
@@ -134,7 +137,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "has no diffusion_pytorch_model.safetensors: take"),
     "a folder for weights": (
-        lambda folder: ((folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()) and None,
+        lambda folder: [(folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()],
         "has no diffusion_pytorch_model.safetensors",
     ),
     "10**9 channels": (change(CONFIG, max_width=10**9), "max_width is 1000000000"),
@@ -160,7 +163,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         "'quantization_config', which this version does not know",
     ),
     "another network": (change(CONFIG, _class_name="SeamlessGenerator"), "asked for is a MagicalGenerator"),
-    "a configuration of 20 MB": (content(CONFIG, b'{"a": "' + b"x" * 20_000_000 + b'"}'), "has more than 1048576 bytes"),
+    "a configuration of 20 MB": (
+        content(CONFIG, b'{"a": "' + b"x" * 20_000_000 + b'"}'),
+        "has more than 1048576 bytes",
+    ),
     "deep JSON": (content(CONFIG, b"[" * 100_000), "no JSON that can be read"),
     "invalid UTF-8": (content(CONFIG, b'{"rows": "\xff\xfe"}'), "no JSON that can be read"),
     "NaN in a configuration": (content(CONFIG, b'{"rows": NaN}'), "NaN is no number"),
@@ -277,13 +283,25 @@ def test_any_configuration_is_loaded_or_refused_in_one_line(
     folder = tmp_path_factory.mktemp("fuzz")
     known = {"rows": 2, "cols": 3, "image_size": [32, 48], "base_width": 8, "max_width": 16}
     config = {"_class_name": kind.__name__, **known}
-    names = [*known, "channels", "latent_dim", "style_dim", "num_levels", "num_classes", "class_names", "class_frequencies"]
+    names = [
+        *known,
+        "channels",
+        "latent_dim",
+        "style_dim",
+        "num_levels",
+        "num_classes",
+        "class_names",
+        "class_frequencies",
+    ]
     for name in data.draw(st.lists(st.sampled_from(names) | st.text(max_size=6), max_size=3)):
         config[name] = data.draw(GRIDS if name == "image_size" else SIZES | JSON)
     (folder / "config.json").write_text(json.dumps(config))
     with torch.device("meta"):
         small = kind(**{**known, "image_size": (32, 48)}).state_dict()
-    save_file({name: torch.zeros(value.shape) for name, value in small.items()}, folder / "diffusion_pytorch_model.safetensors")
+    save_file(
+        {name: torch.zeros(value.shape) for name, value in small.items()},
+        folder / "diffusion_pytorch_model.safetensors",
+    )
     try:
         network = kind.from_pretrained(folder)
     except MagicalError as error:

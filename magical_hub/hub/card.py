@@ -64,7 +64,8 @@ class Run:
         )
         history = folder / "history.jsonl"
         lines = history.read_text().splitlines() if history.is_file() else []
-        counts = {part: len(split[part]) for part in ("train", "validation", "holdout") if part in split}
+        parts: tuple[str, ...] = ("train", "validation", "holdout")
+        counts = {part: len(split[part]) for part in parts if part in split}
         return cls(settings, int(json.loads(lines[-1])["step"]) if lines else None, counts)
 
 

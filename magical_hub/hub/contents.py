@@ -28,12 +28,23 @@ SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 """Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
 
 KEPT_SETTINGS = (
-    "image_size rows cols channels generator latent_dim base_width max_width batch_size gradient_accumulation "
-    "window_rows window_cols critic_sees augment augment_target augment_windows n_critic adversarial lambda_gp lambda_r "
-    "penalty_every lambda_f balance_at lambda_c lambda_b boundary_thickness classify_fakes generator_lr critic_lr "
-    "adam_betas lr_schedule warmup_steps max_grad_norm ema_decay max_steps max_minutes seed mixed_precision "
-    "deterministic on_nan class_balance validation_fraction holdout_fraction"
-).split()
+    *("image_size", "rows", "cols", "channels", "generator", "latent_dim", "base_width", "max_width"),
+    *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment", "augment_target"),
+    *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment"),
+    "augment_target",
+        "augment_windows",
+        "n_critic",
+        "adversarial",
+        "lambda_gp",
+        "lambda_r",
+        "penalty_every",
+        "lambda_f",
+        "balance_at",
+    ),
+    *("lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr", "critic_lr", "adam_betas"),
+    *("lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps", "max_minutes", "seed"),
+    *("mixed_precision", "deterministic", "on_nan", "class_balance", "validation_fraction", "holdout_fraction"),
+)
 """Of training_config.json: how it was trained, and nothing of whose images or which folders."""
 
 KEPT_DETAILS = {
@@ -76,7 +87,8 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
         name: None if network is None or (name == "critic" and not with_critic) else copy.deepcopy(network)
         for name, network in pipe.components.items()
     }
-    whole = MagicalPipeline(**{name: network and network.float().cpu().eval() for name, network in parts.items()})
+    networks: dict[str, Any] = {name: network and network.float().cpu().eval() for name, network in parts.items()}
+    whole = MagicalPipeline(**networks)
     whole.save_pretrained(folder)
     for name, network in whole.components.items():
         if network is None:
@@ -97,7 +109,7 @@ def write_samples(pipe: MagicalPipeline, folder: Path) -> None:
     pipe.set_progress_bar_config(disable=True)
     images = []
     for number in range(count):  # one at a time, since a canvas may be large
-        image = pipe(seeds=[image_seed(0, number)]).images[0]
+        image: Any = pipe(seeds=[image_seed(0, number)]).images[0]
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         pixels = np.asarray(image)
         images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
@@ -129,7 +141,9 @@ def kept_report(report: dict[str, Any]) -> dict[str, Any]:
     return {**{key: report[key] for key in ("format", "verdict", "statement")}, "about": about, "sections": sections}
 
 
-PATHS = re.compile(r"(?:(?<![\w.:/<-])/(?:home|Users|root|tmp|var|mnt|data|opt|srv|media|private)/|\b[A-Z]:\\\\?)[\w.-]+")
+PATHS = re.compile(
+    r"(?:(?<![\w.:/<-])/(?:home|Users|root|tmp|var|mnt|data|opt|srv|media|private)/|\b[A-Z]:\\\\?)[\w.-]+"
+)
 
 
 def check_contents(folder: Path, components: Iterable[str]) -> list[str]:
@@ -149,7 +163,9 @@ def check_contents(folder: Path, components: Iterable[str]) -> list[str]:
         found = PATHS.search(text)
         if found or (len(home) > 1 and re.search(rf"{re.escape(home)}\b", text)):
             what = found.group() if found else home
-            raise ConfigError(f"not pushed: {name} holds a path of this machine ({what}): take it out of names and texts")
+            raise ConfigError(
+                f"not pushed: {name} holds a path of this machine ({what}): take it out of names and texts"
+            )
     return names
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from magical_hub.errors import CheckpointError, ConfigError, LeakageError
 from magical_hub.evaluation import EvaluationReport
+from magical_hub.evaluation.report import FORMAT
+from magical_hub.hub.contents import kept_report
 from magical_hub.safety import read_json
 
 MEND = "run `magical-hub evaluate` on it, or give --allow-unchecked, and the card will say so"
@@ -20,7 +22,7 @@ class Finding:
     Args:
         kind: "passed" where copies were looked for and none found; "failed" where some were; else "unchecked".
         statement: a sentence, for the card.
-        report: the report of these very weights, as `EvaluationReport.to_dict` gives it; None where there is none.
+        report: what may be published of the report of these very weights; None where there is none.
     """
 
     kind: Literal["passed", "failed", "unchecked"]
@@ -56,18 +58,20 @@ def judge(report: dict[str, Any] | None, weights_sha256: str) -> Finding:
     if report is None:
         return Finding("unchecked", "No leakage check was made: whether it copies training images is not known.")
     try:
-        same = report["about"]["weights_sha256"] == weights_sha256
-        leakage = report["sections"]["leakage"]
-        verdict = str(leakage["verdict"])
-    except (LookupError, TypeError) as error:
+        kept = kept_report(report)
+        leakage = kept["sections"]["leakage"]
+    except (LookupError, TypeError, AttributeError) as error:
         raise ConfigError("the report is none that `magical-hub evaluate` wrote: make it again") from error
-    if not same:
+    if kept["format"] != FORMAT:
+        raise ConfigError(f"the report is of format {kept['format']}, and this version reads {FORMAT}: make it again")
+    verdict = leakage["verdict"]
+    if kept["about"].get("weights_sha256") != weights_sha256:
         return Finding("unchecked", "No leakage check was made of these weights: the report at hand is of others.")
     if verdict in ("good", "weak"):
-        return Finding("passed", str(leakage["statement"]), report)
+        return Finding("passed", str(leakage["statement"]), kept)
     if verdict == "bad":
-        return Finding("failed", str(leakage["statement"]), report)
-    return Finding("unchecked", "The leakage check could not be made: too little was there to compare with.", report)
+        return Finding("failed", str(leakage["statement"]), kept)
+    return Finding("unchecked", "The leakage check could not be made: too little was there to compare with.", kept)
 
 
 def check(finding: Finding, allow_unchecked: bool) -> None:

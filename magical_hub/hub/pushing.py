@@ -102,9 +102,7 @@ def push(
             raise
         except (OSError, ValueError, TransportError) as error:  # the client's own errors are OSErrors
             raise HubError(f"{repo_id} was not pushed: {in_one_line(error)}") from error
-    return PushResult(
-        repo_id, finding.kind, files, info.commit_url, info.oid, info.pr_url, card_kept=upload.card_kept
-    )
+    return PushResult(repo_id, finding.kind, files, info.commit_url, info.oid, info.pr_url, card_kept=upload.card_kept)
 
 
 def _check_repo_id(repo_id: str) -> None:
@@ -144,7 +142,6 @@ def _write(
     if run.settings:
         write_text(folder / contents.CONFIG, contents.as_json(contents.kept_settings(run.settings)))
     if finding.report is not None:
-        finding = gate.Finding(finding.kind, finding.statement, contents.kept_report(finding.report))
         write_text(folder / contents.REPORT, contents.as_json(finding.report))
     total = sum(file.stat().st_size for file in folder.glob(f"*/{component_files()[1]}"))
     card = write_card(whole, repo_id, finding, run, license=license, dataset=dataset, total_bytes=total)
@@ -181,7 +178,9 @@ class _Upload:
         patiently(lambda: self.api.create_repo(self.repo_id, private=private, exist_ok=True))
         info = patiently(lambda: self.api.model_info(self.repo_id))
         if private and info.private is False:
-            raise HubError(f"{self.repo_id} is public: give private=False (--public) if that is meant, or another name")
+            raise HubError(
+                f"{self.repo_id} is public: give private=False (--public) if that is meant, or another name"
+            )
         if revision is not None:
             patiently(lambda: self.api.create_branch(self.repo_id, branch=revision, exist_ok=True))
 

@@ -62,11 +62,15 @@ class Network(ModelMixin, ConfigMixin):
         config_file, weights_file = (place / name for name in component_files(variant))
         config = read_json(config_file, place)
         if config.get("_class_name") != cls.__name__:
-            raise CheckpointError(f"{config_file} is of a {config.get('_class_name')}, and asked for is a {cls.__name__}")
+            raise CheckpointError(
+                f"{config_file} is of a {config.get('_class_name')}, and asked for is a {cls.__name__}"
+            )
         known = inspect.signature(cls.__init__).parameters
         strange = [key for key in config if not key.startswith("_") and key not in known]
         if strange:
-            raise CheckpointError(f"{config_file} has {strange[0]!r}, which this version does not know: update magical_hub")
+            raise CheckpointError(
+                f"{config_file} has {strange[0]!r}, which this version does not know: update magical_hub"
+            )
         check_inside(weights_file, place)
         if not weights_file.is_file():
             names = [file.name for file in place.iterdir()]
@@ -92,14 +96,12 @@ class Network(ModelMixin, ConfigMixin):
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> NoReturn:
         """Refused: what is published goes through the pipeline's `push_to_hub`, where leakage is looked at."""
         raise ConfigError(
-            f"a {type(self).__name__} alone is not pushed to {repo_id}: push its MagicalPipeline, which carries the card "
-            "and the leakage check"
+            f"a {type(self).__name__} alone is not pushed to {repo_id}: push its MagicalPipeline, which carries the "
+            "card and the leakage check"
         )
 
 
-def _compare(
-    expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], file: Path
-) -> None:
+def _compare(expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], file: Path) -> None:
     """Raise a CheckpointError for the first tensor that is missing, too much, of another shape, or of no floats."""
     for name, shape in expected.items():
         if name not in header:

@@ -119,13 +119,17 @@ class Handler(BaseHTTPRequestHandler):
             return None
         right = self.hub.tokens.get(said.removeprefix("Bearer "))
         if right is None:
-            raise Answer(401, {"error": "Invalid token"}, X_Error_Message="Invalid credentials in Authorization header")
+            raise Answer(
+                401, {"error": "Invalid token"}, X_Error_Message="Invalid credentials in Authorization header"
+            )
         return right
 
     def _must_write(self) -> None:
         right = self._right()
         if right is None:
-            raise Answer(401, {"error": "Invalid username or password."}, X_Error_Message="Invalid username or password.")
+            raise Answer(
+                401, {"error": "Invalid username or password."}, X_Error_Message="Invalid username or password."
+            )
         if right != "write":
             message = "you must use a write token to upload to a repository."
             raise Answer(403, {"error": message}, X_Error_Message=message)
@@ -184,7 +188,13 @@ class Handler(BaseHTTPRequestHandler):
     def commits(self, kind: str, repo_id: str, revision: str) -> None:
         repo = self._repo(kind, repo_id)
         made = [
-            {"id": commit.oid, "title": commit.message, "message": "", "date": "2026-01-01T00:00:00.000Z", "authors": []}
+            {
+                "id": commit.oid,
+                "title": commit.message,
+                "message": "",
+                "date": "2026-01-01T00:00:00.000Z",
+                "authors": [],
+            }
             for commit in repo.history(self._commit(repo, revision))
         ]
         raise Answer(200, made)
@@ -290,7 +300,9 @@ class Handler(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in self.body.splitlines() if line.strip()]
         (header,) = (line["value"] for line in lines if line["key"] == "header")
         opens_pr = self.query.get("create_pr") == ["1"]
-        parent = self._commit(repo, header.get("parentCommit") or revision) if opens_pr else self._commit(repo, revision)
+        parent = (
+            self._commit(repo, header.get("parentCommit") or revision) if opens_pr else self._commit(repo, revision)
+        )
         if header.get("parentCommit") not in (None, parent.oid):
             raise Answer(412, {"error": "A commit has happened since. Please refresh and try again."})
         files = dict(parent.files)
