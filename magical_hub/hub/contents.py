@@ -29,21 +29,12 @@ SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 
 KEPT_SETTINGS = (
     *("image_size", "rows", "cols", "channels", "generator", "latent_dim", "base_width", "max_width"),
-    *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment", "augment_target"),
     *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment"),
-    "augment_target",
-        "augment_windows",
-        "n_critic",
-        "adversarial",
-        "lambda_gp",
-        "lambda_r",
-        "penalty_every",
-        "lambda_f",
-        "balance_at",
-    ),
-    *("lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr", "critic_lr", "adam_betas"),
-    *("lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps", "max_minutes", "seed"),
-    *("mixed_precision", "deterministic", "on_nan", "class_balance", "validation_fraction", "holdout_fraction"),
+    *("augment_target", "augment_windows", "n_critic", "adversarial", "lambda_gp", "lambda_r", "penalty_every"),
+    *("lambda_f", "balance_at", "lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr"),
+    *("critic_lr", "adam_betas", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps"),
+    *("max_minutes", "seed", "mixed_precision", "deterministic", "on_nan", "class_balance"),
+    *("validation_fraction", "holdout_fraction"),
 )
 """Of training_config.json: how it was trained, and nothing of whose images or which folders."""
 
