@@ -157,6 +157,7 @@ def test_the_dependencies_are_enough(archive, libraries, tmp_path):
     assert about["kinds"] == ["MagicalPipeline", "MagicalGenerator", "MagicalCritic"] and about["size"] == [128, 128]
 
 
+@pytest.mark.slow
 def test_a_missing_dependency_is_named(archive, tmp_path_factory, tmp_path):
     site = tmp_path_factory.mktemp("fewer")
     link_distributions(requirements([name for name in DEPENDENCIES if name != "tenacity"]), site)

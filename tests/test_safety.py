@@ -245,24 +245,25 @@ def test_no_code_of_a_repository_is_asked_for(pipe_folder: Path, name: str) -> N
         MagicalPipeline.from_pretrained(pipe_folder, **{name: "x"})
 
 
-def test_memory_stays_bounded(run_python: Any, pipe_folder: Path, tmp_path: Path) -> None:
-    """A process that may take 300 MB more than it has: sizes in their bounds that are huge together stay an error."""
+def test_memory_stays_bounded(pipe_folder: Path, tmp_path: Path) -> None:
+    """With 300 MB more than the process has: sizes in their bounds that are huge together stay an error of one line."""
+    resource = pytest.importorskip("resource")
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        pytest.skip("only Linux says what a process has")
     folder = Path(shutil.copytree(pipe_folder, tmp_path / "checkpoint"))
-    change(CONFIG, base_width=2**13, max_width=2**13, style_dim=2**14, latent_dim=2**14, rows=2, cols=3)(folder)
-    source = """
-import resource, sys
-from magical_hub import MagicalPipeline
-from magical_hub.errors import CheckpointError
-MagicalPipeline.from_pretrained(sys.argv[2])
-taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20,) * 2)
-try:
-    MagicalPipeline.from_pretrained(sys.argv[1])
-except CheckpointError as error:
-    print(error)
-"""
-    ran = run_python(source, folder, pipe_folder)
-    assert "the configuration asks for" in ran.stdout, ran.stderr
+    change(CONFIG, base_width=2**13, max_width=2**13, style_dim=2**14, latent_dim=2**14)(folder)
+    MagicalPipeline.from_pretrained(pipe_folder)  # so that all is imported
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(pages.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="the configuration asks for"):
+            MagicalPipeline.from_pretrained(folder)
+        with pytest.raises((RuntimeError, MemoryError)):  # what it would have taken, were it built
+            MagicalGenerator.from_config(json.loads((folder / CONFIG).read_text()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 JSON = st.recursive(
@@ -275,7 +276,7 @@ GRIDS = st.tuples(SIZES, SIZES) | st.lists(SIZES, max_size=4) | JSON
 
 
 @pytest.mark.parametrize("kind", [MagicalGenerator, SeamlessGenerator, MagicalCritic])
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_configuration_is_loaded_or_refused_in_one_line(
     kind: type, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -310,7 +311,7 @@ def test_any_configuration_is_loaded_or_refused_in_one_line(
         assert network.config.rows == config["rows"] and next(network.parameters()).device.type == "cpu"
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_bytes_for_any_file_are_loaded_or_refused_in_one_line(
     pipe_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
