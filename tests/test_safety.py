@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator
+from magical_hub import LabelVerifier, MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator
 from magical_hub.checkpoint import describe
 from magical_hub.errors import CheckpointError, MagicalError
 
@@ -155,8 +155,21 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "rows in words": (change(CONFIG, rows="two"), "rows is two"),
     "a size in three parts": (change(CONFIG, image_size=[32, 48, 3]), "image_size is"),
     "a size that is null": (change(CONFIG, image_size=None), "image_size is None"),
-    "names without classes": (change(CONFIG, class_names=["a"]), "class_names has 1 names for num_classes 0"),
+    "names without classes": (change(CONFIG, class_names=["a"]), "class_names has 1 names for 0 classes"),
     "names that are none": (change(CONFIG, class_names=[[]], num_classes=1), "class_names is"),
+    "frequencies of other classes": (
+        change(CONFIG, class_frequencies=[0.5, 0.5]),
+        "class_frequencies are not of the shape",
+    ),
+    "frequencies of other defects": (
+        change(CONFIG, num_defects=2, defect_frequencies=[[[0.5]]]),
+        r"defect_frequencies are not of the shape \(1, 6, 2\)",
+    ),
+    "frequencies in words": (
+        change(CONFIG, num_classes=1, class_frequencies=["x"]),
+        "class_frequencies hold something",
+    ),
+    "10**9 defects": (change(CONFIG, num_defects=10**9), "num_defects is 1000000000"),
     "a field of a later version": (change(CONFIG, warp=9), "'warp', which this version does not know"),
     "quantised by somebody's library": (
         change(CONFIG, quantization_config={"quant_method": "bitsandbytes"}),
@@ -165,7 +178,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another network": (change(CONFIG, _class_name="SeamlessGenerator"), "asked for is a MagicalGenerator"),
     "a configuration of 20 MB": (
         content(CONFIG, b'{"a": "' + b"x" * 20_000_000 + b'"}'),
-        "has more than 1048576 bytes",
+        "has more than 16777216 bytes",
     ),
     "deep JSON": (content(CONFIG, b"[" * 100_000), "no JSON that can be read"),
     "invalid UTF-8": (content(CONFIG, b'{"rows": "\xff\xfe"}'), "no JSON that can be read"),
@@ -246,7 +259,7 @@ def test_no_code_of_a_repository_is_asked_for(pipe_folder: Path, name: str) -> N
 
 
 def test_memory_stays_bounded(pipe_folder: Path, tmp_path: Path) -> None:
-    """With 300 MB more than the process has: sizes in their bounds that are huge together stay an error of one line."""
+    """With 300 MB more than the process has: sizes in their bounds that are huge together are an error all the same."""
     resource = pytest.importorskip("resource")
     pages = Path("/proc/self/statm")
     if not pages.exists():
@@ -275,17 +288,27 @@ SIZES = st.integers(-2, 70) | st.sampled_from([2**k + d for k in (8, 13, 14, 20,
 GRIDS = st.tuples(SIZES, SIZES) | st.lists(SIZES, max_size=4) | JSON
 
 
-@pytest.mark.parametrize("kind", [MagicalGenerator, SeamlessGenerator, MagicalCritic])
+@pytest.mark.parametrize("kind", [MagicalGenerator, SeamlessGenerator, MagicalCritic, LabelVerifier])
 @settings(max_examples=40)
 @given(data=st.data())
 def test_any_configuration_is_loaded_or_refused_in_one_line(
     kind: type, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
-    known = {"rows": 2, "cols": 3, "image_size": [32, 48], "base_width": 8, "max_width": 16}
+    known: dict[str, Any] = {"rows": 2, "cols": 3, "image_size": [32, 48], "base_width": 8, "max_width": 16}
+    known |= {"num_defects": 2} if kind is LabelVerifier else {}
     config = {"_class_name": kind.__name__, **known}
     names = [
-        *known,
+        *(
+            "rows",
+            "cols",
+            "image_size",
+            "base_width",
+            "max_width",
+            "num_defects",
+            "defect_names",
+            "defect_frequencies",
+        ),
         "channels",
         "latent_dim",
         "style_dim",

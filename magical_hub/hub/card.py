@@ -105,6 +105,7 @@ def write_card(
         },
         megabytes=total_bytes / 1e6,
         classes=[f"`{name}`" for name in config.class_names or []],
+        defects=[f"`{name}`" for name in config.defect_names or []],
         finding=finding,
         run=run,
         about=finding.report["about"] if finding.report else None,

@@ -33,7 +33,8 @@ KEPT_SETTINGS = (
     *("augment_target", "augment_windows", "n_critic", "adversarial", "lambda_gp", "lambda_r", "penalty_every"),
     *("lambda_f", "balance_at", "lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr"),
     *("critic_lr", "adam_betas", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps"),
-    *("max_minutes", "seed", "mixed_precision", "deterministic", "on_nan", "class_balance"),
+    *("max_minutes", "seed", "mixed_precision", "deterministic", "on_nan", "class_balance", "defect_balance"),
+    "defect_share",
     *("validation_fraction", "holdout_fraction"),
 )
 """Of training_config.json: how it was trained, and nothing of whose images or which folders."""

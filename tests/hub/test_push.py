@@ -13,7 +13,7 @@ import torch
 from hub_server import READ_TOKEN, WRITE_TOKEN
 from huggingface_hub import HfApi, ModelCard
 
-from magical_hub import MagicalPipeline, push
+from magical_hub import LabelVerifier, MagicalPipeline, push
 from magical_hub.checkpoint import fetch
 from magical_hub.errors import CheckpointError, ConfigError, HubError, LeakageError
 
@@ -72,6 +72,19 @@ def test_the_critic_goes_only_where_it_is_wanted(hub, pipe, reports, tmp_path):
     assert not [name for name in hub.model("acme/tiny").find("main").files if name.startswith("critic")]
     with pytest.raises(ConfigError, match="no critic to publish"):
         push(MagicalPipeline(pipe.generator), "acme/tiny", report=reports["passed"], critic=True)
+
+
+def test_every_component_goes(hub, make_pipeline, tmp_path):
+    """Defects and a verifier: what the pipeline registers is what is published, and comes back whole."""
+    shape = {"rows": 2, "cols": 3, "image_size": (32, 48), "base_width": 8, "max_width": 16, "num_defects": 2}
+    made = make_pipeline(num_defects=2, defect_names=["crack", "void"])
+    push(MagicalPipeline(made.generator, verifier=LabelVerifier(**shape).eval()), "acme/tiny", allow_unchecked=True)
+    pulled = pull(tmp_path / "a")
+    assert pulled.critic is None and type(pulled.verifier) is LabelVerifier
+    asked = {"seeds": [1], "defects": {(0, 1): "void"}, "output_type": "np"}
+    assert (pulled(**asked).images == made(**asked).images).all()
+    card = content_of(hub, "README.md").read_text()
+    assert "| verifier | `LabelVerifier` |" in card and "Defects to ask for (`defects=`): `crack`, `void`." in card
 
 
 def test_the_same_again_is_no_new_commit(hub, pipe, reports):

@@ -12,8 +12,8 @@ as NDJSON with parents (412 where somebody was faster), additions and deletions,
 with ETag, ranges and linked sizes, checking a card's metadata, tokens that may write, may read, or are unknown (with
 401, 403 and 404), and requests that fail, are cut off, or whose answer is lost.
 
-Not covered: Xet, LFS in several parts, tags, spaces, discussions, gated repositories, moving and deleting repositories,
-paging, quotas, and anything that needs git.
+Not covered: Xet, LFS in several parts, tags, spaces, discussions, gated repositories, moving and deleting
+repositories, paging, quotas, and anything that needs git.
 """
 
 from hub_server.server import READ_TOKEN, WRITE_TOKEN, HubServer
