@@ -259,7 +259,7 @@ def test_no_code_of_a_repository_is_asked_for(pipe_folder: Path, name: str) -> N
 
 
 def test_memory_stays_bounded(pipe_folder: Path, tmp_path: Path) -> None:
-    """With 300 MB more than the process has: sizes in their bounds that are huge together are an error all the same."""
+    """With 300 MB more than the process has: sizes that are huge together are an error all the same."""
     resource = pytest.importorskip("resource")
     pages = Path("/proc/self/statm")
     if not pages.exists():
