@@ -1,6 +1,16 @@
 """torch.hub entry points: `torch.hub.load("OWNER/magical-hub", "magical_pipeline", "package-128")`."""
 
-dependencies = ["torch", "diffusers", "scipy", "accelerate", "datasets", "huggingface_hub", "safetensors", "lazy_loader"]
+dependencies = [
+    "torch",
+    "diffusers",
+    "scipy",
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "safetensors",
+    "lazy_loader",
+    "tenacity",
+]
 
 import magical_hub as _magical_hub  # noqa: E402 - torch.hub reads `dependencies` before it runs this file
 

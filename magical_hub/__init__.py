@@ -20,6 +20,7 @@ _HOMES = {
     "TrainingConfig": "magical_hub.training",
     "train": "magical_hub.training",
     "evaluate": "magical_hub.evaluation",
+    "push": "magical_hub.hub",
     # diffusers looks for the base class of a component beside the component (see magical_hub.pipeline).
     "ModelMixin": "diffusers",
 }
@@ -33,12 +34,14 @@ __all__ = [
     "SeamlessGenerator",
     "TrainingConfig",
     "evaluate",
+    "push",
     "train",
 ]
 
 if TYPE_CHECKING:
     from magical_hub.evaluation.evaluating import evaluate
     from magical_hub.grid import Grid
+    from magical_hub.hub import push
     from magical_hub.models import LabelVerifier, MagicalCritic, MagicalGenerator, SeamlessGenerator
     from magical_hub.pipeline import MagicalPipeline
     from magical_hub.training import TrainingConfig, train

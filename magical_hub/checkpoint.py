@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 
+import magical_hub.models
 from magical_hub.errors import CheckpointError
+from magical_hub.models.base import Network, component_files
+from magical_hub.repository import pull
+from magical_hub.safety import check_inside, read_json
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 """Checkpoints that come with the package, a folder each."""
@@ -52,6 +53,70 @@ def locate(name: str | Path) -> Path | str:
     )
 
 
+def fetch(
+    name: str | Path, components: Collection[str], variant: str | None = None, **where: Any
+) -> tuple[Path, dict[str, str]]:
+    """The folder of a pipeline whose index was checked; of an id on the Hub the files that are needed, and no others.
+
+    Args:
+        name: as `locate` takes it.
+        components: the names that a pipeline may have components by; weights of others in the index are an error.
+        variant: of the weights, as in diffusers ("fp16").
+        where: what `magical_hub.repository.pull` takes.
+
+    Returns:
+        The folder, and the class of each component in it.
+
+    Raises:
+        CheckpointError: as `locate`, or where the files are damaged, unsafe or can't be had.
+    """
+    place = locate(name)
+    folder = pull(place, ["model_index.json"], **where) if isinstance(place, str) else place
+    index = read_index(folder, name)
+    strange = sorted(index.keys() - components)
+    if strange:
+        raise CheckpointError(f"{name} has a {strange[0]!r}, which this version does not know: update magical_hub")
+    if isinstance(place, str):
+        files = [f"{part}/{file}" for part in sorted(index) for file in component_files(variant)]
+        repo_id = place.partition("@")[0]
+        folder = pull(repo_id, ["model_index.json", *files], **{**where, "revision": folder.name})
+    for part in index:
+        check_inside(folder / part, folder)
+    return folder, index
+
+
+def read_index(folder: Path, name: str | Path) -> dict[str, str]:
+    """The class of each component that a pipeline folder says it has.
+
+    Raises:
+        CheckpointError: where the index is damaged, or names anything but networks of this library.
+    """
+    index = read_json(folder / "model_index.json", folder)
+    if index.get("_class_name") != "MagicalPipeline":
+        raise CheckpointError(f"{name} is a {str(index.get('_class_name'))[:100]}, no MagicalPipeline")
+    networks = {key for key, value in vars(magical_hub.models).items() if _is_network(value)}
+    found = {}
+    for part, source in index.items():
+        if part.startswith("_") or source == [None, None]:
+            continue
+        if not re.fullmatch(r"[a-z][a-z_]{0,40}", part):
+            raise CheckpointError(f"{name} names a component {part[:100]!r}, which is no name of a folder of ours")
+        if not (
+            isinstance(source, list) and len(source) == 2 and source[0] == "magical_hub" and source[1] in networks
+        ):
+            raise CheckpointError(
+                f"{name} wants {str(source)[:100]} as its {part}: only networks of magical_hub are loaded"
+            )
+        found[part] = source[1]
+    if "generator" not in found:
+        raise CheckpointError(f"{name} has no generator: take another checkpoint")
+    return found
+
+
+def _is_network(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Network)
+
+
 def describe(name: str | Path) -> dict[str, Any]:
     """What a checkpoint is, from its configuration alone: no weights are loaded.
 
@@ -59,21 +124,15 @@ def describe(name: str | Path) -> dict[str, Any]:
         CheckpointError: as `locate`, or where its files are damaged or cannot be reached.
     """
     place = locate(name)
+    folder = place if isinstance(place, Path) else pull(place, ["model_index.json", "generator/config.json"])
+    index = read_index(folder, name)
+    config = read_json(folder / "generator" / "config.json", folder)
     try:
-        if isinstance(place, str):
-            repo_id, _, revision = place.partition("@")
-            place = Path(
-                snapshot_download(
-                    repo_id, revision=revision or None, allow_patterns=["model_index.json", "generator/config.json"]
-                )
-            )
-        index = json.loads((place / "model_index.json").read_text())
-        config = json.loads((place / "generator" / "config.json").read_text())
         height, width = config["image_size"]
         rows, cols = config["rows"], config["cols"]
         return {
             "checkpoint": str(name),
-            "pipeline": index["_class_name"],
+            "pipeline": "MagicalPipeline",
             "generator": config["_class_name"],
             "image_size": [height, width],
             "channels": config["channels"],
@@ -81,11 +140,11 @@ def describe(name: str | Path) -> dict[str, Any]:
             "sub_region": [height // rows, width // cols],
             "class_names": config["class_names"],
             "latent_dim": config["latent_dim"],
-            "critic": index.get("critic", [None])[0] is not None,
-            "bytes": sum(path.stat().st_size for path in place.glob("*/*.safetensors")),
-            "made_with": index["_diffusers_version"],
+            "critic": "critic" in index,
+            "bytes": sum(path.stat().st_size for path in folder.glob("*/*.safetensors")),
+            "made_with": config["_diffusers_version"],
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, HfHubHTTPError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise CheckpointError(f"{name} cannot be read as a checkpoint ({reason}): take another one") from error
 
@@ -95,16 +154,3 @@ def as_os_error(error: SafetensorError) -> OSError:
     number = re.search(r"os error (\d+)", str(error))
     code = int(number.group(1)) if number else errno.EIO
     return OSError(code, os.strerror(code))
-
-
-def check_weights(module: torch.nn.Module, name: str) -> None:
-    """Refuse weights that are missing or not finite, which are loaded without a word.
-
-    Raises:
-        CheckpointError: naming the first such tensor.
-    """
-    for key, value in module.state_dict().items():
-        if value.is_meta:  # diffusers leaves a tensor that the file lacks without a value
-            raise CheckpointError(f"{name} has no weights for {key}: take another checkpoint")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{name} has weights that are no numbers (in {key}): take another checkpoint")

@@ -17,13 +17,13 @@ from typing import Any
 
 import tyro
 
-from magical_hub.errors import ConfigError, MagicalError, TrainingStopped
+from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
 from magical_hub.training.config import TrainingConfig
 
 app = tyro.extras.SubcommandApp()
 
 LEAKAGE = 3
-"""The exit code of a report that finds copies, where it was asked to be a gate."""
+"""The exit code of a report that finds copies, where it was asked to be a gate, and of a push that is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,27 @@ class TrainingOptions(TrainingConfig):
 
 
 @app.command
-def train(config: tyro.conf.OmitArgPrefixes[TrainingOptions], json: bool = False) -> None:
+def train(
+    config: tyro.conf.OmitArgPrefixes[TrainingOptions], push_to_hub: str | None = None, json: bool = False
+) -> None:
     """Train on a folder of images, or a dataset of the Hub. RUN is then a checkpoint.
 
     Args:
+        push_to_hub: OWNER/NAME: evaluate RUN when training ends, and publish it privately unless it copies.
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.training import train
 
     result = train(TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)}))
-    _report(asdict(result), json, f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}")
+    about, text = asdict(result), f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"
+    if push_to_hub is not None and _is_first_process():
+        from magical_hub.evaluation import evaluate
+        from magical_hub.hub import push
+
+        evaluate(result.output_dir)
+        pushed = push(result.output_dir, push_to_hub)
+        about, text = {**about, "pushed": asdict(pushed)}, f"{text}\npushed: {pushed.url}"
+    _report(about, json, text)
 
 
 @app.command
@@ -155,6 +166,59 @@ def evaluate(
 
 
 @app.command
+def push(
+    checkpoint: str,
+    repo_id: str,
+    public: bool = False,
+    report: Path | None = None,
+    allow_unchecked: bool = False,
+    critic: bool = False,
+    license: str | None = None,
+    dataset: str | None = None,
+    create_pr: bool = False,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    dry_run: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Publish a checkpoint on the Hub, privately, with its card; not (3) where copies were found or never looked for.
+
+    Args:
+        checkpoint: RUN, another checkpoint's folder or name, or an id on the Hub.
+        repo_id: OWNER/NAME; the repository is made where it is missing.
+        public: let everybody see it.
+        report: report.json of `evaluate`, or its folder; RUN/evaluation unless given.
+        allow_unchecked: publish although copies were found or none could be looked for; the card says so.
+        critic: publish the critic too, which others need to train on, and which knows what it was trained on.
+        license: its identifier on the Hub (apache-2.0 ...), for the card.
+        dataset: the id on the Hub of the training images, for the card.
+        create_pr: open a pull request, and leave the branch as it is.
+        revision: the branch; made where it is missing.
+        commit_message: its first line.
+        dry_run: write the repository to this folder instead.
+        json: print what was made as one JSON object on stdout.
+    """
+    from magical_hub.hub import push
+
+    result = push(
+        checkpoint,
+        repo_id,
+        private=not public,
+        report=report,
+        allow_unchecked=allow_unchecked,
+        critic=critic,
+        license=license,
+        dataset=dataset,
+        create_pr=create_pr,
+        revision=revision,
+        commit_message=commit_message,
+        dry_run=dry_run,
+    )
+    kept = "; its card was left as a person had written it" if result.card_kept else ""
+    _report(asdict(result), json, f"{len(result.files)} files, leakage check {result.leakage}{kept}: {result.url}")
+
+
+@app.command
 def info(checkpoint: str, json: bool = False) -> None:
     """Say what a checkpoint is.
 
@@ -174,6 +238,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         app.cli(prog="magical-hub", description="Few, large, aligned images in; many labelled ones out.")
+    except LeakageError as error:
+        print(f"leakage gate: {error}", file=sys.stderr)
+        sys.exit(LEAKAGE)
     except MagicalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -194,8 +261,13 @@ def main() -> None:
         sys.exit(130)
 
 
+def _is_first_process() -> bool:
+    """Under `accelerate launch` it speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _report(about: dict[str, Any], as_json: bool, text: str, out: Any = sys.stderr) -> None:
-    if os.environ.get("RANK", "0") != "0":  # under `accelerate launch` the first process speaks for all
+    if not _is_first_process():
         return
     if as_json:
         print(json.dumps(about, default=str))

@@ -21,6 +21,14 @@ class CheckpointError(MagicalError):
     """A checkpoint that is missing, corrupt, unsafe or of another kind."""
 
 
+class HubError(MagicalError):
+    """A push that the Hub refused, or that could not reach it."""
+
+
+class LeakageError(MagicalError):
+    """A push of a model that copies its training images, or was never asked (exit code 3 of the command)."""
+
+
 class TrainingError(MagicalError):
     """Training that cannot go on: a loss that is not finite, say."""
 

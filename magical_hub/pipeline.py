@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffusers
 import numpy as np
@@ -17,17 +17,20 @@ from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from scipy import ndimage
 
 import magical_hub
 from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
-from magical_hub.checkpoint import as_os_error, check_weights, locate
+from magical_hub.checkpoint import as_os_error, fetch
 from magical_hub.conditions import Asked, Defects, ask
 from magical_hub.errors import CheckpointError, ConfigError
 from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
+from magical_hub.repository import PULLING, in_one_line
+
+if TYPE_CHECKING:
+    from magical_hub.hub import PushResult
 
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
@@ -247,27 +250,18 @@ class MagicalPipeline(DiffusionPipeline):
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
         """
-        place = locate(Path(pretrained_model_name_or_path))
-        if isinstance(place, str) and "@" in place:  # OWNER/NAME@REVISION
-            place, _, revision = place.partition("@")
-            kwargs.setdefault("revision", revision)
+        name = Path(pretrained_model_name_or_path)
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
+        where = {key: kwargs.pop(key) for key in PULLING & kwargs.keys()}
+        folder, _ = fetch(name, cls._get_signature_keys(cls)[0], kwargs.get("variant"), **where)
         try:
-            pipe = super().from_pretrained(place, **{**kwargs, "use_safetensors": True})
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, HfHubHTTPError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(f"{pretrained_model_name_or_path} cannot be loaded: {reason}") from error
-        if not isinstance(pipe, MagicalPipeline):
-            raise CheckpointError(f"{pretrained_model_name_or_path} is a {type(pipe).__name__}, no MagicalPipeline")
-        check_weights(pipe.generator, f"{pretrained_model_name_or_path}/generator")
-        for name in cls._optional_components:
-            if getattr(pipe, name) is not None:
-                check_weights(getattr(pipe, name), f"{pretrained_model_name_or_path}/{name}")
-        return pipe
+            return super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+        except CheckpointError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(f"{name} cannot be loaded: {in_one_line(error)}") from error
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save as a pipeline folder; files that stand there are replaced whole, `model_index.json` last.
@@ -293,9 +287,14 @@ class MagicalPipeline(DiffusionPipeline):
         finally:
             shutil.rmtree(beside)
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
-        """Push to the Hub as `diffusers` does, but private unless told otherwise, and in safetensors alone."""
-        return str(super().push_to_hub(repo_id, private=private, **{**kwargs, "safe_serialization": True}))
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> PushResult:
+        """Publish on the Hub: privately unless told otherwise, and not without a leakage check.
+
+        Takes what `magical_hub.push` takes, which this is.
+        """
+        from magical_hub.hub import push  # the one upward call, so that its gate holds here too
+
+        return push(self, repo_id, **kwargs)
 
 
 def _check_output_type(output_type: str) -> None:

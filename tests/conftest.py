@@ -34,6 +34,32 @@ def repo() -> Path:
     return REPO
 
 
+class SmallNetwork(torch.nn.Module):
+    """Means over 8 x 8 places of an image and of its steps: features of any nn.Module will do."""
+
+    name = "means"
+    image_size = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.seen = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        grey = self.scale * images.mean(1, keepdim=True)
+        steps = grey.diff(dim=2).abs()
+        return torch.cat(
+            [torch.nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1
+        )
+
+
+@pytest.fixture(scope="session")
+def small_network() -> SmallNetwork:
+    """In place of the feature network that takes a minute."""
+    return SmallNetwork()
+
+
 CLASSES: dict[str, Any] = {
     "channels": 3,
     "class_names": ["crack", "good", "void"],

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib.metadata
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 CHECK = """
 def check(name, *where, **how):
@@ -77,14 +84,10 @@ def test_from_an_archive(run_python, archive, pipe_folder, tmp_path):
     assert Path(about["package"]) == archive / "magical_hub" / "__init__.py"  # not an installed one
 
 
-@pytest.mark.parametrize("source", ["folder", "archive"])
-def test_the_bundled_checkpoint(run_python, repo, archive, tmp_path, source):
+def test_the_bundled_checkpoint(run_python, repo, tmp_path):
     if not (repo / "magical_hub" / "checkpoints" / "package-128").is_dir():
         pytest.skip("this build has no bundled checkpoint package-128")
-    if source == "folder":
-        about = run(run_python, tmp_path, FROM_A_FOLDER, repo, "package-128")
-    else:
-        about = run(run_python, tmp_path, FROM_AN_ARCHIVE, archive.parent, "package-128")
+    about = run(run_python, tmp_path, FROM_A_FOLDER, repo, "package-128")
     assert about["size"] == [128, 128]
 
 
@@ -100,3 +103,78 @@ except ValueError as error:
     ran = run_python(source, repo, tmp_path / "a")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == f"{tmp_path / 'a'} was saved without its critic: take a checkpoint that has one\n"
+
+
+def requirements(names: list[str]) -> set[str]:
+    """The distributions of some imports, and all that these require here, by their normal names."""
+    owners = importlib.metadata.packages_distributions()
+    left, found = [owner for name in names for owner in owners[name]], set()
+    while left:
+        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        for line in importlib.metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                    importlib.metadata.distribution(requirement.name)
+                    left.append(requirement.name)
+    return found
+
+
+def link_distributions(names: set[str], site: Path) -> None:
+    """Put links to the files of some installed distributions into a folder of packages."""
+    for name in names:
+        for file in importlib.metadata.distribution(name).files or []:
+            top = file.parts[0]
+            source = Path(str(file.locate())).parents[len(file.parts) - 2] if len(file.parts) > 1 else file.locate()
+            if top not in ("..", "__pycache__") and not (site / top).exists():
+                (site / top).symlink_to(source)
+
+
+DEPENDENCIES = ast.literal_eval(
+    re.search(r"^dependencies = (\[.*?\])", (Path(__file__).parent.parent / "hubconf.py").read_text(), re.M | re.S)[1]
+)
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory) -> Path:
+    """What `dependencies` names, with what that requires, and nothing else: links, so that it takes a moment."""
+    site = tmp_path_factory.mktemp("libraries")
+    link_distributions(requirements(DEPENDENCIES), site)
+    assert not (site / "magical_hub").exists() and not (site / "kornia").exists() and (site / "torch").exists()
+    return site
+
+
+def test_the_dependencies_are_enough(archive, libraries, tmp_path):
+    """The short form: Python without its own packages, and those of `dependencies` alone."""
+    source = f"import sys; sys.path.append({str(libraries)!r})\n{FROM_AN_ARCHIVE}"
+    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "package-128"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout.splitlines()[-1])
+    assert about["kinds"] == ["MagicalPipeline", "MagicalGenerator", "MagicalCritic"] and about["size"] == [128, 128]
+
+
+@pytest.mark.slow
+def test_a_missing_dependency_is_named(archive, tmp_path_factory, tmp_path):
+    site = tmp_path_factory.mktemp("fewer")
+    link_distributions(requirements([name for name in DEPENDENCIES if name != "tenacity"]), site)
+    source = f"import sys; sys.path.append({str(site)!r})\n{FROM_AN_ARCHIVE}"
+    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "package-128"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.stderr.splitlines()[-1] == "RuntimeError: Missing dependencies: tenacity"
+
+
+@pytest.mark.slow
+def test_a_fresh_virtual_environment(archive, libraries, tmp_path):
+    """A new environment without pip, whose libraries are those of the tests' own by links: none is installed again."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True, timeout=120)
+    (own,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    (own / "libraries.pth").write_text(f"{libraries}\n")
+    python = tmp_path / "env" / "bin" / "python"
+    command = [python, "-I", "-c", FROM_AN_ARCHIVE, archive.parent, "package-128"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1])["package"].startswith(str(archive))

@@ -78,7 +78,7 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, repo], check=True, timeout=300)
     (wheel,) = tmp_path.glob("magical_hub-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"magical_hub/cli.py", "magical_hub/models/generator.py"} <= {*names}
+    assert {"magical_hub/cli.py", "magical_hub/models/generator.py", "magical_hub/hub/card.md.jinja"} <= {*names}
     for card in (repo / "model_cards").glob("*.md"):
         assert f"magical_hub/model_cards/{card.name}" in names
     for file in (repo / "magical_hub" / "checkpoints").rglob("*"):

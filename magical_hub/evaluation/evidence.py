@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
-from safetensors.torch import save
 
 from magical_hub.data import Source, look, open_source, open_store, prepare_store
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import Computed, ImageSet
 from magical_hub.export import write_imagefolder
 from magical_hub.grid import Grid
+from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import Split
 
@@ -86,10 +85,7 @@ class Subject:
     @property
     def weights_sha256(self) -> str | None:
         """Of the generator's weights as `save_pretrained` writes them; None for a folder of images."""
-        if self.pipe is None:
-            return None
-        weights = {name: value.cpu().contiguous() for name, value in self.pipe.generator.state_dict().items()}
-        return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()
+        return None if self.pipe is None else weights_sha256(self.pipe.generator)
 
 
 def gather(

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
+import torch
 from diffusers import ConfigMixin, ModelMixin
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import save
+
+from magical_hub.errors import CheckpointError, ConfigError, MagicalError
+from magical_hub.repository import PULLING, in_one_line, pull, what_stands_there
+from magical_hub.safety import check_inside, read_header, read_json
+
+FLOATS = {"F64", "F32", "F16", "BF16"}
+
+
+def component_files(variant: str | None = None) -> tuple[str, str]:
+    """The names of a network's configuration and weights in its folder; `variant` as in diffusers ("fp16")."""
+    stem, dot, ending = SAFETENSORS_WEIGHTS_NAME.rpartition(".")
+    return "config.json", f"{stem}.{variant}{dot}{ending}" if variant else SAFETENSORS_WEIGHTS_NAME
 
 
 class Network(ModelMixin, ConfigMixin):
@@ -13,13 +32,102 @@ class Network(ModelMixin, ConfigMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load as `diffusers.ModelMixin.from_pretrained` does, from safetensors alone."""
-        return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
+        """Load as `diffusers.ModelMixin.from_pretrained` does, from safetensors alone, and what was checked alone.
+
+        The configuration's sizes are bounded, and the weights' names, shapes and kinds must be those that it asks for,
+        before any memory is taken for them; then they must be numbers.
+
+        Raises:
+            CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
+        """
+        subfolder, variant = str(kwargs.pop("subfolder", None) or ""), kwargs.get("variant")
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            name = str(pretrained_model_name_or_path)
+            files = [f"{subfolder}/{file}".lstrip("/") for file in component_files(variant)]
+            folder = pull(name, files, **{key: kwargs.pop(key) for key in PULLING & kwargs.keys()})
+        place = folder / subfolder
+        check_inside(place, folder)
+        cls._check(place, variant)
+        try:
+            network = super().from_pretrained(place, **{**kwargs, "use_safetensors": True})
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{place} cannot be loaded: {in_one_line(error)}") from error
+        check_weights(network[0] if isinstance(network, tuple) else network, str(place))
+        return network
+
+    @classmethod
+    def _check(cls, place: Path, variant: str | None) -> None:
+        """Raise a CheckpointError unless the files of a folder are those of such a network."""
+        config_file, weights_file = (place / name for name in component_files(variant))
+        config = read_json(config_file, place)
+        if config.get("_class_name") != cls.__name__:
+            raise CheckpointError(
+                f"{config_file} is of a {config.get('_class_name')}, and asked for is a {cls.__name__}"
+            )
+        known = inspect.signature(cls.__init__).parameters
+        strange = [key for key in config if not key.startswith("_") and key not in known]
+        if strange:
+            raise CheckpointError(
+                f"{config_file} has {strange[0]!r}, which this version does not know: update magical_hub"
+            )
+        check_inside(weights_file, place)
+        if not weights_file.is_file():
+            names = [file.name for file in place.iterdir()]
+            raise CheckpointError(f"{place} has no {weights_file.name}{what_stands_there(names)}")
+        if any(place.glob("*.index.json")):
+            raise CheckpointError(f"{place} has its weights in several files: take a checkpoint that has one file")
+        header = read_header(weights_file)
+        try:
+            with torch.device("meta"):  # no memory: sizes within their bounds can still be large together
+                state = cls.from_config(config).state_dict()
+        except MagicalError as error:
+            raise CheckpointError(f"{config_file}: {error}") from error
+        except (ValueError, TypeError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
+            raise CheckpointError(f"{config_file} is of no {cls.__name__} ({in_one_line(error)})") from error
+        _compare({name: tuple(value.shape) for name, value in state.items()}, header, weights_file)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save as `diffusers.ModelMixin.save_pretrained` does, as safetensors."""
+        if kwargs.pop("push_to_hub", False):
+            self.push_to_hub(str(save_directory))
         super().save_pretrained(save_directory, **{**kwargs, "safe_serialization": True})
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = True, **kwargs: Any) -> str:
-        """Push as `diffusers.ModelMixin.push_to_hub` does, but private unless told otherwise."""
-        return str(super().push_to_hub(repo_id, private=private, **{**kwargs, "safe_serialization": True}))
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> NoReturn:
+        """Refused: what is published goes through the pipeline's `push_to_hub`, where leakage is looked at."""
+        raise ConfigError(
+            f"a {type(self).__name__} alone is not pushed to {repo_id}: push its MagicalPipeline, which carries the "
+            "card and the leakage check"
+        )
+
+
+def _compare(expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], file: Path) -> None:
+    """Raise a CheckpointError for the first tensor that is missing, too much, of another shape, or of no floats."""
+    for name, shape in expected.items():
+        if name not in header:
+            raise CheckpointError(f"{file} has no weights for {name}: take another checkpoint")
+        kind, actual = header[name]
+        if actual != shape:
+            raise CheckpointError(f"{file}: {name} is {list(actual)}, and the configuration asks for {list(shape)}")
+        if kind not in FLOATS:
+            raise CheckpointError(f"{file}: {name} holds {kind}, and no floating-point numbers")
+    for name in header:
+        if name not in expected:
+            raise CheckpointError(f"{file} has weights for {name[:100]!r}, which the network lacks")
+
+
+def check_weights(network: torch.nn.Module, name: str) -> None:
+    """Refuse weights that are not finite, which are loaded without a word.
+
+    Raises:
+        CheckpointError: naming the first such tensor.
+    """
+    for key, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{name} has weights that are no numbers (in {key}): take another checkpoint")
+
+
+def weights_sha256(network: torch.nn.Module) -> str:
+    """Of the weights as `save_pretrained` writes them: what a report of them names."""
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()

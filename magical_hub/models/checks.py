@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid
+
+BOUNDS = {
+    "rows": (1, 1024),
+    "cols": (1, 1024),
+    "image_size": (1, 2**20),
+    "latent_dim": (1, 2**14),
+    "style_dim": (1, 2**14),
+    "base_width": (1, 2**13),
+    "max_width": (1, 2**13),
+    "num_levels": (2, 8),
+    "noise_channels": (0, 2**10),
+    "num_classes": (0, 10_000),
+    "num_defects": (0, 1000),
+}
+"""What each number of a network may be. A configuration may come from a stranger, so all are bounded before anything
+is built: far beyond what anyone trains, and far below what brings a machine down."""
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise a ConfigError unless all are whole numbers within their bounds; `image_size` is a pair of them."""
+    for name, value in sizes.items():
+        least, most = BOUNDS[name]
+        numbers = value if name == "image_size" and isinstance(value, (tuple, list)) else [value]
+        right = len(numbers) == (2 if name == "image_size" else 1)
+        for number in numbers:
+            right &= isinstance(number, int) and not isinstance(number, bool) and least <= number <= most
+        if not right:
+            what = "two whole numbers" if name == "image_size" else "a whole number"
+            raise ConfigError(f"{name} is {str(value)[:40]}: give {what} from {least} to {most}")
 
 
 def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
@@ -31,10 +62,27 @@ def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> N
         raise ConfigError(f"this network has {num_classes} classes: {mend}")
 
 
-def check_names(what: str, names: list[str] | None, count: int) -> None:
+def check_names(what: str, names: Any, count: int) -> None:
     """Raise a ConfigError unless every class has a name, or none has; `what` is the name of the argument."""
-    if names is not None and len(names) != count:
+    if names is None:
+        return
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{what} is {str(names)[:40]}: give a list of names")
+    if len(names) != count:
         raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one a class")
+
+
+def check_shares(what: str, shares: Any, *shape: int) -> None:
+    """Raise a ConfigError unless `shares` are None, or lists of lists of this shape of numbers from 0 to 1."""
+    if shares is None:
+        return
+    parts = [shares]
+    for size in shape:
+        if not all(isinstance(part, (tuple, list)) and len(part) == size for part in parts):
+            raise ConfigError(f"{what} are not of the shape {shape}: give lists of that many")
+        parts = [value for part in parts for value in part]
+    if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in parts):
+        raise ConfigError(f"{what} hold something that is no share: give numbers from 0 to 1")
 
 
 def check_defect_labels(defect_labels: torch.Tensor | None, num_defects: int, grid: Grid) -> None:

@@ -10,7 +10,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from magical_hub.grid import Grid, Window
-from magical_hub.models.checks import check_class_labels, check_defect_labels
+from magical_hub.models.checks import check_class_labels, check_defect_labels, check_sizes
 from magical_hub.models.layers import Linear
 from magical_hub.models.trunk import SubRegionNetwork
 
@@ -58,6 +58,15 @@ class MagicalCritic(SubRegionNetwork):
         num_defects: int = 0,
     ) -> None:
         super().__init__()
+        check_sizes(
+            rows=rows,
+            cols=cols,
+            image_size=image_size,
+            base_width=base_width,
+            max_width=max_width,
+            num_classes=num_classes,
+            num_defects=num_defects,
+        )
         self.grid = Grid(rows, cols, *image_size)
         features = self._build_trunk(channels, base_width, max_width)
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift

@@ -11,6 +11,7 @@ from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid
+from magical_hub.models.checks import check_sizes
 from magical_hub.models.layers import GAIN, Linear, activate
 from magical_hub.models.trunk import SubRegionNetwork
 
@@ -56,6 +57,15 @@ class LabelVerifier(SubRegionNetwork):
         num_defects: int = 0,
     ) -> None:
         super().__init__()
+        check_sizes(
+            rows=rows,
+            cols=cols,
+            image_size=image_size,
+            base_width=base_width,
+            max_width=max_width,
+            num_classes=num_classes,
+            num_defects=num_defects,
+        )
         if not num_classes and not num_defects:
             raise ConfigError("a verifier needs classes or defects to verify: give num_classes or num_defects")
         self.grid = Grid(rows, cols, *image_size)

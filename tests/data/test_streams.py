@@ -177,7 +177,7 @@ source = open_source("acme/boards", label_column="label", streaming=True)
 store = prepare_store(source, Path("run"), Grid(2, 2, 32, 32), 1, progress=False)
 print(store.class_names, sum(store.labels), *sorted(store.digests))
 """
-    with HubServer({"acme/boards": folder}) as server:
+    with HubServer(tmp_path / "server", {"acme/boards": folder}) as server:
         environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
         ran = run_python(source, cwd=tmp_path, HF_HUB_OFFLINE="0", **environment)
     assert ran.returncode == 0, ran.stderr

@@ -1,4 +1,4 @@
-"""Folders of real cells, and a small frozen network in place of the one that takes a minute."""
+"""Folders of real cells."""
 
 from __future__ import annotations
 
@@ -8,37 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from elpv_dataset.utils import load_dataset
 from PIL import Image
-from torch import nn
 
 from magical_hub.data import to_canvas
 
 SIDE, TRAIN, HELD_OUT, GENERATED = 64, 160, 60, 60
-
-
-class SmallNetwork(nn.Module):
-    """Means over 8 x 8 places of an image and of its steps: features of any nn.Module will do."""
-
-    name = "means"
-    image_size = 64
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-        self.seen = 0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.seen += len(images)
-        grey = self.scale * images.mean(1, keepdim=True)
-        steps = grey.diff(dim=2).abs()
-        return torch.cat([nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1)
-
-
-@pytest.fixture(scope="session")
-def small_network() -> SmallNetwork:
-    return SmallNetwork()
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,7 @@ def test_a_region_outside_the_image_is_refused():
 
 
 def test_one_level_is_refused():
-    with pytest.raises(ConfigError, match="num_levels is 1: give 2 or more"):
+    with pytest.raises(ConfigError, match="num_levels is 1: give a whole number from 2 to 8"):
         build(2, 2, (32, 32), num_levels=1)
 
 

@@ -1,0 +1,166 @@
+"""What is pushed: a list of what may go, and files that hold nothing of the house they come from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from magical_hub.errors import ConfigError
+from magical_hub.files import write_text
+from magical_hub.models.base import check_weights, component_files
+from magical_hub.pictures import save_picture_grid
+from magical_hub.pipeline import MagicalPipeline
+from magical_hub.seeds import image_seed
+
+CARD, SAMPLES, REPORT, CONFIG = "README.md", "samples.png", "report.json", "training_config.json"
+VARIANT = "fp16"
+NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG}
+"""The files that may be pushed beside those of components."""
+
+SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
+"""Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
+
+KEPT_SETTINGS = (
+    *("image_size", "rows", "cols", "channels", "generator", "latent_dim", "base_width", "max_width"),
+    *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment"),
+    *("augment_target", "augment_windows", "n_critic", "adversarial", "lambda_gp", "lambda_r", "penalty_every"),
+    *("lambda_f", "balance_at", "lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr"),
+    *("critic_lr", "adam_betas", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps"),
+    *("max_minutes", "seed", "mixed_precision", "deterministic", "on_nan", "class_balance", "defect_balance"),
+    "defect_share",
+    *("validation_fraction", "holdout_fraction"),
+)
+"""Of training_config.json: how it was trained, and nothing of whose images or which folders."""
+
+KEPT_DETAILS = {
+    "split": {"train", "holdout", "hash"},
+    "fidelity": {
+        *("network", "resizing", "generated", "reference", "other", "kid_subsets", "kid_subset_size"),
+        *("good_up_to", "weak_up_to"),
+    },
+    "seams": {"grid", "generated", "reference", "interval", "weak_up_to"},
+    "coherence": {"generated", "reference", "pairs", "network", "components", "good_from", "weak_from"},
+    "diversity": {"network", "neighbours", "generated", "reference", "coverage_by_class"},
+    "leakage": {
+        *("level", "tests", "single_image_bound", "generated", "train", "held_out", "parts_of_train", "kinds"),
+        "positive_control",
+    },
+    "usefulness": {"verdicts", "tasks", "settings"},
+}
+"""Of a report's sections: figures and how they came about, and no name of a real image."""
+KEPT_ABOUT = {
+    *("weights_sha256", "seed", "image_size", "channels", "grid", "resizing_of_real_images", "network", "counts"),
+    *("reference_is", "versions"),
+}
+
+
+def may_be_pushed(name: str, components: Iterable[str]) -> bool:
+    """Whether a path in the repository is one of those that a push writes, and so one that it may take away."""
+    of_components = {
+        f"{part}/{file}" for part in components for variant in (None, VARIANT) for file in component_files(variant)
+    }
+    return name in NAMELESS | of_components
+
+
+def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> MagicalPipeline:
+    """Write every component of a pipeline, float32 and fp16; returns what was written, on the CPU.
+
+    The critic goes only where it is wanted: nobody needs it to generate, and what it thinks of an image tells whether
+    that image was trained on.
+    """
+    parts = {
+        name: None if network is None or (name == "critic" and not with_critic) else copy.deepcopy(network)
+        for name, network in pipe.components.items()
+    }
+    networks: dict[str, Any] = {name: network and network.float().cpu().eval() for name, network in parts.items()}
+    whole = MagicalPipeline(**networks)
+    whole.save_pretrained(folder)
+    for name, network in whole.components.items():
+        if network is None:
+            continue
+        half = copy.deepcopy(network).half()
+        check_weights(half, f"{name} in {VARIANT}")
+        half.save_pretrained(folder / name, variant=VARIANT)
+    for file in folder.rglob("*.json"):  # diffusers notes where a network was loaded from
+        kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "_name_or_path"}
+        write_text(file, as_json(kept))
+    return whole
+
+
+def write_samples(pipe: MagicalPipeline, folder: Path) -> None:
+    """A sheet of generated images, and of generated images alone, by the seeds that the command uses too."""
+    grid = pipe.generator.grid
+    count = SHOWN if grid.height * grid.width <= LARGE else 4
+    pipe.set_progress_bar_config(disable=True)
+    images = []
+    for number in range(count):  # one at a time, since a canvas may be large
+        image: Any = pipe(seeds=[image_seed(0, number)]).images[0]
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        pixels = np.asarray(image)
+        images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    save_picture_grid(np.stack(images), folder / SAMPLES, columns=4 if count == SHOWN else 2)
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """The same text for the same values, so that pushing the same again changes nothing."""
+    return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def kept_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of a run's configuration what may be published."""
+    return {name: settings[name] for name in KEPT_SETTINGS if name in settings}
+
+
+def kept_report(report: dict[str, Any]) -> dict[str, Any]:
+    """Of a report what may be published: no names of images, and no reasons that may hold a path."""
+    sections = {}
+    for name, section in report["sections"].items():
+        left_out = section["verdict"] == "left out"
+        allowed = KEPT_DETAILS.get(name, set())
+        sections[name] = {
+            **{key: section[key] for key in ("question", "verdict", "scores")},
+            "statement": "Left out." if left_out else section["statement"],
+            "details": {key: value for key, value in section["details"].items() if key in allowed},
+        }
+    about = {key: value for key, value in report["about"].items() if key in KEPT_ABOUT}
+    return {**{key: report[key] for key in ("format", "verdict", "statement")}, "about": about, "sections": sections}
+
+
+PATHS = re.compile(
+    r"(?:(?<![\w.:/<-])/(?:home|Users|root|tmp|var|mnt|data|opt|srv|media|private)/|\b[A-Z]:\\\\?)[\w.-]+"
+)
+
+
+def check_contents(folder: Path, components: Iterable[str]) -> list[str]:
+    """The files of a repository that was written to a folder.
+
+    Raises:
+        ConfigError: where one is none of those that may go, or holds an absolute path.
+    """
+    components, home = list(components), str(Path.home())
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    for name in names:
+        if not may_be_pushed(name, components):
+            raise ConfigError(f"not pushed: {name} is none of the files that may be published")
+        if not name.endswith((".md", ".json")):
+            continue
+        text = (folder / name).read_text()
+        found = PATHS.search(text)
+        if found or (len(home) > 1 and re.search(rf"{re.escape(home)}\b", text)):
+            what = found.group() if found else home
+            raise ConfigError(
+                f"not pushed: {name} holds a path of this machine ({what}): take it out of names and texts"
+            )
+    return names
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    """How many numbers a network learned."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,81 @@
+"""The gate: no generator is published that copies its training images, or that nobody asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from magical_hub.errors import CheckpointError, ConfigError, LeakageError
+from magical_hub.evaluation import EvaluationReport
+from magical_hub.evaluation.report import FORMAT
+from magical_hub.hub.contents import kept_report
+from magical_hub.safety import read_json
+
+MEND = "run `magical-hub evaluate` on it, or give --allow-unchecked, and the card will say so"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of copying.
+
+    Args:
+        kind: "passed" where copies were looked for and none found; "failed" where some were; else "unchecked".
+        statement: a sentence, for the card.
+        report: what may be published of the report of these very weights; None where there is none.
+    """
+
+    kind: Literal["passed", "failed", "unchecked"]
+    statement: str
+    report: dict[str, Any] | None = None
+
+
+def find_report(given: EvaluationReport | str | Path | None, run: Path | None) -> dict[str, Any] | None:
+    """The report as given, or that in RUN/evaluation; None where there is none.
+
+    Args:
+        given: a report, its report.json, or the folder that holds it.
+        run: the checkpoint's folder.
+
+    Raises:
+        ConfigError: where one was given, and can't be read.
+    """
+    if isinstance(given, EvaluationReport):
+        return given.to_dict()
+    if given is None:
+        file = None if run is None else run / "evaluation" / "report.json"
+        return read_json(file, file.parent) if file is not None and file.is_file() else None
+    file = Path(given)
+    file = file / "report.json" if file.is_dir() else file
+    try:
+        return read_json(file, file.parent)
+    except CheckpointError as error:
+        raise ConfigError(f"report {given}: {error}") from error
+
+
+def judge(report: dict[str, Any] | None, weights_sha256: str) -> Finding:
+    """What a report says of the copying of these weights; one of other weights says nothing."""
+    if report is None:
+        return Finding("unchecked", "No leakage check was made: whether it copies training images is not known.")
+    try:
+        kept = kept_report(report)
+        leakage = kept["sections"]["leakage"]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ConfigError("the report is none that `magical-hub evaluate` wrote: make it again") from error
+    if kept["format"] != FORMAT:
+        raise ConfigError(f"the report is of format {kept['format']}, and this version reads {FORMAT}: make it again")
+    verdict = leakage["verdict"]
+    if kept["about"].get("weights_sha256") != weights_sha256:
+        return Finding("unchecked", "No leakage check was made of these weights: the report at hand is of others.")
+    if verdict in ("good", "weak"):
+        return Finding("passed", str(leakage["statement"]), kept)
+    if verdict == "bad":
+        return Finding("failed", str(leakage["statement"]), kept)
+    return Finding("unchecked", "The leakage check could not be made: too little was there to compare with.", kept)
+
+
+def check(finding: Finding, allow_unchecked: bool) -> None:
+    """Raise a LeakageError unless copies were looked for and none found, or the caller wants it all the same."""
+    if finding.kind == "passed" or allow_unchecked:
+        return
+    raise LeakageError(f"not pushed: {finding.statement.rstrip('.')}: {MEND}")

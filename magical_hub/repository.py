@@ -1,0 +1,175 @@
+"""Files of a repository on the Hub: pulled whole, by one revision, with a back-off where the client has none."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils.sha import git_hash, sha_fileobj
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+import magical_hub
+from magical_hub.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+# Of whichever httpx the client was built on; its name has changed between releases.
+TransportError: type[Exception] = importlib.import_module(
+    HfHubHTTPError.__bases__[0].__module__.partition(".")[0]
+).TransportError
+
+ATTEMPTS = 5
+PASSING = {408, 409, 412, 425, 429, 500, 502, 503, 504}
+"""HTTP answers that another attempt may change; 409 and 412: somebody else was writing at the same time."""
+LONGEST_WAIT = 60.0
+"""Seconds at the most, whatever a server asks for."""
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download"}
+"""What a `from_pretrained` passes on to `pull`."""
+
+
+def versioned() -> dict[str, str]:
+    """What the client tells the Hub of this library."""
+    return {"library_name": "magical_hub", "library_version": magical_hub.__version__}
+
+
+def patiently(call: Callable[[], Answer]) -> Answer:
+    """Call again, after a growing while, where the Hub or the way to it fails in passing.
+
+    Five attempts; the client's own errors come through when they are used up.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(_passes),
+        wait=_wait,
+        stop=stop_after_attempt(ATTEMPTS),
+        before_sleep=_tell,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, LocalEntryNotFoundError):  # the client's words for "neither on the Hub nor in the cache"
+        return error.__cause__ is not None and _passes(error.__cause__)
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in PASSING
+    return isinstance(error, TransportError) and not isinstance(error, OfflineModeIsEnabled)
+
+
+_backing_off = wait_random_exponential(multiplier=0.5, max=8)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds: what the server asks for, or a random share of a doubling time."""
+    error = state.outcome.exception() if state.outcome else None
+    response = getattr(error, "response", None) or getattr(getattr(error, "__cause__", None), "response", None)
+    asked = "" if response is None else response.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_WAIT) if asked.isdigit() else _backing_off(state)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    reason = "" if error is None else in_one_line(error)
+    logger.warning("attempt %d of %d on the Hub failed: %s", state.attempt_number, ATTEMPTS, reason)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without line breaks and without anything that looks like a token."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"hf_\w+|(?<=Bearer )\S+", "***", text)
+    return text if len(text) <= 400 else f"{text[:400]} ..."
+
+
+def pull(
+    name: str,
+    files: Sequence[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """Files of a model's repository, or from the cache where they came before; and nothing else.
+
+    Args:
+        name: OWNER/NAME, or OWNER/NAME@REVISION.
+        files: their paths in the repository.
+        revision: a branch, a tag or a commit; comes before that of `name`.
+        token, cache_dir, local_files_only, force_download: as the client's.
+
+    Returns:
+        The folder of that commit in the cache.
+
+    Raises:
+        CheckpointError: where they can't be had, or are not what the Hub says they are.
+    """
+    repo_id, _, named = name.partition("@")
+    where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+
+    def get(revision: str | None, force: bool) -> Path:
+        wanted = {"allow_patterns": list(files), "force_download": force}
+        return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **versioned()))
+
+    try:
+        folder = patiently(lambda: get(revision or named or None, force_download))
+        damaged = [file for file in files if not _is_whole(folder / file)]
+        if damaged and not local_files_only:  # on the way or on the disk: once more
+            folder = patiently(lambda: get(folder.name, True))
+            damaged = [file for file in files if not _is_whole(folder / file)]
+    except (HfHubHTTPError, OSError, ValueError, TransportError) as error:
+        raise CheckpointError(f"{name} cannot be pulled: {in_one_line(error)}") from error
+    if damaged:
+        raise CheckpointError(f"{damaged[0]} of {name} is not what the Hub says it is (its hash differs): pull again")
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        raise CheckpointError(f"{name} has no {missing[0]}{_instead(repo_id, folder.name, missing[0], token)}")
+    return folder
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a file of the cache is what its name there says, which is the hash that the Hub gave; else it goes."""
+    if not file.is_file():
+        return True  # missing, which is told apart
+    blob = file.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        with blob.open("rb") as content:
+            actual = sha_fileobj(content).hex()
+    elif re.fullmatch(r"[0-9a-f]{40}", blob.name):
+        actual = git_hash(blob.read_bytes())
+    else:
+        return True  # where links can't be made, the cache knows no hashes
+    if actual == blob.name:
+        return True
+    file.unlink()
+    blob.unlink()
+    return False
+
+
+def _instead(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
+    """What the repository has in place of a missing file, and the mend."""
+    try:
+        names = patiently(lambda: HfApi(token=token, **versioned()).list_repo_files(repo_id, revision=revision))
+    except (HfHubHTTPError, OSError, TransportError):
+        names = []  # offline
+    folder = file.rpartition("/")[0]
+    return what_stands_there([name for name in names if name.rpartition("/")[0] == folder])
+
+
+def what_stands_there(names: Sequence[str]) -> str:
+    """The end of a sentence on missing weights, by what lies in their place."""
+    pickles = sorted(Path(name).name for name in names if name.endswith(PICKLES))
+    if pickles:
+        return (
+            f" but {pickles[0]}, a pickle, which can run code when it is loaded: "
+            "let its maker save it again with safe_serialization=True"
+        )
+    return ": take another checkpoint, revision or variant"
