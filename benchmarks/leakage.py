@@ -40,7 +40,7 @@ NOISE = 6
 def main(
     splits: int = 300,
     control_splits: int = 10,
-    kinds: tuple[str, ...] = ("real", "blurred", "narrow", "twenty pictures", "three pictures"),
+    kinds: tuple[str, ...] = ("real", "blurred", "narrow", "twenty-pictures", "three-pictures"),
     image_size: int = 32,
     num_train: int = 240,
     num_images: int = 80,
@@ -77,8 +77,9 @@ def main(
                 by.update(name for name, alarm in alarms.items() if alarm)
             causes = "; ".join(f"{name} {count}" for name, count in by.most_common())
             print(f"| {kind} | {splits} | {alarmed} | {interval(alarmed, splits)} | {causes} |", flush=True)
-        print("\n| planted copies | planted | found | share, 95 % interval |")
-        print("| --- | --- | --- | --- |")
+        if control_splits:
+            print("\n| planted copies | splits | planted | found | share, 95 % interval |")
+            print("| --- | --- | --- | --- | --- |")
         planted: Counter[str] = Counter()
         found: Counter[str] = Counter()
         for number in tqdm(range(control_splits), desc="planted", leave=False):
@@ -87,7 +88,9 @@ def main(
                 planted[kind] += result["planted"]
                 found[kind] += result["found"]
         for kind, count in planted.items():
-            print(f"| {kind} | {count} | {found[kind]} | {interval(found[kind], count)} |", flush=True)
+            print(
+                f"| {kind} | {control_splits} | {count} | {found[kind]} | {interval(found[kind], count)} |", flush=True
+            )
 
 
 class Means(nn.Module):
@@ -167,13 +170,11 @@ def again(pictures: int) -> Callable[[np.ndarray, int, np.random.Generator], np.
 
 
 GENERATORS = {
-    "real": real, "blurred": blurred, "narrow": narrow, "twenty pictures": again(20), "three pictures": again(3)
+    "real": real, "blurred": blurred, "narrow": narrow, "twenty-pictures": again(20), "three-pictures": again(3)
 }  # fmt: skip
 
 
 def interval(count: int, of: int) -> str:
-    if not of:
-        return ""
     low, high = binomtest(count, of).proportion_ci(0.95, method="exact")
     return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
 
