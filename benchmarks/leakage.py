@@ -110,11 +110,10 @@ class InMemory(CanvasStore):
 
     def __init__(self, images: np.ndarray) -> None:
         count = len(images)
-        about = {
-            "channels": 1, "image_size": images.shape[2:], "class_names": None, "source_fingerprint": "memory"
-        }  # fmt: skip
+        about = {"channels": 1, "image_size": images.shape[2:], "source_fingerprint": "memory"}
+        about |= {"class_names": None, "defect_names": None}
         names = [str(number) for number in range(count)]
-        super().__init__(about, names, [0] * count, names, [digest([image]) for image in images])
+        super().__init__(about, names, [0] * count, names, [digest([image]) for image in images], [])
         self._images = images
 
     def _read(self, index: int, rows: slice, cols: slice) -> np.ndarray:
