@@ -75,7 +75,7 @@ def main(
                 alarms = search(shared_out(cells, kind, num_train, num_images, computed, [seed, number])).alarms
                 alarmed += any(alarms.values())
                 by.update(name for name, alarm in alarms.items() if alarm)
-            causes = "; ".join(f"{name} {count}" for name, count in by.most_common())
+            causes = "; ".join(f"{name} {count}" for name, count in by.most_common()) or "none"
             print(f"| {kind} | {splits} | {alarmed} | {interval(alarmed, splits)} | {causes} |", flush=True)
         if control_splits:
             print("\n| planted copies | splits | planted | found | share, 95 % interval |")
