@@ -118,7 +118,7 @@ def gather(
     order = train.shuffled(seed)
     if holdout_set is None:  # two halves of what there is
         half = len(order) // 2
-        reference, other = order.take(half), ImageSet(order.name, order.store, order.indices[half:])
+        reference, other = order.take(half), order.after(half)
     else:
         reference, other = holdout_set.shuffled(seed), order
     if not len(reference):

@@ -59,6 +59,10 @@ class ImageSet:
         """The first `count` of them."""
         return ImageSet(self.name, self.store, self.indices[:count])
 
+    def after(self, count: int) -> ImageSet:
+        """All but the first `count` of them."""
+        return ImageSet(self.name, self.store, self.indices[count:])
+
     def shuffled(self, seed: int) -> ImageSet:
         """The same in an order by chance."""
         return ImageSet(self.name, self.store, np.random.default_rng(seed).permutation(self.indices))

@@ -1,60 +1,24 @@
-"""Does a generated image copy a training image?
-
-Three views (features, pixels, sub-regions) and four tests in each, whose alarms are false once in a hundred reports:
-
-- nearer: generated images are nearer to the training images than held-out ones are, and to the training images than
-  to the held-out ones. Either alone can be had without copying: the first by a generator that leaves out odd images,
-  the second by a split that isn't one by chance.
-- nearer somewhere: the same among the images around one kind of training image (Meehan et al., AISTATS 2020).
-- a crowd: more generated than held-out images are suspiciously near to a single training image.
-- single images: one is nearer to a training image than generated images ever are to held-out ones, which the generator
-  never saw. It finds a few copies among many images.
-"""
+"""Does a generated image copy a training image? What the search for copies found, and what it would have found."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from magical_hub.data.canvas import digest
+from magical_hub.errors import DataError
 from magical_hub.evaluation.evidence import Evidence
-from magical_hub.evaluation.planted import Planted, plant
 from magical_hub.evaluation.plots import histograms, sheet
+from magical_hub.evaluation.search import LEAST, LEVEL, Compared, Search, control, search
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
-from magical_hub.evaluation.views import Matches, View, match, num_parts, views
-from magical_hub.metrics import Neighbours
-from magical_hub.metrics.copying import crowd_test, holm, membership_test, nearer_test, single_tests
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics import mixture_likelihood
 
-LEVEL = 0.01
-"""The chance of a false alarm of all tests together."""
-LEAST = 30
-"""Held-out (and training) images below which nothing is tested but equality."""
-KINDS, KIND_SIZE, KIND_SAMPLE = 8, 20, 10_000
-"""Kinds of image at the most, the images of either set that a kind needs, and what the kinds are found from."""
+MOST = 1000
+"""Gaussians, and a third of the training images that they are fitted to, at the most: every pair is looked at."""
 POWER = 0.5
 """The share of each kind of planted copy that a search must find to be called good."""
 SHOWN = 6
 QUESTION = "Does a generated image copy a training image?"
-
-
-class Compared(NamedTuple):
-    """What one view shows."""
-
-    view: View
-    train: list[np.ndarray]
-    generated: Matches
-    """Generated images among training images,"""
-    held_out: Matches
-    """held-out images among training images,"""
-    unseen: Matches
-    """and generated images among held-out ones."""
-    parts: int
-
-    def p_values(self, matches: Matches) -> np.ndarray:
-        """Of single images: (N,), before it is counted how many are tested."""
-        return np.minimum(1, self.parts * single_tests(matches.worst, self.unseen.worst))
 
 
 def measure(evidence: Evidence) -> Section:
@@ -67,45 +31,42 @@ def measure(evidence: Evidence) -> Section:
         if not exact:
             raise LeftOut(f"{reason}; no generated image equals a training image to the pixel, and no more was tested")
         return _only_exact(exact, reason)
-    kinds = _kinds(evidence)
-    compared = [_compare(view, evidence) for view in views(evidence)]
-    tests = {f"{one.view.name}, {name}": p for one in compared for name, p in _tests(one, kinds, evidence).items()}
-    alarms = dict(zip(tests, holm(list(tests.values()), LEVEL), strict=True))
-    bound = LEVEL / len(tests) / len(evidence.generated)  # what a single image alarms at, whatever else is found
-    control = {kind: _found(copies, compared, evidence, bound) for kind, copies in plant(evidence).items()}
-    p_values = np.stack([one.p_values(one.generated) for one in compared])
-    suspicious = np.flatnonzero(p_values.min(0) <= bound)
+    found = search(evidence)
+    planted = control(evidence, found)
+    p_values = found.p_values
+    suspicious = np.flatnonzero(p_values.min(0) <= found.bound)
     copies = sorted({*suspicious.tolist(), *(row for row, _ in exact)})
-    copied = bool(copies) or any(alarms.values())
-    weakest = min(found["share"] for found in control.values())
+    copied = bool(copies) or any(found.alarms.values())
+    weakest = min(kind["share"] for kind in planted.values())
     return Section(
         name="leakage",
         question=QUESTION,
         verdict=Verdict.BAD if copied else Verdict.GOOD if weakest >= POWER else Verdict.WEAK,
-        statement=_statement(copies, alarms, control),
+        statement=_statement(copies, found.alarms, planted),
         scores={
             "copies_found": float(len(copies)),
             "exact_copies": float(len(exact)),
-            "leakage_p_value": min(1.0, len(tests) * min(tests.values())),
-            **{f"planted_found_{kind.replace(' ', '_')}": found["share"] for kind, found in control.items()},
+            "leakage_p_value": min(1.0, len(found.tests) * min(found.tests.values())),
+            **_likelihood_gaps(evidence),
+            **{f"planted_found_{kind.replace(' ', '_')}": its["share"] for kind, its in planted.items()},
         },
         details={
             "level": LEVEL,
-            "tests": [{"test": name, "p_value": tests[name], "alarm": alarms[name]} for name in tests],
-            "single_image_bound": bound,
+            "tests": [{"test": name, "p_value": p, "alarm": found.alarms[name]} for name, p in found.tests.items()],
+            "single_image_bound": found.bound,
             "generated": len(evidence.generated),
             "train": len(evidence.train),
             "held_out": len(unseen),
-            "parts_of_train": compared[0].parts,
-            "kinds": int(kinds[0].max()) + 1,
-            "positive_control": control,
+            "parts_of_train": found.compared[0].parts,
+            "kinds": found.kinds,
+            "positive_control": planted,
             "exact_copies": _named(exact, evidence),
-            "suspicious": _suspicious(suspicious, p_values, compared, evidence),
+            "suspicious": _suspicious(suspicious, p_values, found, evidence),
             "memorisation": dict(
-                zip(evidence.generated.names, np.round(compared[0].generated.worst, 4).tolist(), strict=True)
+                zip(evidence.generated.names, np.round(found.compared[0].generated.worst, 4).tolist(), strict=True)
             ),
         },
-        pictures=_pictures(compared, evidence),
+        pictures=_pictures(found.compared, evidence),
     )
 
 
@@ -129,76 +90,19 @@ def _only_exact(exact: list[tuple[int, int]], reason: str) -> Section:
     )
 
 
-def _kinds(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """The kind of each generated and each held-out image: the nearest of the means of the training images."""
-    with eval_extra():
-        from scipy.cluster.vq import kmeans2, vq
-
-    features = evidence.computed.features
-    some = features(evidence.train.shuffled(evidence.seed).take(KIND_SAMPLE))
-    kinds = max(1, min(KINDS, len(evidence.reference) // (2 * KIND_SIZE)))
-    means, _ = kmeans2(np.asarray(some, np.float64), kinds, minit="++", rng=np.random.default_rng(evidence.seed))
-    made, held_out = (vq(features(images), means)[0] for images in (evidence.compared, evidence.reference))
-    return made, held_out
-
-
-def _compare(view: View, evidence: Evidence) -> Compared:
-    train, unseen, made = (view.of(images) for images in (evidence.train, evidence.reference, evidence.generated))
-    parts = num_parts(len(evidence.train), len(evidence.reference))
-    return Compared(
-        view,
-        train,
-        match(view, made, train, parts, "generated"),
-        match(view, unseen, train, parts, "held-out"),
-        match(view, made, unseen, 1, "generated, among held-out"),
-        parts,
-    )
-
-
-def _tests(one: Compared, kinds: tuple[np.ndarray, np.ndarray], evidence: Evidence) -> dict[str, float]:
-    """The p-values of a view."""
-    count = len(evidence.compared)
-    generated, unseen = one.generated.first(count), one.unseen.first(count)
-    somewhere = []
-    for kind in np.unique(kinds[0]):
-        made, real = (its == kind for its in kinds)
-        if min(made.sum(), real.sum()) >= KIND_SIZE:
-            somewhere.append(_nearer(generated.where(made), unseen.where(made), one.held_out.where(real), evidence))
-    return {
-        "nearer": _nearer(generated, unseen, one.held_out, evidence),
-        "nearer somewhere": min(1.0, len(somewhere) * min(somewhere, default=1.0)),
-        "a crowd": crowd_test(generated.worst, one.held_out.worst),
-        "single images": min(1.0, len(evidence.generated) * float(one.p_values(one.generated).min())),
-    }
-
-
-def _nearer(generated: Matches, unseen: Matches, held_out: Matches, evidence: Evidence) -> float:
-    def flat(matches: Matches) -> Neighbours:
-        return Neighbours(matches.distances.reshape(-1, 1), matches.nearest.reshape(-1, 1))
-
-    return max(
-        nearer_test(generated.distances.mean(0), held_out.distances.mean(0)),
-        membership_test(flat(generated), flat(unseen), len(evidence.train), len(evidence.reference), evidence.seed),
-    )
-
-
-def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound: float) -> dict[str, Any]:
-    """How many planted copies the tests of single images, or the content hash, would have found."""
-    with eval_extra():
-        from scipy.stats import binomtest
-
-    digests = [digest([image]) for image in planted.images]
-    found = np.array([its == evidence.train.digests[own] for its, own in zip(digests, planted.sources, strict=True)])
-    for one in compared:
-        matches = match(one.view, one.view.of_pixels(planted.images), one.train, one.parts, "planted")
-        found |= (one.p_values(matches) <= bound) & (matches.worst_suspect == planted.sources)
-    interval = binomtest(int(found.sum()), len(found)).proportion_ci(0.95, method="exact")
-    return {
-        "planted": len(found),
-        "found": int(found.sum()),
-        "share": float(found.mean()),
-        "interval_95": [float(interval.low), float(interval.high)],
-    }
+def _likelihood_gaps(evidence: Evidence) -> dict[str, float | None]:
+    """How much likelier training images are than held-out ones under the generated images; and under other training
+    images in their place, neither of which is a copy of those that the mixture is fitted to."""
+    order = evidence.train.shuffled(evidence.seed)
+    count = min(len(evidence.compared), len(order) // 2, MOST)
+    real, made = order.take(count), evidence.compared.take(count)
+    fitted, held_out = order.after(count).take(3 * MOST), evidence.reference.take(MOST)
+    features = [np.asarray(evidence.computed.features(images)) for images in (made, real, fitted, held_out)]
+    try:
+        ours, theirs = (mixture_likelihood(centres, *features[2:]) for centres in features[:2])
+    except DataError:  # all training images are alike
+        return {"likelihood_gap": None, "likelihood_gap_real": None}
+    return {"likelihood_gap": ours.fitted - ours.held_out, "likelihood_gap_real": theirs.fitted - theirs.held_out}
 
 
 def _statement(copies: list[int], alarms: dict[str, bool], control: dict[str, dict[str, Any]]) -> str:
@@ -215,13 +119,11 @@ def _statement(copies: list[int], alarms: dict[str, bool], control: dict[str, di
     return f"No copying found at this sensitivity. {sensitivity}"
 
 
-def _suspicious(
-    rows: np.ndarray, p_values: np.ndarray, compared: list[Compared], evidence: Evidence
-) -> list[dict[str, Any]]:
+def _suspicious(rows: np.ndarray, p_values: np.ndarray, found: Search, evidence: Evidence) -> list[dict[str, Any]]:
     """Images that alarm, the worst first, with the view that shows it."""
     listed = []
     for row in rows[np.argsort(p_values[:, rows].min(0))]:
-        one = compared[int(p_values[:, row].argmin())]
+        one = found.compared[int(p_values[:, row].argmin())]
         listed.append(
             {
                 "image": evidence.generated.names[row],

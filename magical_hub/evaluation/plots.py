@@ -43,28 +43,28 @@ def heat_maps(maps: Mapping[str, np.ndarray]) -> bytes:
 
 
 def histograms(panels: Mapping[str, Mapping[str, np.ndarray]], unit: str) -> bytes:
-    """For each panel the distributions of several sets of values, by their names."""
-    figure = Figure(figsize=(4.2 * len(panels), 3), layout="constrained")
+    """For each panel the distributions of several sets of values, by their names, which are those of all panels."""
+    figure = Figure(figsize=(4.2 * len(panels), 3.3), layout="constrained")
     for axis, (title, sets) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), 40).tolist()
         for name, values in sets.items():
             axis.hist(values, bins, histtype="step", density=True, label=name)
         axis.set(title=title, xlabel=unit)
         axis.set_yticks([])
-        axis.legend(fontsize="small", loc="upper left")
+    figure.legend(*axis.get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=len(sets))
     return as_png(figure)
 
 
 def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> bytes:
     """Groups of bars: a group a name, in it a bar a series."""
-    figure = Figure(figsize=(1.5 + 1.3 * len(names), 3), layout="constrained")
+    figure = Figure(figsize=(1.5 + 1.3 * len(names), 3.4), layout="constrained")
     axis = figure.subplots()
     width = 0.8 / len(series)
     for number, (name, values) in enumerate(series.items()):
         axis.bar(np.arange(len(names)) + number * width, values, width, label=name)
     axis.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names)
     axis.set_ylabel(unit)
-    axis.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=2)
     return as_png(figure)
 
 

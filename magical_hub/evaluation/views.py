@@ -43,10 +43,10 @@ class View:
 
 
 class Matches(NamedTuple):
-    """Of images searched for among references, at every place: arrays of (places, N).
+    """Of N images searched for among references, at every place.
 
-    `nearest` is the row of the nearest reference, `distances` how near it is; `scores` is the memorisation score, and
-    `suspects` the row of the reference that it is due to.
+    Arrays of (places, N): `nearest` is the row of the nearest reference, `distances` how near it is. Arrays of
+    (places, parts of the references, N): `scores` is the memorisation score, `suspects` the reference it is due to.
     """
 
     distances: np.ndarray
@@ -57,25 +57,32 @@ class Matches(NamedTuple):
     @property
     def worst(self) -> np.ndarray:
         """(N,) the lowest score of an image."""
-        return self.scores.min(0)
+        return self.scores.min((0, 1))
 
     @property
     def worst_place(self) -> np.ndarray:
         """(N,) the place that it is due to."""
-        return self.scores.argmin(0)
+        return self.scores.min(1).argmin(0)
 
     @property
     def worst_suspect(self) -> np.ndarray:
         """(N,) the reference that it is due to."""
-        return self.suspects[self.worst_place, np.arange(self.suspects.shape[1])]
+        count = self.scores.shape[2]
+        lowest = self.scores.reshape(-1, count).argmin(0)
+        return self.suspects.reshape(-1, count)[lowest, np.arange(count)]
+
+    def by_part(self) -> list[Matches]:
+        """The same for each part of the references; the nearest is that among all."""
+        parts = range(self.scores.shape[1])
+        return [self._replace(scores=self.scores[:, [n]], suspects=self.suspects[:, [n]]) for n in parts]
 
     def first(self, count: int) -> Matches:
         """Of the first images alone."""
-        return Matches(*(values[:, :count] for values in self))
+        return Matches(*(values[..., :count] for values in self))
 
     def where(self, chosen: np.ndarray) -> Matches:
         """Of some images alone."""
-        return Matches(*(values[:, chosen] for values in self))
+        return Matches(*(values[..., chosen] for values in self))
 
 
 def views(evidence: Evidence) -> list[View]:
@@ -137,9 +144,7 @@ def match(view: View, queries: Rows, references: Rows, parts: int = 1, what: str
             rows.append((near.distances[:, 0], near.indices[:, 0] * parts + part, memorisation(near)))
             bar.update()
         distances, numbers, scores = (np.stack(some) for some in zip(*rows, strict=True))
-        images, closest, suspect = np.arange(len(query)), distances.argmin(0), scores.argmin(0)
-        found.append(
-            (distances[closest, images], numbers[closest, images], scores[suspect, images], numbers[suspect, images])
-        )
+        images, closest = np.arange(len(query)), distances.argmin(0)
+        found.append((distances[closest, images], numbers[closest, images], scores, numbers))
     bar.close()
     return Matches(*(np.stack(some) for some in zip(*found, strict=True)))

@@ -11,6 +11,7 @@ from magical_hub.metrics.copying import (
 )
 from magical_hub.metrics.distances import KID, frechet_distance, kid
 from magical_hub.metrics.features import FeatureNetwork, efficientnet_lite0, extract
+from magical_hub.metrics.likelihood import Likelihood, mixture_likelihood
 from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
 from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
 from magical_hub.metrics.neighbours import Neighbours, nearest, nearest_aligned
@@ -30,6 +31,7 @@ __all__ = [
     "KID",
     "Coherence",
     "FeatureNetwork",
+    "Likelihood",
     "ManifoldScores",
     "MissingPackageError",
     "Neighbours",
@@ -50,6 +52,7 @@ __all__ = [
     "manifold_scores",
     "membership_test",
     "memorisation",
+    "mixture_likelihood",
     "nearer_test",
     "nearest",
     "nearest_aligned",

@@ -117,7 +117,8 @@ def extract(
             "give floats (N, C, H, W) in [-1, 1] with 1 or 3 channels"
         )
     device = next(network.parameters()).device
-    batches = tqdm(images.split(batch_size), desc=network.name, unit="batch", disable=not progress)
+    name = getattr(network, "name", type(network).__name__)  # a user's own network may have none
+    batches = tqdm(images.split(batch_size), desc=name, unit="batch", disable=not progress)
     return torch.cat([network(batch.to(device, torch.float32)).cpu() for batch in batches]).numpy()
 
 

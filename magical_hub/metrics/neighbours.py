@@ -53,7 +53,7 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, chunk: int = 10
 
 
 def nearest_aligned(
-    queries: np.ndarray, references: np.ndarray, k: int, max_shift: int = 3, chunk: int = 32
+    queries: np.ndarray, references: np.ndarray, k: int, max_shift: int = 3, chunk: int = 16
 ) -> Neighbours:
     """Nearest neighbours by pixels, where a shift, another brightness and another contrast don't count.
 
@@ -135,21 +135,37 @@ def _coarse_shifted(images: np.ndarray, max_shift: int) -> Tensor:
 
 
 def _aligned(queries: Tensor, near: Tensor, max_shift: int) -> Tensor:
-    """(B, H, W) against (B, k, H, W) -> distances (B, k)."""
+    """(B, H, W) against (B, k, H, W) -> distances (B, k).
+
+    The references are laid out once for every shift sideways, and the query once for every shift up and down: then all
+    the correlations of a query are one product of matrices, which is several times as fast as a shift at a time.
+    """
     height, width = queries.shape[1] - 2 * max_shift, queries.shape[2] - 2 * max_shift
     step = max(1, -(-max(height, width) // LATTICE))
     inner = queries[:, max_shift : max_shift + height : step, max_shift : max_shift + width : step]
     inner = inner - inner.mean((1, 2), keepdim=True)
-    length = inner.square().sum((1, 2)).sqrt()[:, None]
-    best = torch.full(near.shape[:2], -torch.inf)
+    length = inner.square().sum((1, 2)).sqrt()[:, None, None, None]
     near = near - near.mean((2, 3), keepdim=True)  # so that the squares below cancel less
-    for top in range(2 * max_shift + 1):
-        for left in range(2 * max_shift + 1):
-            window = near[:, :, top : top + height : step, left : left + width : step]
-            product = torch.einsum("bkhw,bhw->bk", window, inner)
-            squares = window.square().sum((2, 3)) - window.sum((2, 3)).square() / inner[0].numel()
-            # An even surface correlates with nothing, not with another even one either.
-            correlation = product / (length * squares.clamp(min=0).sqrt()).clamp(min=1e-3)
-            best = torch.maximum(best, correlation)
+    shifts = 2 * max_shift + 1
+    down, along = (_windows(shifts, size, step) for size in near.shape[2:])
+    squares = down @ near.square() @ along.T - (down @ near @ along.T).square() / inner[0].numel()
+    aside = torch.stack([near[..., left : left + width : step] for left in range(shifts)], 2)
+    best = torch.full(near.shape[:2], -torch.inf)
+    for phase in range(min(step, shifts)):  # rows that are compared at a shift by so much, and by `step` more
+        rows = aside[..., phase::step, :].flatten(1, 2)
+        spare, tops = rows.shape[2] - inner.shape[1], len(range(phase, shifts, step))
+        placed = torch.stack([F.pad(inner, (0, 0, top, spare - top)) for top in range(tops)], 1)
+        product = (rows.flatten(2) @ placed.flatten(2).mT).unflatten(1, (-1, shifts)).mT
+        # An even surface correlates with nothing, not with another even one either.
+        scale = (length * squares[:, :, phase::step].clamp(min=0).sqrt()).clamp(min=1e-3)
+        best = torch.maximum(best, (product / scale).amax((2, 3)))
     distances = (2 - 2 * best.clamp(-1, 1)).sqrt()
     return distances.where(distances > RESOLUTION, 0)
+
+
+def _windows(shifts: int, size: int, step: int) -> Tensor:
+    """(shifts, size), 1 where a window at this shift has a pixel: sums over windows are products with it."""
+    inside = torch.zeros(shifts, size)
+    for shift in range(shifts):
+        inside[shift, shift : shift + size - shifts + 1 : step] = 1
+    return inside

@@ -11,7 +11,9 @@ import pytest
 from elpv_dataset.utils import load_dataset
 from PIL import Image
 
+from magical_hub import evaluate
 from magical_hub.data import to_canvas
+from magical_hub.evaluation import EvaluationReport
 
 SIDE, TRAIN, HELD_OUT, GENERATED = 64, 160, 60, 60
 
@@ -44,3 +46,14 @@ def folders(cells: np.ndarray, write_folder: Any, tmp_path_factory: pytest.TempP
     place = tmp_path_factory.mktemp("cells")
     parts = dict(zip(("train", "holdout", "generated"), np.split(cells, [TRAIN, TRAIN + HELD_OUT]), strict=True))
     return {name: write_folder(images, place / name) for name, images in parts.items()}
+
+
+@pytest.fixture(scope="session")
+def perfect(
+    folders: dict[str, Path], small_network: SmallNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[EvaluationReport, Path]:
+    """The report on other real images in place of generated ones, and where it was written."""
+    folder = tmp_path_factory.mktemp("perfect")
+    real = folders["train"], folders["holdout"]
+    report = evaluate(folders["generated"], *real, output_dir=folder, network=small_network, rows=2, cols=2)
+    return report, folder

@@ -18,14 +18,6 @@ from magical_hub.evaluation import Verdict
 GRID = {"rows": 2, "cols": 2}
 
 
-@pytest.fixture(scope="module")
-def perfect(folders, small_network, tmp_path_factory):
-    """The report on other real images in place of generated ones, and where it was written."""
-    folder = tmp_path_factory.mktemp("perfect")
-    real = folders["train"], folders["holdout"]
-    return evaluate(folders["generated"], *real, output_dir=folder, network=small_network, **GRID), folder
-
-
 @pytest.fixture
 def judge(folders, small_network, write_folder, tmp_path):
     """Evaluates images (N, 1, 64, 64) as if they had been generated."""
