@@ -50,7 +50,7 @@ def folders(cells: np.ndarray, write_folder: Any, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def perfect(
-    folders: dict[str, Path], small_network: SmallNetwork, tmp_path_factory: pytest.TempPathFactory
+    folders: dict[str, Path], small_network: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[EvaluationReport, Path]:
     """The report on other real images in place of generated ones, and where it was written."""
     folder = tmp_path_factory.mktemp("perfect")
