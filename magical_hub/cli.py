@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -67,10 +67,12 @@ def generate(
     seed: int = 0,
     truncation_psi: float = 1.0,
     batch_size: int = 8,
+    format: Literal["png", "tiff", "zarr"] = "png",
+    croissant: bool = False,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Generate full images as PNG files, exactly as many as asked for.
+    """Generate full images, exactly as many as asked for.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
@@ -79,25 +81,26 @@ def generate(
         class_labels: a class for all images, or one an image; names or numbers.
         seed: image i hangs on the seed and i alone.
         truncation_psi: 1 keeps all variety; towards 0 images draw near their mean.
-        batch_size: images at a time.
+        batch_size: images at a time, as PNG files.
+        format: tiff and zarr are written tile by tile, so of any size; the same command goes on with what was cut off.
+        croissant: write Croissant metadata (croissant.json) beside PNG files.
         device: cpu, cuda, mps ...
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub import MagicalPipeline
     from magical_hub.devices import move
-    from magical_hub.export import write_imagefolder
+    from magical_hub.export import write_imagefolder, write_series
 
+    if croissant and format != "png":
+        raise ConfigError(f"croissant is for PNG files, and format is {format}: leave one of them out")
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
-    rows = write_imagefolder(
-        pipe,
-        output_dir,
-        num_images,
-        class_labels=class_labels[0] if class_labels and len(class_labels) == 1 else class_labels,
-        seed=seed,
-        truncation_psi=truncation_psi,
-        batch_size=batch_size,
-    )
+    labels = class_labels[0] if class_labels and len(class_labels) == 1 else class_labels
+    asked: dict[str, Any] = {"class_labels": labels, "seed": seed, "truncation_psi": truncation_psi}
+    if format == "png":
+        rows = write_imagefolder(pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **asked)
+    else:
+        rows = write_series(pipe, output_dir, num_images, format, **asked)
     _report({"output_dir": str(output_dir), "images": rows}, json, f"{len(rows)} images: {output_dir}")
 
 
@@ -219,15 +222,24 @@ def push(
 
 
 @app.command
-def info(checkpoint: str, json: bool = False) -> None:
-    """Say what a checkpoint is.
+def info(checkpoint: str | None = None, provenance: Path | None = None, json: bool = False) -> None:
+    """Say what a checkpoint is, or where something comes from, back to its training set.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        provenance: RUN, a folder of generated images, or one of them.
         json: print it as one JSON object on stdout.
     """
+    if (checkpoint is None) == (provenance is None):
+        raise ConfigError("give either --checkpoint or --provenance")
+    if provenance is not None:
+        from magical_hub.provenance import chain, tell
+
+        steps = chain(provenance)
+        return _report({"provenance": steps}, json, tell(steps), out=sys.stdout)
     from magical_hub.checkpoint import describe
 
+    assert checkpoint is not None
     about = describe(checkpoint)
     width = max(len(key) for key in about)
     _report(about, json, "\n".join(f"{key:<{width}}  {value}" for key, value in about.items()), out=sys.stdout)

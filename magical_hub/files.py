@@ -6,8 +6,33 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from magical_hub.errors import ConfigError
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to `path` meanwhile. The lock goes with the process, however that ends.
+
+    Raises:
+        ConfigError: where another one is writing to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ConfigError(f"{path} is being written by another process: wait for it, or give another path") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file; an empty one stays there
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -21,10 +22,12 @@ from safetensors import SafetensorError
 from scipy import ndimage
 
 import magical_hub
+from magical_hub import provenance
 from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
 from magical_hub.checkpoint import as_os_error, fetch
 from magical_hub.conditions import Asked, Defects, ask
 from magical_hub.errors import CheckpointError, ConfigError
+from magical_hub.files import write_text
 from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
 from magical_hub.repository import PULLING, in_one_line
@@ -76,6 +79,8 @@ class MagicalPipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         self.register_modules(generator=generator, critic=critic, verifier=verifier)
+        self.origin: dict[str, Any] = {}
+        """Where it was loaded from, and the record that came with it: see `provenance.origin`."""
 
     @torch.inference_mode()
     def __call__(
@@ -157,6 +162,7 @@ class MagicalPipeline(DiffusionPipeline):
         class_label: int | str | None = None,
         defects: Defects | None = None,
         output_type: str = "pil",
+        truncation_psi: float = 1.0,
     ) -> Any:
         """One rectangle of the image that `seeds=[seed]` gives, made alone, in the memory of the rectangle.
 
@@ -166,6 +172,7 @@ class MagicalPipeline(DiffusionPipeline):
             class_label: its class, by number or name; None draws it from the seed.
             defects: its defects, as in a call; None draws them from the seed.
             output_type: "pil"; "np", (height, width, C); or "pt", (C, height, width), floats in [0, 1].
+            truncation_psi: as in a call.
 
         Raises:
             ConfigError, GridError: where arguments are out of range.
@@ -173,8 +180,17 @@ class MagicalPipeline(DiffusionPipeline):
         _check_output_type(output_type)
         asked = ask(self.generator, _seeds(1, [seed], None), class_label, defects)
         latents, labels, fields, seeds = self._on_device(asked)
-        made = self.generator.region(latents, top, left, height, width, labels, fields, seeds)
+        made = self.generator.region(latents, top, left, height, width, labels, fields, seeds, truncation_psi)
         return _convert(VaeImageProcessor.denormalize(made.float().cpu()), output_type)[0]
+
+    def annotation(self, seed: int, class_label: int | str | None = None) -> dict[str, Any]:
+        """The class of the image of a seed, as a call's `annotations`, without making it; {} without classes.
+
+        Raises:
+            ConfigError: where the seed is out of range, or there is no such class.
+        """
+        annotations = annotate(self.generator, ask(self.generator, _seeds(1, [seed], None), class_label), None)
+        return annotations[0] if annotations else {}
 
     def _plan(
         self, regions: Sequence[int] | None
@@ -257,14 +273,19 @@ class MagicalPipeline(DiffusionPipeline):
         where = {key: kwargs.pop(key) for key in PULLING & kwargs.keys()}
         folder, _ = fetch(name, cls._get_signature_keys(cls)[0], kwargs.get("variant"), **where)
         try:
-            return super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+            pipe = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except CheckpointError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{name} cannot be loaded: {in_one_line(error)}") from error
+        pipe.origin = provenance.origin(name, folder)
+        return pipe
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save as a pipeline folder; files that stand there are replaced whole, `model_index.json` last.
+
+        The record that the pipeline came with (provenance.json) goes along; where weights changed since, in one of
+        their own.
 
         Takes what `diffusers.DiffusionPipeline.save_pretrained` takes; weights are safetensors, always.
         """
@@ -277,6 +298,11 @@ class MagicalPipeline(DiffusionPipeline):
         beside = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder))
         try:
             super().save_pretrained(beside, **{**kwargs, "safe_serialization": True})
+            record = provenance.of_weights(self)
+            if record is not None:
+                write_text(beside / provenance.FILE, json.dumps(record, indent=2))
+            else:
+                (folder / provenance.FILE).unlink(missing_ok=True)  # of what stood there before
             files = [path for path in beside.rglob("*") if path.is_file()]
             for file in sorted(files, key=lambda path: path.name == "model_index.json"):
                 target = folder / file.relative_to(beside)

@@ -2,4 +2,11 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"imagefolder": ["write_imagefolder"]})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "imagefolder": ["write_imagefolder"],
+        "series": ["write_series"],
+        "writing": ["write"],
+    },
+)

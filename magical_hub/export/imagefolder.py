@@ -10,9 +10,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from magical_hub import provenance
 from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError
-from magical_hub.files import write_text, written_whole
+from magical_hub.export.croissant import write_croissant
+from magical_hub.export.request import ClassLabels, check_request, each_class, record_of
+from magical_hub.files import only_writer, write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -26,6 +29,7 @@ def write_imagefolder(
     seed: int = 0,
     truncation_psi: float = 1.0,
     batch_size: int = 8,
+    croissant: bool = False,
 ) -> list[dict[str, Any]]:
     """Generate images into a folder: 00000.png and so on, exactly as many as asked for.
 
@@ -37,35 +41,50 @@ def write_imagefolder(
         seed: image i is made from `image_seed(seed, i)` and nothing else.
         truncation_psi: 1 keeps all variety.
         batch_size: images in memory at a time.
+        croissant: write Croissant metadata beside them too (croissant.json; extra `croissant`).
 
     Returns:
         A row an image: file_name, seed and, where there are classes, class_label and class_name. The rows stand in
-        metadata.jsonl too.
+        metadata.jsonl too, and where the images come from in provenance.json.
 
     Raises:
-        ConfigError: where a number is out of range, or the folder holds images.
+        ConfigError: where a number is out of range, the folder holds images, or another process is writing there.
     """
     folder = Path(folder)
-    if num_images < 1:
-        raise ConfigError(f"num_images is {num_images}: give 1 or more")
+    check_request(num_images, class_labels)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
-    many = not isinstance(class_labels, (int, str)) and class_labels is not None
-    if many and len(class_labels) != num_images:  # type: ignore[arg-type]
-        raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one an image")  # type: ignore[arg-type]
     if folder.is_dir() and any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()):
         raise ConfigError(f"{folder} holds images already: give a new or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder / "images"):
+        rows = _write_images(pipe, folder, num_images, class_labels, seed, truncation_psi, batch_size)
+        write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
+        write_text(folder / provenance.FILE, json.dumps(record, indent=2))
+        if croissant:
+            write_croissant(folder, rows, record)
+    return rows
 
+
+def _write_images(
+    pipe: MagicalPipeline,
+    folder: Path,
+    num_images: int,
+    class_labels: ClassLabels,
+    seed: int,
+    truncation_psi: float,
+    batch_size: int,
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    labels = each_class(class_labels, num_images)
     pipe = copy.copy(pipe)
     pipe.set_progress_bar_config(disable=True)  # one bar for all batches instead
     for first in tqdm(range(0, num_images, batch_size), desc="Generating", unit="batch"):
         numbers = range(first, min(first + batch_size, num_images))
-        labels = [class_labels[i] for i in numbers] if many else class_labels  # type: ignore[index]
         made = pipe(
             seeds=[image_seed(seed, number) for number in numbers],
-            class_labels=labels,
+            class_labels=None if labels is None else [labels[number] for number in numbers],
             truncation_psi=truncation_psi,
             batch_size=batch_size,
         )
@@ -75,5 +94,4 @@ def write_imagefolder(
             with written_whole(folder / name) as beside:
                 image.save(beside, format="PNG")
             rows.append({"file_name": name, "seed": int(own_seed), **annotation})
-    write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     return rows

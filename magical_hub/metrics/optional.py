@@ -1,9 +1,9 @@
-"""Packages that only measuring needs, and the one line that says how to get them."""
+"""Packages that only some need, and the one line that says how to get them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from magical_hub.errors import MagicalError
 
@@ -13,9 +13,14 @@ class MissingPackageError(MagicalError):
 
 
 @contextmanager
-def eval_extra() -> Iterator[None]:
-    """Around the late imports of what the extra `eval` brings: a missing package becomes a MissingPackageError."""
+def extra(name: str) -> Iterator[None]:
+    """Around the late imports of what an extra brings: a missing package becomes a MissingPackageError."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingPackageError(f"{error.name} is not installed: pip install 'magical-hub[eval]'") from error
+        raise MissingPackageError(f"{error.name} is not installed: pip install 'magical-hub[{name}]'") from error
+
+
+def eval_extra() -> AbstractContextManager[None]:
+    """`extra` of what measuring needs."""
+    return extra("eval")

@@ -19,8 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from magical_hub import provenance
 from magical_hub.checkpoint import as_os_error
 from magical_hub.errors import CheckpointError
+from magical_hub.files import write_text
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -40,6 +42,7 @@ def save_checkpoint(
     modules: dict[str, dict[str, torch.Tensor]],
     optimizers: Mapping[str, torch.optim.Optimizer],
     keep: int,
+    record: dict[str, Any],
 ) -> Path:
     """Write a checkpoint and remove the oldest ones beyond `keep`, but never the best.
 
@@ -50,6 +53,7 @@ def save_checkpoint(
         modules: state dicts by name.
         optimizers: by the names of what they train.
         keep: how many checkpoints to leave, this one included.
+        record: where the weights come from (see provenance.py).
     """
     target = folder / f"step-{step:08d}"
     beside = folder / f".{target.name}.incomplete"
@@ -57,6 +61,7 @@ def save_checkpoint(
         shutil.rmtree(left)
     try:
         _write(beside, {"step": step, **about}, modules, optimizers)
+        write_text(beside / provenance.FILE, json.dumps(record, indent=2))
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)  # else it would keep a full disk full
         raise

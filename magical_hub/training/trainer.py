@@ -22,6 +22,7 @@ from magical_hub.errors import CheckpointError, TrainingStopped
 from magical_hub.grid import Grid
 from magical_hub.models import Generator
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.provenance import weights_sha256
 from magical_hub.training import checkpoints
 from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
 from magical_hub.training.balance import Balance
@@ -36,6 +37,7 @@ from magical_hub.training.networks import (
     start_from,
 )
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
+from magical_hub.training.record import RunRecord
 from magical_hub.training.run import prepare_run
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
@@ -152,6 +154,7 @@ class _Trainer:
         self.augmentation = AdaptiveStrength(config.augment_target, config.augment_windows, config.batch_size)
         self.balance = Balance(config.balance_at)
         self.step = 0 if last is None else self._restore(last)
+        self.record = RunRecord(config, store, split, last, self.step)
         self._lower_rates()
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
         self.sampler, self.held_out_sampler = (
@@ -207,7 +210,9 @@ class _Trainer:
             generator.mapping.update_mean_style()
             others = {"critic": self.critic, "verifier": self.verifier}
             copies = {name: copy_on_cpu(network) for name, network in others.items() if network is not None}
-            MagicalPipeline(generator=generator, **copies).save_pretrained(self.run_folder)
+            pipe = MagicalPipeline(generator=generator, **copies)
+            pipe.origin = {"record": self.record.at(self.step, weights_sha256(generator))}
+            pipe.save_pretrained(self.run_folder)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
             str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
@@ -338,7 +343,13 @@ class _Trainer:
             "kid": self.watcher.validate(self._averaged_generator()) if self.config.validate else None,
         }
         checkpoints.save_checkpoint(
-            self.run_folder / "checkpoints", self.step, about, modules, self.optimizers, self.config.keep_checkpoints
+            self.run_folder / "checkpoints",
+            self.step,
+            about,
+            modules,
+            self.optimizers,
+            self.config.keep_checkpoints,
+            self.record.at(self.step),
         )
 
     def _lower_rates(self) -> None:

@@ -1,0 +1,42 @@
+"""What is asked for of many images, checked and put on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from magical_hub import provenance
+from magical_hub.errors import ConfigError
+from magical_hub.pipeline import MagicalPipeline
+
+ClassLabels = Sequence[int | str] | int | str | None
+"""A class for all images, or one an image; None draws each."""
+
+
+def check_request(num_images: int, class_labels: ClassLabels) -> None:
+    """Raise a ConfigError unless there is at least one image, and a class for all or one an image."""
+    if num_images < 1:
+        raise ConfigError(f"num_images is {num_images}: give 1 or more")
+    if class_labels is not None and not isinstance(class_labels, (int, str)) and len(class_labels) != num_images:
+        raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one an image")
+
+
+def each_class(class_labels: ClassLabels, num_images: int) -> list[int | str] | None:
+    """The classes that were asked for, one an image."""
+    if class_labels is None:
+        return None
+    return [class_labels] * num_images if isinstance(class_labels, (int, str)) else list(class_labels)
+
+
+def record_of(
+    pipe: MagicalPipeline,
+    num_images: int,
+    class_labels: ClassLabels,
+    seed: int,
+    truncation_psi: float,
+    format: str,
+) -> dict[str, Any]:
+    """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and stands in metadata.jsonl."""
+    labels = class_labels if class_labels is None or isinstance(class_labels, (int, str)) else list(class_labels)
+    image = {"num_images": num_images, "seed": seed, "class_labels": labels, "truncation_psi": truncation_psi}
+    return provenance.of_images(pipe, {**image, "format": format})

@@ -1,0 +1,112 @@
+"""A chunked Zarr with the levels of a pyramid, described as OME-NGFF 0.5 does, that goes on where it was killed.
+
+It grows beside its name, `NAME.incomplete`, chunk by chunk: each is a file that appears whole. So what is there is
+done, and the rest is made when the same is asked for again. It takes its name when all is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magical_hub.errors import ConfigError
+from magical_hub.export.raster import Raster, halved, progress
+from magical_hub.grid import rectangles
+from magical_hub.metrics.optional import extra
+
+if TYPE_CHECKING:
+    import zarr
+
+AXES = ("c", "y", "x")
+
+
+def write_zarr(path: Path, raster: Raster, record: dict[str, Any]) -> None:
+    """Write an image as a pyramid of chunked arrays (C, H, W), or go on with one that was begun.
+
+    Args:
+        path: the folder.
+        raster: the image.
+        record: where it comes from; it is the group's attribute "magical_hub". What was begun with another seed,
+            class, truncation or weights is another image.
+
+    Raises:
+        ConfigError: where another image was begun there.
+    """
+    beside = path.with_name(path.name + ".incomplete")
+    levels = _begin(beside, raster, record)
+    with progress(raster, path) as bar:
+        for top, left, height, width in raster.pieces():
+            if not _is_done(beside, levels[0], top, left, height, width):
+                pixels = raster.make((top, left, height, width)).transpose(2, 0, 1)
+                levels[0][:, top : top + height, left : left + width] = pixels
+            bar.update(height * width)
+    for level, finer in zip(levels[1:], levels, strict=False):
+        _, rows, cols = level.shape
+        for top, left, height, width in rectangles(rows, cols, (raster.band, cols)):
+            if not _is_done(beside, level, top, left, height, width):
+                above = np.asarray(finer[:, 2 * top : 2 * (top + height)])
+                level[:, top : top + height] = halved(above.transpose(1, 2, 0)).transpose(2, 0, 1)
+    os.replace(beside, path)
+
+
+def _begin(folder: Path, raster: Raster, record: dict[str, Any]) -> list[zarr.Array]:
+    """The arrays of all levels, made or found."""
+    with extra("large"):
+        import zarr
+
+    if (folder / "zarr.json").is_file():
+        group = zarr.open_group(folder, mode="r+")
+        if "magical_hub" in group.attrs:  # written last
+            begun: Any = group.attrs["magical_hub"]
+            if begun["image"] != record["image"]:
+                raise ConfigError(
+                    f"{folder} holds the beginnings of another image: delete it, or give another path or the same "
+                    "checkpoint, seed, class and truncation"
+                )
+            for left in folder.rglob("*.partial"):  # by a kill
+                left.unlink()
+            return [zarr.open_array(folder / str(number), mode="r+") for number in range(len(raster.levels))]
+    if folder.exists():
+        shutil.rmtree(folder)
+    group = zarr.create_group(folder)
+    levels = [
+        group.create_array(
+            str(number),
+            shape=(raster.channels, *size),
+            chunks=(raster.channels, *raster.tile),
+            dtype="uint8",
+            dimension_names=AXES,
+            config={"write_empty_chunks": True},  # a chunk that is not there is one that is not done
+        )
+        for number, size in enumerate(raster.levels)
+    ]
+    group.attrs.update({"ome": _multiscales(len(levels)), "magical_hub": record})
+    return levels
+
+
+def _is_done(folder: Path, level: zarr.Array, *rectangle: int) -> bool:
+    """Whether all chunks of a rectangle are there."""
+    top, left, height, width = rectangle
+    _, tall, wide = level.chunks
+    numbers: Iterable[tuple[int, int]] = (
+        (row, col)
+        for row in range(top // tall, -(-(top + height) // tall))
+        for col in range(left // wide, -(-(left + width) // wide))
+    )
+    keys = (level.metadata.encode_chunk_key((0, *number)) for number in numbers)
+    return all((folder / level.path / key).is_file() for key in keys)
+
+
+def _multiscales(levels: int) -> dict[str, Any]:
+    kinds = {"c": "channel", "y": "space", "x": "space"}
+    datasets = [
+        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": [1.0, 2.0**n, 2.0**n]}]}
+        for n in range(levels)
+    ]
+    axes = [{"name": name, "type": kinds[name]} for name in AXES]
+    return {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets, "type": "mean of 2 x 2"}]}

@@ -1,0 +1,243 @@
+"""Where a thing comes from: one record, in JSON, that goes with it, and holds the record of what it was made from.
+
+A checkpoint's record says on which data, split and configuration it was trained; that of images, from which weights
+and seeds they were made, and under "from" the checkpoint's own. So one file leads from an image back to its training
+set. Records go out with what is published: they hold neither paths nor names of folders, users or machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors.torch import save
+from torch import nn
+
+import magical_hub
+from magical_hub.checkpoint import BUNDLED, locate
+from magical_hub.errors import DataError
+
+FILE = "provenance.json"
+"""The name of a record in the folder that it speaks of."""
+
+LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
+"""Those whose version may change what comes out."""
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+
+
+def made_by() -> dict[str, Any]:
+    """The program that runs: its version, a hash of its code, its libraries, and the command, if it is the command."""
+    code = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        code.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return {
+        "magical_hub": magical_hub.__version__,
+        "code_sha256": code.hexdigest(),
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "command": _command(sys.argv),
+    }
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 of a network's weights as `save_pretrained` writes them, so that of the file."""
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as `sha256sum` gives it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def origin(name: str | Path, **hub: Any) -> dict[str, Any]:
+    """What is known of a checkpoint that was loaded by its name.
+
+    Args:
+        name: a folder, a bundled checkpoint's name, or an id on the Hub.
+        hub: where the Hub's files are looked for: revision, cache_dir, token, local_files_only.
+
+    Returns:
+        checkpoint and revision, of what has a public name; record, where one came with it.
+    """
+    place = locate(name)
+    if isinstance(place, Path):
+        about = {"checkpoint": place.name} if place.parent == BUNDLED else {}
+        return {**about, "record": read(place / FILE)}
+    repo_id, _, revision = place.partition("@")
+    where = {"revision": hub.get("revision") or revision or None, "cache_dir": hub.get("cache_dir")}
+    index = huggingface_hub.try_to_load_from_cache(repo_id, "model_index.json", **where)
+    commit = Path(index).parent.name if isinstance(index, str) else where["revision"]
+    return {
+        "checkpoint": repo_id,
+        "revision": commit,
+        "record": _pulled(repo_id, {**hub, **where, "revision": commit}),
+    }
+
+
+def of_images(pipe: Any, image: dict[str, Any]) -> dict[str, Any]:
+    """The record of images that a pipeline makes.
+
+    Args:
+        pipe: the MagicalPipeline.
+        image: what was asked for: seed, class, truncation ...
+    """
+    came = dict(pipe.origin)
+    before = came.pop("record", None)
+    image = {**image, "weights_sha256": weights_sha256(pipe.generator)}
+    return {"made": "images", "image": image, **came, **made_by(), "from": before}
+
+
+def of_weights(pipe: Any) -> dict[str, Any] | None:
+    """The record of a pipeline's weights: the one that it came with, where they are those that it speaks of.
+
+    Others come "from" it, by whatever happened since. None where it came with none.
+    """
+    record = pipe.origin.get("record")
+    weights = weights_sha256(pipe.generator)
+    if record is None or record.get("weights_sha256") == weights:
+        return record
+    return {"made": "checkpoint", "weights_sha256": weights, **made_by(), "from": record}
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A record's file; None where there is none.
+
+    Raises:
+        DataError: where it is damaged.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): put the right one back, or delete it") from error
+    return _checked(record, path)
+
+
+def chain(path: Path) -> list[dict[str, Any]]:
+    """From a thing back to its training set, a step a dict: an image, the images it is among, a checkpoint ...
+
+    Args:
+        path: a folder with a record (RUN, a checkpoint of it, generated images), a Zarr or tiled TIFF that was written
+            here, or an image in a folder of generated ones.
+
+    Raises:
+        DataError: where there is no record, or it is damaged.
+    """
+    if not path.exists():
+        raise DataError(f"there is no {path}: give a folder or an image that was made here")
+    steps = []
+    record = _own_record(path)
+    if record is None:
+        steps.append({"made": "image", **_row(path)})
+        record = read(path.parent / FILE)
+        if record is None or len(steps[0]) == 1:
+            raise DataError(f"{path} has no record of where it comes from: it was not made here, or lost its {FILE}")
+    while record is not None:
+        before = record.get("from")
+        steps.append({key: value for key, value in record.items() if key != "from"})
+        if before and "image" in record and record["image"]["weights_sha256"] != before.get("weights_sha256"):
+            steps[-1]["doubt"] = "the weights are not those that the record of the checkpoint speaks of"
+        record = before
+    return steps
+
+
+def tell(steps: list[dict[str, Any]]) -> str:
+    """A `chain` for people: what each step is, and below it a line for all that its record says."""
+    lines: list[str] = []
+    for step in steps:
+        about = {key: value for key, value in step.items() if key != "made" and value is not None}
+        width = max((len(key) for key in about), default=0)
+        lines.append(step["made"] if not lines else f"from {step['made']}")
+        for key, value in about.items():
+            lines.append(f"  {key:<{width}}  {value if isinstance(value, str) else json.dumps(value)}")
+    return "\n".join(lines)
+
+
+def _own_record(path: Path) -> dict[str, Any] | None:
+    """The record that lies in a folder or in a file."""
+    if path.is_dir():
+        record = read(path / FILE)
+        if record is None and (path / "zarr.json").is_file():
+            attributes = json.loads((path / "zarr.json").read_text()).get("attributes", {})
+            record = _checked(attributes["magical_hub"], path) if "magical_hub" in attributes else None
+        if record is None:
+            raise DataError(f"{path} holds no {FILE}: give what this library made, or a folder of such images")
+        return record
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return _described(path)
+    return None
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """The record in a TIFF's ImageDescription."""
+    from magical_hub.metrics.optional import extra
+
+    with extra("large"):
+        import tifffile
+    try:
+        with tifffile.TiffFile(path) as file:
+            record = json.loads(file.pages[0].aspage().description)
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+        return None
+    return record if isinstance(record, dict) and "made" in record else None
+
+
+def _row(path: Path) -> dict[str, Any]:
+    """What metadata.jsonl beside an image says of it."""
+    try:
+        lines = (path.parent / "metadata.jsonl").read_text().splitlines()
+        rows = (json.loads(line) for line in lines)
+        return next((dict(row) for row in rows if row["file_name"] == path.name), {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path.parent / 'metadata.jsonl'} cannot be read ({error}): put the right one back"
+        ) from error
+
+
+def _checked(record: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(record, dict) or "made" not in record:
+        raise DataError(f"{path} holds no record of this library: put the right one back, or delete it")
+    return record
+
+
+def _pulled(repo_id: str, hub: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a checkpoint on the Hub, which older ones and other people's lack."""
+    allowed = ("revision", "cache_dir", "token", "local_files_only")
+    try:
+        file = huggingface_hub.hf_hub_download(repo_id, FILE, **{key: hub[key] for key in allowed if key in hub})
+        return read(Path(file))
+    except (HfHubHTTPError, OSError, ValueError):
+        return None
+
+
+def _command(arguments: list[str]) -> str | None:
+    """The command line without what it says of the house; None where the library was called from Python."""
+    program = Path(arguments[0])
+    if program.stem != "magical-hub" and program.parts[-2:] != ("magical_hub", "cli.py"):
+        return None
+    return " ".join(["magical-hub", *(_without_paths(argument) for argument in arguments[1:])])
+
+
+def _without_paths(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if argument.startswith("--") and not equals:
+        return argument
+    known = Path(value).expanduser().exists()
+    is_path = known or re.search(r"[/\\~]|^\.", value)
+    if is_path and (known or not HUB_ID.fullmatch(value)):
+        value = "PATH"
+    return option + equals + re.sub(r"\bhf_\w+", "TOKEN", value)

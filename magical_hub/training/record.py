@@ -1,0 +1,66 @@
+"""The record of a run: what its weights come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from magical_hub import provenance
+from magical_hub.data import CanvasStore
+from magical_hub.training.config import TrainingConfig
+from magical_hub.training.split import Split
+
+OF_THE_HOUSE = ("data", "output_dir", "resume", "init_from")
+"""Settings that name places; what they mean stands in the record by its hash, or by its public name."""
+
+
+class RunRecord:
+    """What a run's records say, from its first sitting to the one in progress.
+
+    Args:
+        config: the configuration of the run.
+        store: the images.
+        split: their parts.
+        last: the checkpoint that this sitting goes on from, or None.
+        step: the steps done before it.
+    """
+
+    def __init__(self, config: TrainingConfig, store: CanvasStore, split: Split, last: Path | None, step: int) -> None:
+        settings = json.loads(config.to_json())
+        self._about = {
+            "data": {
+                "dataset": _public_name(config.data),
+                "fingerprint": store.fingerprint,
+                "images": len(store),
+                **{part: len(getattr(split, part)) for part in ("train", "validation", "holdout")},
+            },
+            "split_sha256": provenance.file_sha256(Path(config.output_dir) / "split.json"),
+            "seed": config.seed,
+            "configuration": {name: value for name, value in settings.items() if name not in OF_THE_HOUSE},
+        }
+        before = (provenance.read(last / provenance.FILE) if last is not None else None) or {}
+        self._from: dict[str, Any] = {key: before[key] for key in ("checkpoint", "revision", "from") if key in before}
+        if last is None and config.init_from is not None:
+            came = provenance.origin(config.init_from)
+            self._from = {"from": came.pop("record"), **came}
+        self._sittings = [sitting for sitting in before.get("sittings", []) if sitting["from_step"] < step]
+        now = provenance.made_by()
+        if not self._sittings or {**self._sittings[-1], "from_step": 0} != {**now, "from_step": 0}:
+            self._sittings.append({**now, "from_step": step})
+
+    def at(self, step: int, weights: str | None = None) -> dict[str, Any]:
+        """The record of a checkpoint.
+
+        Args:
+            step: the steps done.
+            weights: `provenance.weights_sha256` of the generator that others will use, where it is final.
+        """
+        final = {} if weights is None else {"weights_sha256": weights}
+        return {"made": "checkpoint", "steps": step, **final, **self._about, "sittings": self._sittings, **self._from}
+
+
+def _public_name(data: Any) -> str | None:
+    """The id of a dataset on the Hub; None for a folder or an object."""
+    local = not isinstance(data, str) or Path(data).expanduser().exists()
+    return None if local else data
