@@ -21,7 +21,8 @@ def pixels(folder, number: int) -> np.ndarray:
 def test_exactly_as_many_images_as_asked_for(pipe, tmp_path):
     rows = write_imagefolder(pipe, tmp_path / "new" / "folder", 5, batch_size=2)
     folder = tmp_path / "new" / "folder"
-    assert sorted(path.name for path in folder.iterdir()) == [*(f"0000{n}.png" for n in range(5)), "metadata.jsonl"]
+    names = [*(f"0000{n}.png" for n in range(5)), "metadata.jsonl", "provenance.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     assert rows == [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     assert rows == [{"file_name": f"0000{n}.png", "seed": image_seed(0, n)} for n in range(5)]
     for n in range(5):
@@ -72,7 +73,8 @@ def test_a_folder_that_holds_images_is_refused(pipe, tmp_path, name):
 def test_other_files_do_not_matter(pipe, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     write_imagefolder(pipe, tmp_path, 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.png", "metadata.jsonl", "notes.txt"]
+    names = ["00000.png", "metadata.jsonl", "notes.txt", "provenance.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("wrong", [{"num_images": 0}, {"num_images": -3}, {"batch_size": 0}])
