@@ -83,9 +83,7 @@ def memory(
         max_width: its most channels.
         threads: of torch.
     """
-    print(
-        "| written | side | peak, MiB | against the first side | seconds | Mpx/s |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print(f"| written | side | peak, MiB | against the first side | seconds | Mpx/s |\n{'| --- ' * 6}|")
     ways: list[tuple[How, tuple[int, ...]]] = [(name, sides) for name in formats]
     for how, its_sides in [*ways, ("held whole", whole_sides)]:
         first = None

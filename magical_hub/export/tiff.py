@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -49,6 +49,7 @@ def write_tiff(path: Path, raster: Raster, record: dict[str, Any]) -> None:
         tiff = stack.enter_context(TiffWriter(beside, bigtiff=True))
         for number, (rows, cols) in enumerate(raster.levels):
             bands = _spooled(spools[number - 1], raster, cols) if number else _made(raster, path)
+            stack.callback(bands.close)  # should writing fail, the bar ends before the error is told
             below = spools[number] if number < len(spools) else None
             first = {"subifds": len(spools), "description": json.dumps(record), "software": "magical_hub"}
             tiff.write(
@@ -60,7 +61,7 @@ def write_tiff(path: Path, raster: Raster, record: dict[str, Any]) -> None:
             )
 
 
-def _made(raster: Raster, path: Path) -> Iterator[np.ndarray]:
+def _made(raster: Raster, path: Path) -> Generator[np.ndarray]:
     """The bands of the image: (rows, W, C)."""
     with progress(raster, path) as bar:
         row: list[np.ndarray] = []
@@ -72,7 +73,7 @@ def _made(raster: Raster, path: Path) -> Iterator[np.ndarray]:
                 row = []
 
 
-def _spooled(spool: IO[bytes], raster: Raster, cols: int) -> Iterator[np.ndarray]:
+def _spooled(spool: IO[bytes], raster: Raster, cols: int) -> Generator[np.ndarray]:
     """The bands of a level that was spooled before."""
     spool.seek(0)
     while data := spool.read(raster.band * cols * raster.channels):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +40,17 @@ def write_zarr(path: Path, raster: Raster, record: dict[str, Any]) -> None:
     levels = _begin(beside, raster, record)
     with progress(raster, path) as bar:
         for top, left, height, width in raster.pieces():
-            if not _is_done(beside, levels[0], top, left, height, width):
-                pixels = raster.make((top, left, height, width)).transpose(2, 0, 1)
-                levels[0][:, top : top + height, left : left + width] = pixels
+            missing = _missing(beside, levels[0], top, left, height, width)
+            if missing:
+                _put(levels[0], missing, top, left, raster.make((top, left, height, width)))
             bar.update(height * width)
     for level, finer in zip(levels[1:], levels, strict=False):
         _, rows, cols = level.shape
         for top, left, height, width in rectangles(rows, cols, (raster.band, cols)):
-            if not _is_done(beside, level, top, left, height, width):
+            missing = _missing(beside, level, top, left, height, width)
+            if missing:
                 above = np.asarray(finer[:, 2 * top : 2 * (top + height)])
-                level[:, top : top + height] = halved(above.transpose(1, 2, 0)).transpose(2, 0, 1)
+                _put(level, missing, top, left, halved(above.transpose(1, 2, 0)))
     os.replace(beside, path)
 
 
@@ -89,17 +89,27 @@ def _begin(folder: Path, raster: Raster, record: dict[str, Any]) -> list[zarr.Ar
     return levels
 
 
-def _is_done(folder: Path, level: zarr.Array, *rectangle: int) -> bool:
-    """Whether all chunks of a rectangle are there."""
-    top, left, height, width = rectangle
+def _missing(
+    folder: Path, level: zarr.Array, top: int, left: int, height: int, width: int
+) -> list[tuple[int, int, int, int]]:
+    """The chunks of a rectangle that are not there: top, left, height, width within it."""
     _, tall, wide = level.chunks
-    numbers: Iterable[tuple[int, int]] = (
-        (row, col)
-        for row in range(top // tall, -(-(top + height) // tall))
-        for col in range(left // wide, -(-(left + width) // wide))
-    )
-    keys = (level.metadata.encode_chunk_key((0, *number)) for number in numbers)
-    return all((folder / level.path / key).is_file() for key in keys)
+    return [
+        (row, col, *size)
+        for row, col, *size in rectangles(height, width, (tall, wide))
+        if not (folder / level.path / _key(level, (top + row) // tall, (left + col) // wide)).is_file()
+    ]
+
+
+def _key(level: zarr.Array, row: int, col: int) -> str:
+    return level.metadata.encode_chunk_key((0, row, col))
+
+
+def _put(level: zarr.Array, chunks: list[tuple[int, int, int, int]], top: int, left: int, pixels: np.ndarray) -> None:
+    """Write chunks of a rectangle (h, w, C) one by one: of many at once that fail, zarr prints a traceback each."""
+    for row, col, height, width in chunks:
+        rows, cols = slice(top + row, top + row + height), slice(left + col, left + col + width)
+        level[:, rows, cols] = pixels[row : row + height, col : col + width].transpose(2, 0, 1)
 
 
 def _multiscales(levels: int) -> dict[str, Any]:
