@@ -89,7 +89,7 @@ def test_a_run_that_started_from_another(run, tiny_config, tmp_path):
 def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     folder = tmp_path / "secret-wafers"
     shutil.copytree(elpv_folder, folder)
-    sizes = "--image-size 32 --rows 2 --cols 2 --base-width 8 --max-width 16 --latent-dim 16 --batch-size 4".split()
+    sizes = ["--image-size=32", "--rows=2", "--cols=2", "--base-width=8", "--max-width=16", "--batch-size=4"]
     out = f"--output-dir={tmp_path / 'run'}"
     ran = run_command("train", "--data", "secret-wafers", out, "--max-steps", 1, *sizes, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
@@ -98,7 +98,7 @@ def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     assert ran.returncode == 0, ran.stderr
     ran = run_command("info", "--provenance", "images/00000.png", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    image, made, checkpoint = json.loads(ran.stdout)["provenance"]
+    _, made, checkpoint = json.loads(ran.stdout)["provenance"]
     assert made["command"] == "magical-hub generate --checkpoint PATH --num-images 1 --output-dir PATH --json"
     (sitting,) = checkpoint["sittings"]
     options = " ".join(["--max-steps 1", *sizes])

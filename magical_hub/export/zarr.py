@@ -70,7 +70,7 @@ def _begin(folder: Path, raster: Raster, record: dict[str, Any]) -> list[zarr.Ar
                 )
             for left in folder.rglob("*.partial"):  # by a kill
                 left.unlink()
-            return [zarr.open_array(folder / str(number), mode="r+") for number in range(len(raster.levels))]
+            return [zarr.open_array(folder, path=str(number), mode="r+") for number in range(len(raster.levels))]
     if folder.exists():
         shutil.rmtree(folder)
     group = zarr.create_group(folder)
@@ -95,8 +95,8 @@ def _missing(
     """The chunks of a rectangle that are not there: top, left, height, width within it."""
     _, tall, wide = level.chunks
     return [
-        (row, col, *size)
-        for row, col, *size in rectangles(height, width, (tall, wide))
+        (row, col, rows, cols)
+        for row, col, rows, cols in rectangles(height, width, (tall, wide))
         if not (folder / level.path / _key(level, (top + row) // tall, (left + col) // wide)).is_file()
     ]
 
