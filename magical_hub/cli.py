@@ -90,6 +90,7 @@ def generate(
     from magical_hub import MagicalPipeline
     from magical_hub.devices import move
     from magical_hub.export import write_imagefolder, write_series
+    from magical_hub.provenance import chain
 
     if croissant and format != "png":
         raise ConfigError(f"croissant is for PNG files, and format is {format}: leave one of them out")
@@ -101,7 +102,8 @@ def generate(
         rows = write_imagefolder(pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **asked)
     else:
         rows = write_series(pipe, output_dir, num_images, format, **asked)
-    _report({"output_dir": str(output_dir), "images": rows}, json, f"{len(rows)} images: {output_dir}")
+    about = {"output_dir": str(output_dir), "images": rows, "provenance": chain(output_dir)}
+    _report(about, json, f"{len(rows)} images: {output_dir}")
 
 
 @app.command

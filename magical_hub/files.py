@@ -16,13 +16,13 @@ from magical_hub.errors import ConfigError
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes from writing to `path` meanwhile. The lock goes with the process, however that ends.
+    """Keep other processes from writing to a file or folder meanwhile. The lock goes with the process, however it ends.
 
     Raises:
         ConfigError: where another one is writing to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(blocking=False)
     except Timeout as error:

@@ -63,6 +63,18 @@ def test_scaling(table):
 
 
 @pytest.mark.slow
+def test_scale(table):
+    narrow = "--base-width 4 --max-width 4 --sub-region 64"
+    rows = table("memory", f"{narrow} --sides 128 256 --whole-sides 128", script="scale.py")
+    assert [row[:2] for row in rows] == [
+        *(["tiff", "128"], ["tiff", "256"], ["zarr", "128"], ["zarr", "256"]),
+        ["held whole", "128"],
+    ]
+    rows = table("speed", f"{narrow} --side 128 --rounds 1", script="scale.py")
+    assert [row[0] for row in rows] == ["bare generator", "tiff", "zarr"] and rows[0][2] == "1.00"
+
+
+@pytest.mark.slow
 def test_usefulness(table, tmp_path):
     """From training to the table, on the run's own images alone; what is there is not sought again."""
     options = f"--output-dir {tmp_path} --counts 20 30 --image-size 64 --max-steps 2 --num-test 40 --seeds 2"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from magical_hub import Grid
 from magical_hub.errors import GridError, MagicalError
+from magical_hub.grid import rectangles
 
 sizes = st.integers(1, 5)
 
@@ -177,3 +178,26 @@ def test_arrays_of_another_shape_are_refused():
 
 def test_a_grid_error_is_a_value_error():
     assert issubclass(GridError, MagicalError) and issubclass(MagicalError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("grid", "tile"),
+    [
+        (Grid(64, 64, 16384, 16384), (256, 256)),  # a sub-region
+        (Grid(4, 3, 604, 453), (160, 160)),  # to a multiple of 16
+        (Grid(64, 64, 2048, 2048), (128, 128)),  # four by four small ones
+        (Grid(8, 8, 192, 240), (144, 160)),
+        (Grid(2, 2, 32, 32), (32, 32)),  # no larger than the image
+        (Grid(1, 2, 2048, 2048), (512, 1024)),  # a part of one
+    ],
+)
+def test_the_tiles_of_a_file(grid, tile):
+    assert grid.file_tile() == tile
+
+
+def test_rectangles_cover_the_pixels_once():
+    covered = np.zeros((10, 7), int)
+    for top, left, height, width in rectangles(10, 7, (4, 3)):
+        covered[top : top + height, left : left + width] += 1
+    assert (covered == 1).all()
+    assert list(rectangles(4, 5, (3, 4))) == [(0, 0, 3, 4), (0, 4, 3, 1), (3, 0, 1, 4), (3, 4, 1, 1)]

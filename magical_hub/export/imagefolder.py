@@ -11,10 +11,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from magical_hub import provenance
-from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError
 from magical_hub.export.croissant import write_croissant
-from magical_hub.export.request import ClassLabels, check_request, each_class, record_of
+from magical_hub.export.request import ClassLabels, check_folder, check_request, each_class, record_of
 from magical_hub.files import only_writer, write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
@@ -54,10 +53,9 @@ def write_imagefolder(
     check_request(num_images, class_labels)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
-    if folder.is_dir() and any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()):
-        raise ConfigError(f"{folder} holds images already: give a new or an empty folder")
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder / "images"):
+    with only_writer(folder):
         rows = _write_images(pipe, folder, num_images, class_labels, seed, truncation_psi, batch_size)
         write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")

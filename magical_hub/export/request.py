@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from magical_hub import provenance
+from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
 
@@ -25,7 +27,17 @@ def each_class(class_labels: ClassLabels, num_images: int) -> list[int | str] | 
     """The classes that were asked for, one an image."""
     if class_labels is None:
         return None
-    return [class_labels] * num_images if isinstance(class_labels, (int, str)) else list(class_labels)
+    many = [class_labels] * num_images if isinstance(class_labels, (int, str)) else class_labels
+    return [label if isinstance(label, str) else int(label) for label in many]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise a ConfigError where a folder holds images, or the record of something else."""
+    if folder.is_dir():
+        if any(path.suffix.lower() in (*EXTENSIONS, ".zarr") for path in folder.iterdir()):
+            raise ConfigError(f"{folder} holds images already: give a new or an empty folder")
+        if (folder / provenance.FILE).exists():
+            raise ConfigError(f"{folder} holds something else that was made here: give a new or an empty folder")
 
 
 def record_of(
@@ -37,6 +49,7 @@ def record_of(
     format: str,
 ) -> dict[str, Any]:
     """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and stands in metadata.jsonl."""
-    labels = class_labels if class_labels is None or isinstance(class_labels, (int, str)) else list(class_labels)
+    one = class_labels is None or isinstance(class_labels, (int, str))
+    labels = class_labels if one else each_class(class_labels, num_images)
     image = {"num_images": num_images, "seed": seed, "class_labels": labels, "truncation_psi": truncation_psi}
     return provenance.of_images(pipe, {**image, "format": format})

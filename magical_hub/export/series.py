@@ -9,7 +9,7 @@ from typing import Any
 
 from magical_hub import provenance
 from magical_hub.errors import ConfigError
-from magical_hub.export.request import check_request, each_class, record_of
+from magical_hub.export.request import check_folder, check_request, each_class, record_of
 from magical_hub.export.writing import SUFFIXES, Format, write
 from magical_hub.files import only_writer, write_text
 from magical_hub.pipeline import MagicalPipeline
@@ -52,14 +52,13 @@ def write_series(
     for own_seed, label in zip(seeds, labels, strict=True):
         pipe.annotation(own_seed, label)  # no class that isn't there is found out at the last image
     folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder / "images"):
+    with only_writer(folder):
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, format)
         before = provenance.read(folder / provenance.FILE)
-        if before is None and any(path.suffix in (*SUFFIXES["tiff"], ".zarr", ".png") for path in folder.iterdir()):
-            raise ConfigError(f"{folder} holds images already: give a new or an empty folder")
         if before is not None and before.get("image") != record["image"]:
             raise ConfigError(f"{folder} holds what was asked for otherwise: give the same again, or a new folder")
         if before is None:
+            check_folder(folder)
             write_text(folder / provenance.FILE, json.dumps(record, indent=2))  # first: what follows is this request's
         rows: list[dict[str, Any]] = []
         for number, (own_seed, label) in enumerate(zip(seeds, labels, strict=True)):

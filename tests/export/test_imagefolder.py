@@ -62,12 +62,19 @@ def test_classes(class_pipe, tmp_path):
         write_imagefolder(class_pipe, tmp_path / "new", 3, class_labels="scratch")
 
 
-@pytest.mark.parametrize("name", ["00000.png", "mine.JPG", "scan.tiff"])
+@pytest.mark.parametrize("name", ["00000.png", "mine.JPG", "scan.tiff", "wafer.zarr"])
 def test_a_folder_that_holds_images_is_refused(pipe, tmp_path, name):
     (tmp_path / name).write_bytes(b"precious")
     with pytest.raises(ConfigError, match="holds images already: give a new or an empty folder"):
         write_imagefolder(pipe, tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_bytes() == b"precious"
+
+
+def test_the_record_of_something_else_is_not_overwritten(pipe, tmp_path):
+    (tmp_path / "provenance.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds something else that was made here"):
+        write_imagefolder(pipe, tmp_path, 2)
+    assert (tmp_path / "provenance.json").read_text() == "{}"
 
 
 def test_other_files_do_not_matter(pipe, tmp_path):
