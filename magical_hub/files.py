@@ -16,7 +16,7 @@ from magical_hub.errors import ConfigError
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes from writing to a file or folder meanwhile. The lock goes with the process, however it ends.
+    """Keep other processes from writing to a file or folder meanwhile. A process's lock goes with it, however it ends.
 
     Raises:
         ConfigError: where another one is writing to it.
