@@ -30,8 +30,8 @@ def sha256(path: Path) -> str:
 def run(tiny_config, tmp_path_factory) -> Path:
     """RUN of two sittings."""
     folder = tmp_path_factory.mktemp("provenance") / "run"
-    train(tiny_config(folder, max_steps=2))
-    train(tiny_config(folder, max_steps=4, resume=True))
+    train(tiny_config(folder, max_steps=2, lambda_f=0))
+    train(tiny_config(folder, max_steps=4, lambda_f=0, resume=True))
     return folder
 
 
@@ -80,8 +80,8 @@ def test_weights_that_changed_since(run, tmp_path):
 
 
 def test_a_run_that_started_from_another(run, tiny_config, tmp_path):
-    train(tiny_config(tmp_path / "next", max_steps=1, init_from=str(run)))
-    train(tiny_config(tmp_path / "next", max_steps=2, init_from=str(run), resume=True))
+    train(tiny_config(tmp_path / "next", max_steps=1, lambda_f=0, init_from=str(run)))
+    train(tiny_config(tmp_path / "next", max_steps=2, lambda_f=0, init_from=str(run), resume=True))
     steps = chain(tmp_path / "next")
     assert [step["steps"] for step in steps] == [2, 4] and steps[1:] == chain(run)
 
@@ -89,7 +89,7 @@ def test_a_run_that_started_from_another(run, tiny_config, tmp_path):
 def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     folder = tmp_path / "secret-wafers"
     shutil.copytree(elpv_folder, folder)
-    sizes = ["--image-size=32", "--rows=2", "--cols=2", "--base-width=8", "--max-width=16", "--batch-size=4"]
+    sizes = ["--image-size=32", "--rows=2", "--cols=2", "--base-width=8", "--max-width=16", "--lambda-f=0"]
     out = f"--output-dir={tmp_path / 'run'}"
     ran = run_command("train", "--data", "secret-wafers", out, "--max-steps", 1, *sizes, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
