@@ -16,8 +16,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import save
 from torch import nn
 
@@ -60,29 +58,21 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def origin(name: str | Path, **hub: Any) -> dict[str, Any]:
+def origin(name: str | Path, folder: Path) -> dict[str, Any]:
     """What is known of a checkpoint that was loaded by its name.
 
     Args:
         name: a folder, a bundled checkpoint's name, or an id on the Hub.
-        hub: where the Hub's files are looked for: revision, cache_dir, token, local_files_only.
+        folder: where its files lie; of one on the Hub that of the commit in the cache.
 
     Returns:
         checkpoint and revision, of what has a public name; record, where one came with it.
     """
     place = locate(name)
-    if isinstance(place, Path):
-        about = {"checkpoint": place.name} if place.parent == BUNDLED else {}
-        return {**about, "record": read(place / FILE)}
-    repo_id, _, revision = place.partition("@")
-    where = {"revision": hub.get("revision") or revision or None, "cache_dir": hub.get("cache_dir")}
-    index = huggingface_hub.try_to_load_from_cache(repo_id, "model_index.json", **where)
-    commit = Path(index).parent.name if isinstance(index, str) else where["revision"]
-    return {
-        "checkpoint": repo_id,
-        "revision": commit,
-        "record": _pulled(repo_id, {**hub, **where, "revision": commit}),
-    }
+    record = {"record": read(folder / FILE)}
+    if isinstance(place, str):
+        return {"checkpoint": place.partition("@")[0], "revision": folder.name, **record}
+    return {"checkpoint": place.name, **record} if place.parent == BUNDLED else record
 
 
 def of_images(pipe: Any, image: dict[str, Any]) -> dict[str, Any]:
@@ -212,16 +202,6 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or "made" not in record:
         raise DataError(f"{path} holds no record of this library: put the right one back, or delete it")
     return record
-
-
-def _pulled(repo_id: str, hub: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a checkpoint on the Hub, which older ones and other people's lack."""
-    allowed = ("revision", "cache_dir", "token", "local_files_only")
-    try:
-        file = huggingface_hub.hf_hub_download(repo_id, FILE, **{key: hub[key] for key in allowed if key in hub})
-        return read(Path(file))
-    except (HfHubHTTPError, OSError, ValueError):
-        return None
 
 
 def _command(arguments: list[str]) -> str | None:

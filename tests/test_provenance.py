@@ -116,7 +116,7 @@ print(json.dumps(pipe.origin))
 """
     folder = tmp_path / "pushed"
     MagicalPipeline.from_pretrained(run).save_pretrained(folder)
-    with HubServer({"acme/tiny": folder}) as server:
+    with HubServer(tmp_path / "server", {"acme/tiny": folder}) as server:
         online = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
         ran = run_python(load, **online, HF_HUB_DISABLE_XET="1")
     assert ran.returncode == 0, ran.stderr

@@ -99,12 +99,15 @@ def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) 
     return {name: torch.optim.Adam(its, lr=rates[name], betas=betas[name]) for name, its in parameters.items()}
 
 
-def start_from(name: str, generator: Generator, critic: MagicalCritic) -> None:
+def start_from(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:
     """Put the weights of a checkpoint into networks of the same shape.
 
     Args:
         name: a folder, a bundled checkpoint's name or an id on the Hub.
         generator, critic: the networks to fill.
+
+    Returns:
+        Where the checkpoint comes from: see `provenance.origin`.
 
     Raises:
         CheckpointError: where it can't be loaded, or came without its critic.
@@ -121,6 +124,7 @@ def start_from(name: str, generator: Generator, critic: MagicalCritic) -> None:
                 "there): give its settings"
             )
         ours.load_state_dict(state)
+    return pipe.origin
 
 
 def _shape(generator: Generator) -> str:

@@ -11,8 +11,11 @@ from magical_hub.data import CanvasStore
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.split import Split
 
-OF_THE_HOUSE = ("data", "output_dir", "resume", "init_from")
-"""Settings that name places; what they mean stands in the record by its hash, or by its public name."""
+OF_THE_HOUSE = {
+    *("data", "output_dir", "resume", "init_from", "split", "report_to", "push_to_hub", "holdout"),
+    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column"),
+}
+"""Settings that name places and columns; what they mean stands in the record by its hash, or by its public name."""
 
 
 class RunRecord:
@@ -24,9 +27,18 @@ class RunRecord:
         split: their parts.
         last: the checkpoint that this sitting goes on from, or None.
         step: the steps done before it.
+        came: the origin of the checkpoint that a new run starts from (see provenance.py), or nothing.
     """
 
-    def __init__(self, config: TrainingConfig, store: CanvasStore, split: Split, last: Path | None, step: int) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        store: CanvasStore,
+        split: Split,
+        last: Path | None,
+        step: int,
+        came: dict[str, Any],
+    ) -> None:
         settings = json.loads(config.to_json())
         self._about = {
             "data": {
@@ -41,9 +53,8 @@ class RunRecord:
         }
         before = (provenance.read(last / provenance.FILE) if last is not None else None) or {}
         self._from: dict[str, Any] = {key: before[key] for key in ("checkpoint", "revision", "from") if key in before}
-        if last is None and config.init_from is not None:
-            came = provenance.origin(config.init_from)
-            self._from = {"from": came.pop("record"), **came}
+        if came:
+            self._from = {"from": came["record"], **{key: came[key] for key in came if key != "record"}}
         self._sittings = [sitting for sitting in before.get("sittings", []) if sitting["from_step"] < step]
         now = provenance.made_by()
         if not self._sittings or {**self._sittings[-1], "from_step": 0} != {**now, "from_step": 0}:

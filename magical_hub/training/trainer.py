@@ -136,8 +136,9 @@ class _Trainer:
         others = {"feature_critic": heads, "verifier": self.verifier}
         self.networks |= {name: network for name, network in others.items() if network is not None}
         last = self._last_checkpoint() if config.resume else None
+        came: dict[str, Any] = {}
         if config.init_from is not None and last is None:
-            start_from(config.init_from, self.generator, self.critic)
+            came = start_from(config.init_from, self.generator, self.critic)
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
         self.optimizers = build_optimizers(config, self.networks)
@@ -154,7 +155,7 @@ class _Trainer:
         self.augmentation = AdaptiveStrength(config.augment_target, config.augment_windows, config.batch_size)
         self.balance = Balance(config.balance_at)
         self.step = 0 if last is None else self._restore(last)
-        self.record = RunRecord(config, store, split, last, self.step)
+        self.record = RunRecord(config, store, split, last, self.step, came)
         self._lower_rates()
         generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
         self.sampler, self.held_out_sampler = (
