@@ -16,12 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-from torch import nn
-
 import magical_hub
 from magical_hub.checkpoint import BUNDLED, locate
 from magical_hub.errors import DataError
+from magical_hub.models.base import weights_sha256
 
 FILE = "provenance.json"
 """The name of a record in the folder that it speaks of."""
@@ -45,12 +43,6 @@ def made_by() -> dict[str, Any]:
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "command": _command(sys.argv),
     }
-
-
-def weights_sha256(network: nn.Module) -> str:
-    """SHA-256 of a network's weights as `save_pretrained` writes them, so that of the file."""
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

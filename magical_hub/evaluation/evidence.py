@@ -16,7 +16,6 @@ from magical_hub.export import write_imagefolder
 from magical_hub.grid import Grid
 from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import weights_sha256
 from magical_hub.training import Split
 
 if TYPE_CHECKING:

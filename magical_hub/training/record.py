@@ -65,7 +65,7 @@ class RunRecord:
 
         Args:
             step: the steps done.
-            weights: `provenance.weights_sha256` of the generator that others will use, where it is final.
+            weights: `weights_sha256` of the generator that others will use, where it is final.
         """
         final = {} if weights is None else {"weights_sha256": weights}
         return {"made": "checkpoint", "steps": step, **final, **self._about, "sittings": self._sittings, **self._from}

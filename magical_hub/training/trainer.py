@@ -21,8 +21,8 @@ from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, TrainingStopped
 from magical_hub.grid import Grid
 from magical_hub.models import Generator
+from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import weights_sha256
 from magical_hub.training import checkpoints
 from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength
 from magical_hub.training.balance import Balance
