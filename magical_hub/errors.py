@@ -33,5 +33,9 @@ class TrainingError(MagicalError):
     """Training that cannot go on: a loss that is not finite, say."""
 
 
+class AugmentationError(MagicalError):
+    """Synthetic images that can't be delivered: none that is good enough comes, say."""
+
+
 class TrainingStopped(Exception):
     """Training was asked to stop by a signal. It wrote a checkpoint; no mistake of anybody's."""

@@ -1,5 +1,15 @@
-"""From a generator to labelled training images."""
+"""Labelled synthetic images in the training sets of others: Hugging Face datasets, transforms, a filter."""
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"verification": ["verified"]})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "augmenting": ["augment_dataset"],
+        "keeping": ["Filter"],
+        "quality": ["QualityFilter"],
+        "transform": ["MagicalTransform"],
+        "verification": ["verified"],
+        "writing": ["write_augmented"],
+    },
+)

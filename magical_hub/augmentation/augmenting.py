@@ -1,0 +1,177 @@
+"""Labelled synthetic images in a training set, by one call."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from magical_hub.augmentation.keeping import Keep
+from magical_hub.augmentation.making import make_rows, rows_together
+from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.preparing import Prepared, Settings, prepare
+from magical_hub.augmentation.rows import PROVENANCE, Recipe
+from magical_hub.augmentation.shards import fingerprint_of, make_shards
+from magical_hub.errors import DataError
+from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
+
+logger = logging.getLogger(__name__)
+
+Data = TypeVar("Data", bound=Any)
+"""A `datasets.Dataset`, an `IterableDataset`, or a dictionary of splits of either."""
+
+
+def augment_dataset(
+    dataset: Data,
+    pipe: MagicalPipeline,
+    num_images: int,
+    image_column: str = "image",
+    label_column: str | None = "label",
+    objects_column: str | None = "auto",
+    mask_column: str | None = "auto",
+    balance: bool = True,
+    seed: int = 0,
+    batch_size: int = 8,
+    num_proc: int | None = None,
+    keep: Keep = "verified",
+    provenance: bool = False,
+    probability: float = 0.5,
+) -> Data:
+    """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
+
+    Synthetic rows lie in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them there, a
+    call that was cut off goes on, and whatever the rows hang on makes other files. Image i comes from
+    `magical_hub.seeds.image_seed(seed, i)`; where it is dropped, from the seed that `augmentation.plan.try_seed` gives.
+    So rows hang neither on the number of processes nor, within a grey level, on the batch size. How many images were
+    made and dropped is logged.
+
+    Args:
+        dataset: of a DatasetDict the split "train" is augmented and no other. Of an IterableDataset an
+            IterableDataset comes, whose synthetic rows are made when they are reached.
+        pipe: makes the images.
+        num_images: synthetic rows in the result.
+        image_column: column of the images.
+        label_column: column of the classes that are asked for, matched by name: the checkpoint's image classes, or its
+            defects and one name more that stands for none. Only classes that occur are made. None asks for no class.
+        objects_column: column of the boxes, x, y, w, h in pixels; "auto" finds it, None leaves it null.
+        mask_column: column of the masks; likewise.
+        balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream
+            (whose counts nobody knows) as many of each. Otherwise as the dataset has them (of a stream: the
+            checkpoint).
+        seed: of the series of images.
+        batch_size: images at a time.
+        num_proc: processes; None is this one alone. A script that asks for more needs `if __name__ == "__main__":`.
+        keep: "verified" drops images that don't show the defect asked for (where the checkpoint has a verifier; without
+            one all count as verified), "all" none, and a filter what it says (`augmentation.QualityFilter`).
+        provenance: three columns more: `synthetic` (bool), `source` (checkpoint and a hash of its weights), `seed`.
+            Of a DatasetDict only the split "train" has them.
+        probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
+
+    Returns:
+        The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is null:
+        other columns, and objects and masks where the checkpoint knows no defects.
+
+    Raises:
+        ConfigError: where an argument is out of range.
+        DataError: where columns are missing, or can't be matched with the checkpoint.
+        AugmentationError: where the tries run out before there are `num_images`.
+    """
+    arguments = {name: value for name, value in locals().items() if name not in ("dataset", "pipe")}
+    settings = Settings(**arguments)
+    if not isinstance(dataset, dict):
+        return augment(dataset, pipe, settings).dataset  # type: ignore[return-value]
+    if "train" not in dataset:  # a DatasetDict, or one of streams
+        raise DataError(f"there is no split 'train' among {', '.join(dataset)}: give one of the splits instead")
+    return type(dataset)({**dataset, "train": augment(dataset["train"], pipe, settings).dataset})  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A dataset with its synthetic rows, and how many images were "made" and dropped for which reason."""
+
+    dataset: datasets.Dataset | datasets.IterableDataset
+    counts: dict[str, int]
+
+
+def augment(
+    dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
+) -> Augmented:
+    """As `augment_dataset`, of one split, with the counts (of a stream none: its rows are still to be made)."""
+    import datasets
+
+    prepared = prepare(dataset, pipe, settings)
+    real = _marked_real(dataset, prepared.recipe.features) if settings.provenance else dataset
+    if isinstance(dataset, datasets.IterableDataset):
+        return Augmented(_interleaved(real, pipe, prepared, settings), {})
+    made, counts = synthesise(dataset, pipe, prepared, settings.num_proc)
+    together = datasets.concatenate_datasets([real.with_format(None), made], split=dataset.split)
+    if dataset.format["type"] is not None:
+        together = together.with_format(**{**dataset.format, "columns": None})
+    return Augmented(together, counts)
+
+
+def synthesise(
+    dataset: datasets.Dataset, pipe: MagicalPipeline, prepared: Prepared, num_proc: int | None = None
+) -> tuple[datasets.Dataset, dict[str, int]]:
+    """The synthetic rows alone, and the counts."""
+    fingerprint = fingerprint_of(prepared, dataset._fingerprint)
+    made, counts = make_shards(pipe, prepared.recipe, prepared.wanted, fingerprint, num_proc)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
+    logger.log(
+        logging.WARNING if dropped else logging.INFO,
+        "%d images kept of %d made (%s)",
+        len(made),
+        counts["made"],
+        dropped or "none dropped",
+    )
+    return made, dict(counts)
+
+
+def _marked_real(dataset: Any, features: datasets.Features) -> Any:
+    """The dataset with columns of provenance that say: not synthetic."""
+    import datasets
+
+    if isinstance(dataset, datasets.IterableDataset):
+        blank = dict(zip(PROVENANCE, (False, None, None), strict=True))
+        return dataset.map(lambda row: blank, features=features)
+    for name, value in zip(PROVENANCE, (False, None, None), strict=True):
+        dataset = dataset.add_column(name, [value] * len(dataset), feature=features[name])
+    return dataset
+
+
+def _interleaved(real: Any, pipe: MagicalPipeline, prepared: Prepared, settings: Settings) -> datasets.IterableDataset:
+    """Every row of both once; synthetic ones with the probability asked for, as long as there are both."""
+    import datasets
+
+    size = rows_together(prepared.recipe)
+    wanted = prepared.wanted
+    made = datasets.IterableDataset.from_generator(
+        _rows,
+        features=prepared.recipe.features,
+        gen_kwargs={
+            "parts": [wanted[first : first + size] for first in range(0, len(wanted), size)],
+            "pipe": pipe,
+            "recipe": prepared.recipe,
+        },
+    )
+    return datasets.interleave_datasets(
+        [real, made],
+        probabilities=[1 - settings.probability, settings.probability],
+        seed=settings.seed,
+        stopping_strategy="all_exhausted_without_replacement",
+    )
+
+
+def _rows(parts: list[list[Wish]], pipe: MagicalPipeline, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """What workers of a DataLoader share out among them is `parts`, the list."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        rows, its = make_rows(pipe, recipe, part)
+        counts.update(its)
+        yield from rows
+    logger.info("synthetic rows of the stream: %s", dict(counts))

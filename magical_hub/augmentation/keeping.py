@@ -1,0 +1,43 @@
+"""Which synthetic images are kept: the verified ones, all, or those that a filter lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from magical_hub.errors import ConfigError
+from magical_hub.pipeline import MagicalPipeline, MagicalPipelineOutput
+
+Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
+"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where one
+is kept; or to N strings, why it is dropped, and "" where it is kept."""
+Keep = Literal["verified", "all"] | Filter
+
+
+def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutput) -> list[str]:
+    """Why each image is dropped, "" where it is kept.
+
+    Raises:
+        ConfigError: where a filter gives anything but a bool or a string an image.
+    """
+    count = len(output.images)
+    if keep == "all":
+        return [""] * count
+    if keep == "verified":
+        return ["" if there else "not verified" for there in _verified(pipe, output)]
+    assert callable(keep)
+    annotations = output.annotations or [{} for _ in range(count)]
+    said = np.asarray(keep(np.stack([np.asarray(image) for image in output.images]), annotations))
+    if said.shape != (count,) or said.dtype.kind not in "bU":
+        raise ConfigError(
+            f"the filter gave {said.dtype} of shape {said.shape} for {count} images: let it give one bool an image, or "
+            "one string"
+        )
+    return ["" if kept else "dropped by the filter" for kept in said] if said.dtype.kind == "b" else said.tolist()
+
+
+def _verified(pipe: MagicalPipeline, output: MagicalPipelineOutput) -> np.ndarray:
+    """Without a verifier every image counts as verified."""
+    return np.ones(len(output.images), bool)

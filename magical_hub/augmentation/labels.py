@@ -1,0 +1,107 @@
+"""What a column of classes means to a checkpoint: its image classes, or its defects and a name for none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magical_hub.data.columns import Columns, stored_values
+from magical_hub.errors import DataError
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names that a checkpoint knows: of its image classes, and of its defects."""
+
+    classes: tuple[str, ...]
+    defects: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Any) -> Known:
+        """Of a generator's configuration."""
+        names = config.class_names or [str(number) for number in range(config.num_classes)]
+        return cls(tuple(names), tuple(getattr(config, "defect_names", None) or ()))
+
+    def __str__(self) -> str:
+        kinds = {"classes": self.classes, "defects": self.defects}
+        return " and ".join(f"the {kind} {', '.join(names)}" for kind, names in kinds.items() if names) or "no classes"
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """A column that can be filled.
+
+    Args:
+        values: names to what the dataset stores for them.
+        is_defect: whether the names are defects (and one for none), not image classes.
+        none: the name that stands for no defect; None where there is none.
+    """
+
+    values: Mapping[str, Any]
+    is_defect: bool
+    none: str | None = None
+
+    def value(self, annotation: Mapping[str, Any]) -> Any:
+        """What the column holds for an image of a pipeline; None where the image doesn't say."""
+        if not self.is_defect:
+            return self.values.get(annotation.get("class_name", ""))
+        objects = annotation.get("objects")
+        if objects is None:
+            return None
+        return self.values.get(largest(objects) if objects else self.none)
+
+
+def largest(objects: Sequence[Mapping[str, Any]]) -> str:
+    """The category of the object whose box is the largest."""
+    return max(objects, key=lambda thing: thing["bbox"][2] * thing["bbox"][3])["category"]
+
+
+def label_columns(
+    features: Mapping[str, Any], columns: Columns, known: Known, present: Sequence[Any] | None
+) -> dict[str, LabelColumn]:
+    """The columns of classes that a checkpoint can fill.
+
+    Args:
+        features: the dataset's.
+        columns: the column that must be among them is `columns.label`.
+        known: to the checkpoint.
+        present: the values that occur in `columns.label`, without which it must be a ClassLabel.
+
+    Raises:
+        DataError: where the checkpoint doesn't know the classes of `columns.label`.
+    """
+    import datasets
+
+    found = {}
+    for name, feature in features.items():
+        if isinstance(feature, datasets.ClassLabel) and name != columns.label:
+            column = _column(feature.names, known)
+            if column is not None and {*feature.names} & {*known.classes, *known.defects}:
+                found[name] = LabelColumn(stored_values(feature), *column)
+    if columns.label is None:
+        return found
+    values = stored_values(features[columns.label], present)
+    if not values:
+        raise DataError(f"column {columns.label!r} holds no known classes: cast it to a ClassLabel, or name another")
+    occurring = [name for name, value in values.items() if present is None or value in present]
+    column = _column(occurring, known)
+    if column is None:
+        strangers = [name for name in occurring if name not in known.classes + known.defects]
+        raise DataError(
+            f"the checkpoint doesn't know {', '.join(map(repr, strangers))} of column {columns.label!r} (it knows "
+            f"{known}): rename the classes, take another checkpoint, or leave the column out by label_column=None"
+        )
+    return {columns.label: LabelColumn(values, *column), **found}
+
+
+def _column(names: Sequence[str], known: Known) -> tuple[bool, str | None] | None:
+    """Whether names are defects, and the one for none; None where the checkpoint can't fill the column."""
+    if not names:
+        return None
+    if known.classes and {*names} <= {*known.classes}:
+        return False, None
+    others = [name for name in names if name not in known.defects]
+    if not known.defects or len(others) > 1:
+        return None
+    return True, others[0] if others else None

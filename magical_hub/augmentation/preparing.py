@@ -1,0 +1,146 @@
+"""From a dataset, a pipeline and arguments to all that rows are made by, every mistake found before the first is made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from magical_hub.augmentation.keeping import Keep
+from magical_hub.augmentation.labels import Known, label_columns
+from magical_hub.augmentation.looks import look_at
+from magical_hub.augmentation.plan import Wish, wishes
+from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of
+from magical_hub.augmentation.weights import source_of, weights_digest
+from magical_hub.data.columns import Columns, find_columns
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `augment_dataset`, checked.
+
+    Raises:
+        ConfigError: where one is out of range.
+    """
+
+    num_images: int
+    image_column: str = "image"
+    label_column: str | None = "label"
+    objects_column: str | None = "auto"
+    mask_column: str | None = "auto"
+    balance: bool = True
+    seed: int = 0
+    batch_size: int = 8
+    num_proc: int | None = None
+    keep: Keep = "verified"
+    provenance: bool = False
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("num_images", "batch_size", "num_proc"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ConfigError(f"{name} is {number}: give 1 or more")
+        if not 0 < self.probability < 1:
+            raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")
+        if self.keep not in ("verified", "all") and not callable(self.keep):
+            raise ConfigError(f"keep is {self.keep!r}: give 'verified', 'all' or a filter")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What rows are made by: the recipe, a wish a row, and the sha256 of the weights."""
+
+    recipe: Recipe
+    wanted: list[Wish]
+    digest: str
+
+
+def prepare(
+    dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
+) -> Prepared:
+    """Look at the dataset, and match it with what the checkpoint knows.
+
+    Raises:
+        DataError: where columns are missing, hold something else, or name what the checkpoint doesn't know.
+    """
+    import datasets
+
+    streamed = isinstance(dataset, datasets.IterableDataset)
+    if not streamed and not isinstance(dataset, datasets.Dataset):
+        raise DataError(f"dataset is a {type(dataset).__name__}: give a datasets.Dataset or IterableDataset")
+    features = dataset.features
+    if features is None:
+        raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
+    taken = [name for name in PROVENANCE if settings.provenance and name in features]
+    if taken:
+        raise DataError(f"the dataset has a column {taken[0]!r} already: rename it, or leave provenance out")
+    columns = find_columns(
+        features, settings.image_column, settings.label_column, settings.objects_column, settings.mask_column
+    )
+    known, digest = Known.of(pipe.generator.config), weights_digest(pipe)
+    occurring = None if streamed else _counted(dataset, columns.label)
+    labels = label_columns(features, columns, known, None if occurring is None else list(occurring))
+    recipe = Recipe(
+        features=_with_provenance(features) if settings.provenance else features,
+        columns=columns,
+        labels=labels,
+        categories=categories_of(features[columns.objects], known) if columns.objects else {},
+        look=look_at(_undecoded(dataset, columns), columns),
+        source=source_of(pipe, digest),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        keep=settings.keep,
+    )
+    counts = _counts(recipe, occurring, settings.balance)
+    return Prepared(recipe, wishes(counts, settings.num_images, settings.balance, settings.seed), digest)
+
+
+def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[Any, int]:
+    """The values of the label column, and how often each occurs."""
+    if label_column is None:
+        return {}
+    values = dataset.with_format(None).select_columns([label_column])[label_column]
+    try:
+        counted = Counter(value for value in values if value is not None and value != -1)
+    except TypeError as error:
+        raise DataError(f"column {label_column!r} holds no classes but lists or records: name one that does") from error
+    if not counted:
+        raise DataError(f"column {label_column!r} names no class in any row: fill it, or give label_column=None")
+    return dict(counted)
+
+
+def _counts(recipe: Recipe, occurring: Mapping[Any, int] | None, balance: bool) -> dict[str, int]:
+    """How often each name of the label column occurs; of a stream nobody knows."""
+    if recipe.label is None:
+        return {}
+    if occurring is None:
+        return dict.fromkeys(recipe.label.values, 0) if balance else {}
+    return {name: occurring[value] for name, value in recipe.label.values.items() if value in occurring}
+
+
+def _undecoded(dataset: Any, columns: Columns) -> Iterable[Mapping[str, Any]]:
+    """Rows whose images are still files; of a stream, the first alone."""
+    import datasets
+
+    wanted = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
+    if isinstance(dataset, datasets.IterableDataset):
+        return list(dataset.decode(False).select_columns(wanted).take(1))
+    rows = dataset.with_format(None).select_columns(wanted)
+    for name in (columns.image, columns.mask):
+        if name is not None:
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    return rows
+
+
+def _with_provenance(features: datasets.Features) -> datasets.Features:
+    from datasets import Features, Value
+
+    types = dict(zip(PROVENANCE, (Value("bool"), Value("string"), Value("int64")), strict=True))
+    return Features({**features, **types})
