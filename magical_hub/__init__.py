@@ -21,6 +21,8 @@ _HOMES = {
     "train": "magical_hub.training",
     "evaluate": "magical_hub.evaluation",
     "push": "magical_hub.hub",
+    "augment_dataset": "magical_hub.augmentation",
+    "MagicalTransform": "magical_hub.augmentation",
     # diffusers looks for the base class of a component beside the component (see magical_hub.pipeline).
     "ModelMixin": "diffusers",
 }
@@ -31,14 +33,18 @@ __all__ = [
     "MagicalCritic",
     "MagicalGenerator",
     "MagicalPipeline",
+    "MagicalTransform",
     "SeamlessGenerator",
     "TrainingConfig",
+    "augment_dataset",
     "evaluate",
     "push",
     "train",
 ]
 
 if TYPE_CHECKING:
+    from magical_hub.augmentation.augmenting import augment_dataset
+    from magical_hub.augmentation.transform import MagicalTransform
     from magical_hub.evaluation.evaluating import evaluate
     from magical_hub.grid import Grid
     from magical_hub.hub import push

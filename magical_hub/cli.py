@@ -107,6 +107,67 @@ def generate(
 
 
 @app.command
+def augment(
+    data: str,
+    checkpoint: str,
+    output_dir: Path,
+    num_images: int,
+    format: Literal["hf", "imagefolder", "coco", "yolo", "anomalib"] = "hf",
+    image_column: str = "image",
+    label_column: str | None = "label",
+    objects_column: str | None = "auto",
+    mask_column: str | None = "auto",
+    split: str = "train",
+    balance: bool = True,
+    keep: Literal["verified", "all"] = "verified",
+    seed: int = 0,
+    batch_size: int = 8,
+    num_proc: int | None = None,
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Write a training set with synthetic images among its own, in the layout of another program.
+
+    Args:
+        data: a folder (one a class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        output_dir: new or empty folder.
+        num_images: how many synthetic images.
+        format: hf (load_from_disk), imagefolder, coco, yolo or anomalib.
+        image_column: column of the images.
+        label_column: column of the classes to ask for: the checkpoint's classes, or its defects and a name for none.
+        objects_column: column of boxes; auto finds it.
+        mask_column: column of masks; auto finds it.
+        split: of the dataset; no other is written.
+        balance: make most of what is rare.
+        keep: verified drops images that do not show the defect asked for.
+        seed: image i hangs on the seed and i alone.
+        batch_size: images at a time.
+        num_proc: processes.
+        device: cpu, cuda, mps ...
+        json: print what was made as one JSON object on stdout.
+    """
+    from magical_hub.augmentation import Settings, write_augmented
+
+    settings = Settings(
+        num_images,
+        image_column=image_column,
+        label_column=label_column,
+        objects_column=objects_column,
+        mask_column=mask_column,
+        balance=balance,
+        seed=seed,
+        batch_size=batch_size,
+        num_proc=num_proc,
+        keep=keep,
+        provenance=True,
+    )
+    made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
+    text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
+    _report(asdict(made), json, text)
+
+
+@app.command
 def evaluate(
     checkpoint: str | None = None,
     generated: Path | None = None,

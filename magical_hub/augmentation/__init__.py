@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "augmenting": ["augment_dataset"],
         "keeping": ["Filter"],
+        "preparing": ["Settings"],
         "quality": ["QualityFilter"],
         "transform": ["MagicalTransform"],
         "verification": ["verified"],

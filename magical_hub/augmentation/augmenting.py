@@ -46,9 +46,9 @@ def augment_dataset(
 
     Synthetic rows lie in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them there, a
     call that was cut off goes on, and whatever the rows hang on makes other files. Image i comes from
-    `magical_hub.seeds.image_seed(seed, i)`; where it is dropped, from the seed that `augmentation.plan.try_seed` gives.
-    So rows hang neither on the number of processes nor, within a grey level, on the batch size. How many images were
-    made and dropped is logged.
+    `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows hang
+    neither on the number of processes nor, within a grey level, on the batch size. How many images were made and
+    dropped is logged.
 
     Args:
         dataset: of a DatasetDict the split "train" is augmented and no other. Of an IterableDataset an
@@ -66,15 +66,15 @@ def augment_dataset(
         seed: of the series of images.
         batch_size: images at a time.
         num_proc: processes; None is this one alone. A script that asks for more needs `if __name__ == "__main__":`.
-        keep: "verified" drops images that don't show the defect asked for (where the checkpoint has a verifier; without
-            one all count as verified), "all" none, and a filter what it says (`augmentation.QualityFilter`).
+        keep: "verified" drops images that don't show the defect asked for (where the checkpoint has a verifier;
+            without one all count as verified), "all" none, a filter what it says (`augmentation.QualityFilter`).
         provenance: three columns more: `synthetic` (bool), `source` (checkpoint and a hash of its weights), `seed`.
             Of a DatasetDict only the split "train" has them.
         probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
 
     Returns:
-        The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is null:
-        other columns, and objects and masks where the checkpoint knows no defects.
+        The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is
+        null: other columns, and objects and masks where the checkpoint knows no defects.
 
     Raises:
         ConfigError: where an argument is out of range.
@@ -84,10 +84,10 @@ def augment_dataset(
     arguments = {name: value for name, value in locals().items() if name not in ("dataset", "pipe")}
     settings = Settings(**arguments)
     if not isinstance(dataset, dict):
-        return augment(dataset, pipe, settings).dataset  # type: ignore[return-value]
+        return augment(dataset, pipe, settings).dataset
     if "train" not in dataset:  # a DatasetDict, or one of streams
         raise DataError(f"there is no split 'train' among {', '.join(dataset)}: give one of the splits instead")
-    return type(dataset)({**dataset, "train": augment(dataset["train"], pipe, settings).dataset})  # type: ignore[return-value]
+    return type(dataset)({**dataset, "train": augment(dataset["train"], pipe, settings).dataset})
 
 
 @dataclass(frozen=True)

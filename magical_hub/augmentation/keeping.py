@@ -11,8 +11,8 @@ from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline, MagicalPipelineOutput
 
 Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
-"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where one
-is kept; or to N strings, why it is dropped, and "" where it is kept."""
+"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where
+one is kept; or to N strings, why it is dropped, and "" where it is kept."""
 Keep = Literal["verified", "all"] | Filter
 
 
@@ -32,8 +32,8 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
     said = np.asarray(keep(np.stack([np.asarray(image) for image in output.images]), annotations))
     if said.shape != (count,) or said.dtype.kind not in "bU":
         raise ConfigError(
-            f"the filter gave {said.dtype} of shape {said.shape} for {count} images: let it give one bool an image, or "
-            "one string"
+            f"the filter gave {said.dtype} of shape {said.shape} for {count} images: let it give one bool, "
+            "or one string, an image"
         )
     return ["" if kept else "dropped by the filter" for kept in said] if said.dtype.kind == "b" else said.tolist()
 

@@ -49,7 +49,7 @@ class LabelColumn:
         objects = annotation.get("objects")
         if objects is None:
             return None
-        return self.values.get(largest(objects) if objects else self.none)
+        return self.values.get(largest(objects) if objects else self.none or "")
 
 
 def largest(objects: Sequence[Mapping[str, Any]]) -> str:

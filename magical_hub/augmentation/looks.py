@@ -91,7 +91,7 @@ def look_at(rows: Iterable[Mapping[str, Any]], columns: Columns) -> Look:
         raise DataError(f"column {columns.image!r} holds no image: give a dataset with images")
     (size, mode), _ = seen.most_common(1)[0]
     if mode == "F":
-        raise DataError("the images hold floating-point pixels, which have no known range: convert them to 8 or 16 bits")
+        raise DataError("the images hold floating-point pixels, of no known range: convert them to 8 or 16 bits")
     if columns.mask is None:
         return Look(size, mode)
     marks = mask_values - {0}

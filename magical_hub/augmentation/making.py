@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from magical_hub.augmentation.keeping import drop_reasons
+from magical_hub.augmentation.labels import Known
 from magical_hub.augmentation.plan import Wish, request, try_seed
 from magical_hub.augmentation.rows import Recipe
 from magical_hub.errors import AugmentationError
@@ -39,7 +40,8 @@ def make_rows(
     """
     pipe = copy.copy(pipe)
     pipe.set_progress_bar_config(disable=True)  # there is one for all
-    extras = {"masks": True} if recipe.columns.mask and getattr(pipe.generator.config, "num_defects", 0) else {}
+    masked = recipe.columns.mask is not None and bool(Known.of(pipe.generator.config).defects)
+    extras: dict[str, Any] = {"masks": True} if masked else {}
     done: dict[int, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     pending, turn, allowed = list(wanted), 0, TRIES * max(len(wanted), TRIES)
@@ -51,7 +53,7 @@ def make_rows(
             some = pending[first : first + recipe.batch_size]
             seeds = [try_seed(recipe.seed, wish.number, turn) for wish in some]
             asked = request(some, seeds, recipe.label, pipe.generator.config)
-            output = pipe(seeds=seeds, batch_size=len(some), **asked, **extras)
+            output: Any = pipe(seeds=seeds, batch_size=len(some), **asked, **extras)
             reasons = drop_reasons(recipe.keep, pipe, output)
             counts.update(made=len(some), **Counter(filter(None, reasons)))
             for number, (wish, seed, reason) in enumerate(zip(some, seeds, reasons, strict=True)):
@@ -59,7 +61,7 @@ def make_rows(
                     again.append(wish)
                     continue
                 annotation = output.annotations[number] if output.annotations else {}
-                mask = output.masks[number] if extras else None
+                mask = output.masks[number] if masked else None
                 done[wish.number] = recipe.row(output.images[number], annotation, mask, seed)
         pending, turn = again, turn + 1
     return [done[wish.number] for wish in wanted], counts

@@ -52,7 +52,7 @@ def _as_they_occur(counts: Mapping[str, int], seed: int) -> Iterator[str]:
 
 
 def try_seed(seed: int, number: int, turn: int) -> int:
-    """The seed of image `number` at its try `turn`: of the first `image_seed(seed, number)`, so that it is as elsewhere."""
+    """The seed of image `number` at try `turn`: at the first `image_seed(seed, number)`, as everywhere else."""
     first = image_seed(seed, number)
     return first if turn == 0 else image_seed(first, turn)
 

@@ -1,4 +1,4 @@
-"""From a dataset, a pipeline and arguments to all that rows are made by, every mistake found before the first is made."""
+"""From a dataset, a pipeline and arguments to what rows are made by: every mistake is found before a row is made."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[Any, i
     try:
         counted = Counter(value for value in values if value is not None and value != -1)
     except TypeError as error:
-        raise DataError(f"column {label_column!r} holds no classes but lists or records: name one that does") from error
+        raise DataError(
+            f"column {label_column!r} holds no classes but lists or records: name one that does"
+        ) from error
     if not counted:
         raise DataError(f"column {label_column!r} names no class in any row: fill it, or give label_column=None")
     return dict(counted)

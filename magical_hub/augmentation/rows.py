@@ -66,7 +66,7 @@ class Recipe:
             scale = self.look.size[0] / image.width, self.look.size[1] / image.height
             row[columns.objects] = self._objects(objects, scale)
         if columns.mask is not None and mask is not None:
-            row[columns.mask] = _file(self.look.mask(self._marked(mask, annotation)))
+            row[columns.mask] = _file(self.look.mask(self.marked(mask)))
         if "synthetic" in self.features:
             row |= {"synthetic": True, "source": self.source, "seed": seed}
         encoded: dict[str, Any] = self.features.encode_example(row)
@@ -80,11 +80,11 @@ class Recipe:
             records.append(record)
         return write_objects(self.features[self.columns.objects], records)
 
-    def _marked(self, mask: np.ndarray, annotation: Mapping[str, Any]) -> np.ndarray:
-        """The values of the dataset's masks in place of 1 + the number of the defect."""
-        if self.look.mask_value is not None:
-            return np.where(mask > 0, np.uint8(self.look.mask_value), np.uint8(0))
-        return mask
+    def marked(self, mask: np.ndarray) -> np.ndarray:
+        """A pipeline's mask, 1 + the number of the defect, in the values of the dataset's masks."""
+        if self.look.mask_value is None:
+            return mask
+        return np.where(mask > 0, np.uint8(self.look.mask_value), np.uint8(0))
 
 
 def categories_of(feature: Any, known: Known) -> dict[str, Any]:

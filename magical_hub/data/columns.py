@@ -98,6 +98,8 @@ def stored_values(feature: Any, seen: Iterable[Any] | None = None) -> dict[str, 
 
     if isinstance(feature, datasets.ClassLabel):
         return {name: number for number, name in enumerate(feature.names)}
-    if not isinstance(feature, datasets.Value) or not feature.dtype.startswith(("string", "large_string", "int", "uint")):
+    if not isinstance(feature, datasets.Value) or not feature.dtype.startswith(
+        ("string", "large_string", "int", "uint")
+    ):
         return {}
     return {str(value): value for value in sorted({value for value in seen or () if value is not None})}

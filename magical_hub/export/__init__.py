@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "imagefolder": ["write_imagefolder"],
+        "labelled": ["write_dataset"],
         "series": ["write_series"],
         "writing": ["write"],
     },

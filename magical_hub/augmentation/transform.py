@@ -1,0 +1,182 @@
+"""A transform that makes some images of a batch synthetic, or puts a generated defect into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from magical_hub.augmentation import forms
+from magical_hub.augmentation.augmenting import synthesise
+from magical_hub.augmentation.keeping import Keep
+from magical_hub.augmentation.labels import Known
+from magical_hub.augmentation.patches import MODES, Patch, make_patches
+from magical_hub.augmentation.preparing import Settings, prepare
+from magical_hub.augmentation.rows import Recipe
+from magical_hub.data.columns import read_objects, write_objects
+from magical_hub.errors import ConfigError
+from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class MagicalTransform:
+    """With a probability, replaces an image by a synthetic one of its class or adds a generated defect to it.
+
+    Everything comes from a pool that is made once (and lies in the cache of `datasets`), so no network runs while a
+    detector trains; the transform can be pickled, and works in the workers of a DataLoader. What is random comes from
+    torch's global generator, which a DataLoader seeds in each worker.
+
+    It may be called as its users do:
+
+    - `dataset.set_transform(transform)`: a batch, or one row, as a dictionary of columns.
+    - torchvision v2: `transform(image)` or `transform(image, target)`, alone or in `v2.Compose`; images are Pillow's or
+      tensors (C, H, W), uint8 or floats from 0 to 1. The target is the class, or a dictionary of boxes (corners, or
+      what a `BoundingBoxes` says), labels and masks (N, H, W) as torchvision's detectors take it, without the class.
+    - albumentations: `transform(image=array, mask=..., bboxes=..., class_labels=..., label=...)` gives a dictionary;
+      bboxes are x, y, w, h in pixels. In an `A.Compose` with bbox_params, which hands on boxes of another form, it
+      can't stand: call it before, `compose(**transform(image=...))`.
+
+    Args:
+        dataset: whose rows will be transformed: its features, image size and classes.
+        pipe: makes the pool.
+        p: the probability that an image is changed.
+        defect_share: of the images changed, the share that gets a defect, where the checkpoint knows defects and the
+            image is without; the others are replaced.
+        pool_size: synthetic images in the pool, balanced over the classes, and as many defects.
+        image_column, label_column, objects_column, mask_column: as in `augment_dataset`. Without a label column any
+            synthetic image may stand in for any other.
+        seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
+
+    Raises:
+        ConfigError: where a number is out of range, or the rows have boxes or masks and the checkpoint knows no defects.
+        DataError, AugmentationError: as `augment_dataset`.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        pipe: MagicalPipeline,
+        p: float = 0.5,
+        defect_share: float = 0.5,
+        pool_size: int = 128,
+        image_column: str = "image",
+        label_column: str | None = "label",
+        objects_column: str | None = "auto",
+        mask_column: str | None = "auto",
+        seed: int = 0,
+        batch_size: int = 8,
+        num_proc: int | None = None,
+        keep: Keep = "verified",
+    ) -> None:
+        if not (0 <= p <= 1 and 0 <= defect_share <= 1):
+            raise ConfigError(f"p is {p} and defect_share {defect_share}: give numbers from 0 to 1")
+        columns = (image_column, label_column, objects_column, mask_column)
+        settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
+        prepared = prepare(dataset, pipe, settings)
+        self.p, self.defect_share = p, defect_share
+        self._recipe: Recipe = prepared.recipe
+        knows_defects = bool(Known.of(pipe.generator.config).defects)
+        told = [name for name in (self._recipe.columns.objects, self._recipe.columns.mask) if name is not None]
+        if told and not knows_defects:
+            raise ConfigError(
+                f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
+                "objects_column=None and mask_column=None, and remove these columns from the rows"
+            )
+        self._pool, _ = synthesise(dataset, pipe, prepared, num_proc)
+        self._members: dict[Any, list[int]] = {}
+        """Rows of the pool of each class."""
+        label = self._recipe.columns.label
+        for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
+            self._members.setdefault(value, []).append(number)
+        blends = knows_defects and defect_share > 0 and self._recipe.look.mode in MODES
+        self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
+
+    @property
+    def available_keys(self) -> set[str]:
+        """What an `albumentations.Compose` asks of its transforms."""
+        return {"image", "mask", "bboxes", "class_labels", self._recipe.columns.label or "label"}
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Transform what was given, in any of the forms above, and give it back in the same form."""
+        columns = self._recipe.columns
+        if named and not inputs:
+            return forms.from_row(self.row(forms.to_row(named, columns)), named, columns)
+        if len(inputs) == 2 and not named:
+            row = self.row(forms.target_to_row(*inputs, columns))
+            return forms.row_to_target(row, *inputs, columns)
+        if len(inputs) != 1 or named:
+            raise ConfigError("call it with a row, a batch, an image, an image and its target, or names alone")
+        (given,) = inputs
+        if not isinstance(given, Mapping):
+            return self.row({columns.image: given})[columns.image]
+        if columns.image not in given:
+            raise ConfigError(f"there is no {columns.image!r} among {', '.join(map(str, given))}")
+        if not isinstance(given[columns.image], list):
+            return self.row(given)
+        rows = [self.row(dict(zip(given, values, strict=True))) for values in zip(*given.values(), strict=True)]
+        return {name: [row[name] for row in rows] for name in given}
+
+    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """One row of columns, changed with the probability asked for."""
+        if row[self._recipe.columns.image] is None or not _chance(self.p):
+            return dict(row)
+        if _chance(self.defect_share):
+            fitting = [patch for patch in self._patches if self._fits(patch, row)]
+            if fitting:
+                return self._blended(row, fitting[_draw(len(fitting))])
+        return self._replaced(row)
+
+    def _replaced(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        columns, changed = self._recipe.columns, dict(row)
+        label = row.get(columns.label) if columns.label else None
+        members = range(len(self._pool)) if label is None else self._members.get(label, [])
+        if not members:  # a class that no row of the dataset had
+            return changed
+        other = self._pool[members[_draw(len(members))]]
+        for name in (columns.objects, columns.mask, *self._recipe.labels):
+            if name in row:
+                changed[name] = other[name]
+        changed[columns.image] = forms.replaced(row[columns.image], other[columns.image])
+        return changed
+
+    def _fits(self, patch: Patch, row: Mapping[Any, Any]) -> bool:
+        """Whether a row is without a defect, and of the class that the patch comes from, as far as it says so."""
+        columns = self._recipe.columns
+        for name, column in self._recipe.labels.items():
+            if row.get(name) is None:
+                continue
+            suits = column.values[column.none] if column.is_defect and column.none else patch.values.get(name)
+            if row[name] != suits:
+                return False
+        return not (columns.objects in row and read_objects(row[columns.objects]) != [])
+
+    def _blended(self, row: Mapping[Any, Any], patch: Patch) -> dict[Any, Any]:
+        columns, changed = self._recipe.columns, dict(row)
+        size = self._recipe.look.size
+        changed[columns.image] = forms.added(row[columns.image], patch, size, self._recipe.look.mode)
+        annotation = {"objects": [{"bbox": patch.box, "category": patch.defect}]}
+        for name, column in self._recipe.labels.items():
+            if name in row and column.is_defect:
+                changed[name] = column.value(annotation)
+        if columns.objects in row:
+            box = [float(side) for side in patch.box]
+            record = {"bbox": box, "category": self._recipe.categories[patch.defect], "area": box[2] * box[3]}
+            changed[columns.objects] = write_objects(self._recipe.features[columns.objects], [record])
+        if columns.mask in row:
+            mask = np.zeros(size[::-1], np.uint8)
+            rows, cols = patch.mask.shape
+            mask[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.mask
+            changed[columns.mask] = self._recipe.look.mask(self._recipe.marked(mask))
+        return changed
+
+
+def _chance(probability: float) -> bool:
+    return bool(torch.rand(()) < probability)
+
+
+def _draw(count: int) -> int:
+    return int(torch.randint(count, ()))

@@ -1,0 +1,108 @@
+"""A training set with synthetic rows, from a name to a folder in the layout of another program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magical_hub.augmentation.augmenting import augment
+from magical_hub.augmentation.preparing import Settings
+from magical_hub.devices import move
+from magical_hub.errors import DataError
+from magical_hub.export.labelled import Format, write_dataset
+from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_augmented` made: images of either kind, and how many were made and dropped for which reason."""
+
+    output_dir: str
+    format: str
+    real: int
+    synthetic: int
+    counts: dict[str, int]
+
+
+def write_augmented(
+    data: str,
+    checkpoint: str,
+    output_dir: str | Path,
+    settings: Settings,
+    format: Format = "hf",
+    split: str = "train",
+    device: str = "cpu",
+) -> Written:
+    """Augment a dataset and write it, real and synthetic images together.
+
+    Args:
+        data: a folder that `datasets.load_dataset("imagefolder")` reads (a folder a class, or metadata.jsonl), one
+            that `save_to_disk` wrote, or the id of a dataset on the Hub.
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        output_dir: new or empty.
+        settings: what is made.
+        format: "hf", "imagefolder", "coco", "yolo" or "anomalib".
+        split: the split to augment; no other is written.
+        device: cpu, cuda, mps ...
+
+    Raises:
+        DataError: where the data can't be read, or lack what the format needs.
+        ConfigError, CheckpointError, AugmentationError: as `augment_dataset` and `MagicalPipeline.from_pretrained`.
+    """
+    folder = Path(output_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):  # before the work, not after it
+        raise DataError(f"{folder} holds something already: give a new or an empty folder")
+    dataset = load(data, split)
+    pipe = MagicalPipeline.from_pretrained(checkpoint)
+    move(device, pipe)
+    if format in ("coco", "yolo") and not getattr(pipe.generator.config, "num_defects", 0):
+        raise DataError(
+            f"{checkpoint} knows no defects, so its images have no boxes for {format}: take another format"
+        )
+    made = augment(dataset, pipe, settings)
+    write_dataset(
+        made.dataset,
+        folder,
+        format,
+        image_column=settings.image_column,
+        label_column=settings.label_column,
+        objects_column=settings.objects_column,
+        mask_column=settings.mask_column,
+    )
+    return Written(str(folder), format, len(dataset), settings.num_images, made.counts)
+
+
+def load(data: str, split: str) -> datasets.Dataset:
+    """One split of a dataset, from the disk or the Hub.
+
+    Raises:
+        DataError: where it can't be read, or has no such split.
+    """
+    import datasets
+
+    folder = Path(data).expanduser()
+    if not folder.is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data):
+        raise DataError(f"there is no folder {data}: give a folder of images, or the id of a dataset on the Hub")
+    try:
+        if (folder / "state.json").is_file():
+            return datasets.load_from_disk(str(folder))
+        if (folder / "dataset_dict.json").is_file():
+            found = datasets.load_from_disk(str(folder))
+        elif folder.is_dir():
+            found = datasets.load_dataset("imagefolder", data_dir=str(folder))
+        else:
+            found = datasets.load_dataset(data)
+    except Exception as error:  # the loaders raise many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{data} is neither a folder of images here nor a dataset that can be loaded ({reason}): "
+            "check the name and the network"
+        ) from error
+    if split not in found:
+        raise DataError(f"{data} has no split {split!r}: it has {', '.join(found)}")
+    return found[split]
