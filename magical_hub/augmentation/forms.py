@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from magical_hub.augmentation.patches import Patch
-from magical_hub.data.columns import Columns, read_objects
+from magical_hub.data.columns import LabelledColumns, read_objects
 from magical_hub.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
     return _as_given(changed, image)
 
 
-def to_row(named: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
+def to_row(named: Mapping[Any, Any], columns: LabelledColumns) -> dict[Any, Any]:
     """What albumentations calls a transform with, as a row.
 
     Raises:
@@ -68,7 +68,7 @@ def to_row(named: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
     return row
 
 
-def from_row(row: Mapping[Any, Any], named: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
+def from_row(row: Mapping[Any, Any], named: Mapping[Any, Any], columns: LabelledColumns) -> dict[Any, Any]:
     """The row as albumentations hands it on: the same names as were given."""
     changed = {**named, "image": row[columns.image]}
     if columns.label in named:
@@ -83,7 +83,7 @@ def from_row(row: Mapping[Any, Any], named: Mapping[Any, Any], columns: Columns)
     return changed
 
 
-def target_to_row(image: Any, target: Any, columns: Columns) -> dict[Any, Any]:
+def target_to_row(image: Any, target: Any, columns: LabelledColumns) -> dict[Any, Any]:
     """An image and its target, as torchvision's transforms are called with, as a row.
 
     Raises:
@@ -106,7 +106,7 @@ def target_to_row(image: Any, target: Any, columns: Columns) -> dict[Any, Any]:
     return row
 
 
-def row_to_target(row: Mapping[Any, Any], image: Any, target: Any, columns: Columns) -> tuple[Any, Any]:
+def row_to_target(row: Mapping[Any, Any], image: Any, target: Any, columns: LabelledColumns) -> tuple[Any, Any]:
     """The row as an image and a target in the form that was given."""
     new = row[columns.image]
     if not isinstance(target, Mapping):
@@ -127,7 +127,7 @@ def row_to_target(row: Mapping[Any, Any], image: Any, target: Any, columns: Colu
     return new, changed
 
 
-def _instance_masks(row: Mapping[Any, Any], columns: Columns, old: torch.Tensor) -> torch.Tensor:
+def _instance_masks(row: Mapping[Any, Any], columns: LabelledColumns, old: torch.Tensor) -> torch.Tensor:
     """A mask an object: its box's part of the mask, or the box where there is no mask."""
     objects = read_objects(row[columns.objects]) or []
     made = torch.zeros((len(objects), *old.shape[1:]), dtype=old.dtype)

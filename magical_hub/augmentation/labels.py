@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from magical_hub.data.columns import Columns, stored_values
+from magical_hub.data.columns import LabelledColumns, stored_values
 from magical_hub.errors import DataError
 
 
@@ -58,7 +58,7 @@ def largest(objects: Sequence[Mapping[str, Any]]) -> str:
 
 
 def label_columns(
-    features: Mapping[str, Any], columns: Columns, known: Known, present: Sequence[Any] | None
+    features: Mapping[str, Any], columns: LabelledColumns, known: Known, present: Sequence[Any] | None
 ) -> dict[str, LabelColumn]:
     """The columns of classes that a checkpoint can fill.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.columns import Columns, read_objects
+from magical_hub.data.columns import LabelledColumns, read_objects
 from magical_hub.errors import DataError
 
 MASKS_READ = 32
@@ -59,7 +59,7 @@ class Look:
         return image if image.mode == self.mask_mode else image.convert(self.mask_mode)
 
 
-def look_at(rows: Iterable[Mapping[str, Any]], columns: Columns) -> Look:
+def look_at(rows: Iterable[Mapping[str, Any]], columns: LabelledColumns) -> Look:
     """The commonest size and mode of the images of rows that are not decoded; boxes and masks are checked meanwhile.
 
     Raises:

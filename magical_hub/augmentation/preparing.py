@@ -13,7 +13,7 @@ from magical_hub.augmentation.looks import look_at
 from magical_hub.augmentation.plan import Wish, wishes
 from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of
 from magical_hub.augmentation.weights import source_of, weights_digest
-from magical_hub.data.columns import Columns, find_columns
+from magical_hub.data.columns import LabelledColumns, find_columns
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
 
@@ -55,10 +55,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What rows are made by: the recipe, a wish a row, and the sha256 of the weights."""
+    """What rows are made by.
+
+    Args:
+        recipe: of each row.
+        wanted: a wish a row.
+        counts: how often each class that is asked for occurs in the dataset; empty where none is asked for.
+        digest: the sha256 of the weights.
+    """
 
     recipe: Recipe
     wanted: list[Wish]
+    counts: dict[str, int]
     digest: str
 
 
@@ -99,7 +107,7 @@ def prepare(
         keep=settings.keep,
     )
     counts = _counts(recipe, occurring, settings.balance)
-    return Prepared(recipe, wishes(counts, settings.num_images, settings.balance, settings.seed), digest)
+    return Prepared(recipe, wishes(counts, settings.num_images, settings.balance, settings.seed), counts, digest)
 
 
 def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[Any, int]:
@@ -127,7 +135,7 @@ def _counts(recipe: Recipe, occurring: Mapping[Any, int] | None, balance: bool) 
     return {name: occurring[value] for name, value in recipe.label.values.items() if value in occurring}
 
 
-def _undecoded(dataset: Any, columns: Columns) -> Iterable[Mapping[str, Any]]:
+def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:
     """Rows whose images are still files; of a stream, the first alone."""
     import datasets
 

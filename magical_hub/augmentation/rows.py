@@ -13,7 +13,7 @@ from PIL import Image
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, LabelColumn
 from magical_hub.augmentation.looks import Look
-from magical_hub.data.columns import Columns, object_fields, stored_values, write_objects
+from magical_hub.data.columns import LabelledColumns, object_fields, stored_values, write_objects
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Recipe:
     """
 
     features: datasets.Features
-    columns: Columns
+    columns: LabelledColumns
     labels: Mapping[str, LabelColumn]
     categories: Mapping[str, Any]
     look: Look

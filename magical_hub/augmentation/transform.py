@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from magical_hub.augmentation.augmenting import synthesise
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
+from magical_hub.augmentation.plan import wishes
 from magical_hub.augmentation.preparing import Settings, prepare
 from magical_hub.augmentation.rows import Recipe
 from magical_hub.data.columns import read_objects, write_objects
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class MagicalTransform:
-    """With a probability, replaces an image by a synthetic one of its class or adds a generated defect to it.
+    """With a probability, replaces an image by a synthetic one of its class or adds a generated defect.
 
     Everything comes from a pool that is made once (and lies in the cache of `datasets`), so no network runs while a
     detector trains; the transform can be pickled, and works in the workers of a DataLoader. What is random comes from
@@ -46,13 +48,13 @@ class MagicalTransform:
         p: the probability that an image is changed.
         defect_share: of the images changed, the share that gets a defect, where the checkpoint knows defects and the
             image is without; the others are replaced.
-        pool_size: synthetic images in the pool, balanced over the classes, and as many defects.
+        pool_size: synthetic images in the pool, as many of each class, and as many defects.
         image_column, label_column, objects_column, mask_column: as in `augment_dataset`. Without a label column any
             synthetic image may stand in for any other.
         seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
 
     Raises:
-        ConfigError: where a number is out of range, or the rows have boxes or masks and the checkpoint knows no defects.
+        ConfigError: where a number is out of range, or rows have boxes or masks and the checkpoint knows no defects.
         DataError, AugmentationError: as `augment_dataset`.
     """
 
@@ -86,7 +88,10 @@ class MagicalTransform:
                 f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
                 "objects_column=None and mask_column=None, and remove these columns from the rows"
             )
-        self._pool, _ = synthesise(dataset, pipe, prepared, num_proc)
+        if pool_size < len(prepared.counts):
+            raise ConfigError(f"pool_size is {pool_size} for {len(prepared.counts)} classes: give one a class at least")
+        each = wishes(dict.fromkeys(prepared.counts, 0), pool_size, balance=True, seed=seed)
+        self._pool, _ = synthesise(dataset, pipe, replace(prepared, wanted=each), num_proc)
         self._members: dict[Any, list[int]] = {}
         """Rows of the pool of each class."""
         label = self._recipe.columns.label

@@ -16,7 +16,7 @@ Object = tuple[tuple[float, ...], Any]
 
 
 @dataclass(frozen=True)
-class Columns:
+class LabelledColumns:
     """The columns of images, of their class, of their objects and of their mask; None where there is none."""
 
     image: str
@@ -31,7 +31,7 @@ def find_columns(
     label_column: str | None = "label",
     objects_column: str | None = "auto",
     mask_column: str | None = "auto",
-) -> Columns:
+) -> LabelledColumns:
     """Check the columns that are named, and find those left to "auto".
 
     Objects are found as a list of records with `bbox` (x, y, w, h in pixels: COCO's order) and `category`; a mask as a
@@ -55,7 +55,7 @@ def find_columns(
             raise DataError(f"column {column!r} holds no images: name the column that does")
     if objects_column is not None and not object_fields(features[objects_column]):
         raise DataError(f"column {objects_column!r} holds no list of bbox and category: name the column that does")
-    return Columns(image_column, label_column, objects_column, mask_column)
+    return LabelledColumns(image_column, label_column, objects_column, mask_column)
 
 
 def object_fields(feature: Any) -> dict[str, Any] | None:

@@ -15,8 +15,8 @@ from magical_hub.export.samples import Samples, save_image
 def write_class_folders(samples: Samples, folder: Path) -> None:
     """Write LABEL/00000.png and so on, masks/ and metadata.jsonl.
 
-    A row of metadata.jsonl has file_name, label, objects (bbox x, y, w, h in pixels, and category), mask_file_name
-    where there is a mask, and the dataset's other columns of text and numbers. Null stays null: it says "unknown".
+    A row of metadata.jsonl has file_name, the dataset's columns of classes (by name), text and numbers, its objects
+    (bbox x, y, w, h in pixels, and category), and mask_file_name where there are masks. Null stays null: "unknown".
 
     Raises:
         DataError: where the name of a class can't be a folder's.
@@ -30,9 +30,9 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
             save_image(sample.image, folder / name)
             row: dict[str, Any] = {"file_name": name, **sample.more}
             if samples.columns.label is not None:
-                row["label"] = sample.label
+                row[samples.columns.label] = sample.label
             if samples.columns.objects is not None:
-                row["objects"] = sample.objects and [{"bbox": box, "category": its} for box, its in sample.objects]
+                row[samples.columns.objects] = sample.objects and [{"bbox": box, "category": its} for box, its in sample.objects]
             if samples.columns.mask is not None:
                 row["mask_file_name"] = None if sample.mask is None else f"masks/{sample.stem}.png"
             if sample.mask is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.columns import Columns, object_fields, read_objects, stored_values
+from magical_hub.data.columns import LabelledColumns, object_fields, read_objects, stored_values
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Sample:
         label: the name of its class.
         objects: boxes x, y, w, h in pixels with the name of their category; None where that isn't known.
         mask: (H, W), not 0 where there is a defect; None where there is none.
-        more: other columns of text and numbers.
+        more: other columns of text, numbers and (by name) classes.
     """
 
     stem: str
@@ -51,16 +51,18 @@ class Samples:
         DataError: where it is empty.
     """
 
-    def __init__(self, dataset: datasets.Dataset, columns: Columns) -> None:
-        from datasets import Value
+    def __init__(self, dataset: datasets.Dataset, columns: LabelledColumns) -> None:
+        from datasets import ClassLabel, Value
 
         if not len(dataset):
             raise DataError("the dataset is empty: give one with images")
         self._dataset, self.columns = dataset.with_format(None), columns
         self._labels = self._names(columns.label)
-        self._plain = [
-            name for name, its in dataset.features.items() if isinstance(its, Value) and name != columns.label
-        ]
+        self._more = {
+            name: {number: its for its, number in stored_values(feature).items()}
+            for name, feature in dataset.features.items()
+            if isinstance(feature, (Value, ClassLabel)) and name != columns.label
+        }
         self.categories: list[str] = []
         """The names of the categories of objects, in the order of their numbers."""
         if columns.objects is not None:
@@ -91,7 +93,7 @@ class Samples:
                 label=self._labels.get(row[columns.label]) if columns.label else None,
                 objects=None if objects is None else [(box, self._categories[its]) for box, its in objects],
                 mask=None if mask is None else np.asarray(mask if mask.mode in ("1", "L", "P") else mask.convert("L")),
-                more={name: row[name] for name in self._plain},
+                more={name: names.get(row[name], row[name]) for name, names in self._more.items()},
             )
 
     def check_boxes(self, format_name: str) -> None:
