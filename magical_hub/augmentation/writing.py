@@ -62,7 +62,7 @@ def write_augmented(
     move(device, pipe)
     if format in ("coco", "yolo") and not getattr(pipe.generator.config, "num_defects", 0):
         raise DataError(
-            f"{checkpoint} knows no defects, so its images have no boxes for {format}: take another format"
+            f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format"
         )
     made = augment(dataset, pipe, settings)
     write_dataset(
