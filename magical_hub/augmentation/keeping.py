@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from magical_hub.augmentation.verification import verified
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline, MagicalPipelineOutput
 
@@ -26,7 +27,7 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
     if keep == "all":
         return [""] * count
     if keep == "verified":
-        return ["" if there else "not verified" for there in _verified(pipe, output)]
+        return ["" if there else "not verified" for there in verified(pipe, output)]
     assert callable(keep)
     annotations = output.annotations or [{} for _ in range(count)]
     said = np.asarray(keep(np.stack([np.asarray(image) for image in output.images]), annotations))
@@ -36,8 +37,3 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
             "or one string, an image"
         )
     return ["" if kept else "dropped by the filter" for kept in said] if said.dtype.kind == "b" else said.tolist()
-
-
-def _verified(pipe: MagicalPipeline, output: MagicalPipelineOutput) -> np.ndarray:
-    """Without a verifier every image counts as verified."""
-    return np.ones(len(output.images), bool)

@@ -21,7 +21,8 @@ class Known:
     def of(cls, config: Any) -> Known:
         """Of a generator's configuration."""
         names = config.class_names or [str(number) for number in range(config.num_classes)]
-        return cls(tuple(names), tuple(getattr(config, "defect_names", None) or ()))
+        defects = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
+        return cls(tuple(names), tuple(defects))
 
     def __str__(self) -> str:
         kinds = {"classes": self.classes, "defects": self.defects}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from magical_hub.augmentation.labels import LabelColumn
+from magical_hub.augmentation.labels import Known, LabelColumn
 from magical_hub.seeds import image_seed
 
 
@@ -60,9 +60,12 @@ def try_seed(seed: int, number: int, turn: int) -> int:
 def request(wanted: Sequence[Wish], seeds: Sequence[int], label: LabelColumn | None, config: Any) -> dict[str, Any]:
     """What the pipeline is called with so that images come out as wished for.
 
+    A defect is put where the training images had it: the image's class, and then the place, are drawn by how often it
+    stood there, from the image's own seed.
+
     Args:
         wanted: a wish an image, of one kind all.
-        seeds: of the images; a defect's place is drawn from it.
+        seeds: of the images.
         label: the column that the wishes name classes of; None where they name none.
         config: the generator's.
     """
@@ -71,14 +74,25 @@ def request(wanted: Sequence[Wish], seeds: Sequence[int], label: LabelColumn | N
         return {}
     if not label.is_defect:
         return {"class_labels": names}
-    return {
-        "defects": [
-            {} if name == label.none else {_place(config, seed): name} for name, seed in zip(names, seeds, strict=True)
-        ]
-    }
+    drawn = [
+        _draw(config, None if name == label.none else name, seed) for name, seed in zip(names, seeds, strict=True)
+    ]
+    classes = {"class_labels": [number for number, _ in drawn]} if config.num_classes else {}
+    return {"defects": [field for _, field in drawn], **classes}
 
 
-def _place(config: Any, seed: int) -> tuple[int, int]:
-    """A sub-region for a defect, by its row and column."""
+def _draw(config: Any, defect: str | None, seed: int) -> tuple[int, dict[tuple[int, int], str]]:
+    """A class, and a defect at a place of it (none at all for None)."""
     rng = np.random.default_rng(seed)
-    return int(rng.integers(config.rows)), int(rng.integers(config.cols))
+    classes, locations = max(1, config.num_classes), config.rows * config.cols
+    shares = np.array(config.class_frequencies or [1.0] * classes)
+    if defect is None:
+        return int(rng.choice(classes, p=shares / shares.sum())), {}
+    number = Known.of(config).defects.index(defect)
+    frequencies = np.ones((classes, locations))
+    if config.defect_frequencies is not None:
+        frequencies = np.array(config.defect_frequencies)[..., number].reshape(-1, locations)
+    weights = (shares[:, None] * frequencies).reshape(-1)
+    weights = weights if weights.any() else np.ones(classes * locations)  # seen nowhere, so anywhere
+    label, location = divmod(int(rng.choice(len(weights), p=weights / weights.sum())), locations)
+    return label, {divmod(location, config.cols): defect}

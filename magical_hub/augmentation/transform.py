@@ -35,8 +35,8 @@ class MagicalTransform:
     It may be called as its users do:
 
     - `dataset.set_transform(transform)`: a batch, or one row, as a dictionary of columns.
-    - torchvision v2: `transform(image)` or `transform(image, target)`, alone or in `v2.Compose`; images are Pillow's or
-      tensors (C, H, W), uint8 or floats from 0 to 1. The target is the class, or a dictionary of boxes (corners, or
+    - torchvision v2: `transform(image)` or `transform(image, target)`, alone or in `v2.Compose`; images are Pillow's
+      or tensors (C, H, W), uint8 or floats from 0 to 1. The target is the class, or a dictionary of boxes (corners, or
       what a `BoundingBoxes` says), labels and masks (N, H, W) as torchvision's detectors take it, without the class.
     - albumentations: `transform(image=array, mask=..., bboxes=..., class_labels=..., label=...)` gives a dictionary;
       bboxes are x, y, w, h in pixels. In an `A.Compose` with bbox_params, which hands on boxes of another form, it
@@ -89,7 +89,9 @@ class MagicalTransform:
                 "objects_column=None and mask_column=None, and remove these columns from the rows"
             )
         if pool_size < len(prepared.counts):
-            raise ConfigError(f"pool_size is {pool_size} for {len(prepared.counts)} classes: give one a class at least")
+            raise ConfigError(
+                f"pool_size is {pool_size} for {len(prepared.counts)} classes: give one a class at least"
+            )
         each = wishes(dict.fromkeys(prepared.counts, 0), pool_size, balance=True, seed=seed)
         self._pool, _ = synthesise(dataset, pipe, replace(prepared, wanted=each), num_proc)
         self._members: dict[Any, list[int]] = {}

@@ -60,10 +60,8 @@ def write_augmented(
     dataset = load(data, split)
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
-    if format in ("coco", "yolo") and not getattr(pipe.generator.config, "num_defects", 0):
-        raise DataError(
-            f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format"
-        )
+    if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
+        raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
     made = augment(dataset, pipe, settings)
     write_dataset(
         made.dataset,

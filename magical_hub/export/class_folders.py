@@ -32,7 +32,9 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
             if samples.columns.label is not None:
                 row[samples.columns.label] = sample.label
             if samples.columns.objects is not None:
-                row[samples.columns.objects] = sample.objects and [{"bbox": box, "category": its} for box, its in sample.objects]
+                row[samples.columns.objects] = sample.objects and [
+                    {"bbox": box, "category": its} for box, its in sample.objects
+                ]
             if samples.columns.mask is not None:
                 row["mask_file_name"] = None if sample.mask is None else f"masks/{sample.stem}.png"
             if sample.mask is not None:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magical_hub import MagicalPipeline, SeamlessGenerator
+from magical_hub.data import package_dataset
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -58,3 +61,38 @@ def labelled() -> datasets.Dataset:
 def pixels() -> Callable[[Any], np.ndarray]:
     """The images of a dataset: (N, H, W[, C]) int."""
     return lambda dataset: np.stack([np.asarray(image).astype(int) for image in dataset["image"]])
+
+
+@pytest.fixture(scope="session")
+def defect_pipe(make_pipeline: Callable[..., MagicalPipeline]) -> MagicalPipeline:
+    """Three packages with two defects: scratches at the top left of QFN and BGA, voids at the bottom right of SOIC."""
+    top_left, bottom_right = [[0, 0.5]] + [[0, 0]] * 5, [[0, 0]] * 5 + [[0.5, 0]]
+    return make_pipeline(
+        SeamlessGenerator,
+        channels=3,
+        class_names=["QFN", "BGA", "SOIC"],
+        class_frequencies=[0.3, 0.3, 0.4],
+        num_defects=2,
+        defect_names=["void", "scratch"],
+        defect_frequencies=[top_left, top_left, bottom_right],
+    )
+
+
+@pytest.fixture(scope="session")
+def packages() -> datasets.Dataset:
+    """Pictures of 96 px, sound ones and scratches and voids, with boxes and masks. Not to be changed."""
+    plain = package_dataset(60, 96, seed=1)
+    wanted = [number for number, label in enumerate(plain["label"]) if plain.features["label"].names[label] in KINDS]
+    features = datasets.Features({**plain.features, "mask": datasets.Image()})
+    return plain.select(wanted).map(_with_mask, features=features, keep_in_memory=True)
+
+
+KINDS = ("normal", "scratch", "void")
+
+
+def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
+    mask = np.zeros((96, 96), np.uint8)
+    for thing in row["objects"]:
+        x, y, width, height = map(int, thing["bbox"])
+        mask[y : y + height, x : x + width] = 255
+    return {"mask": Image.fromarray(mask)}

@@ -118,7 +118,9 @@ def test_anomalib_by_label_alone(packages, tmp_path):
     normal = {path.stem for path in (tmp_path / "out" / "normal").iterdir()}
     assert normal == {f"{number:05d}" for number, row in enumerate(packages) if row["label"] == 0}
     assert not (tmp_path / "out" / "masks").exists()
-    with pytest.raises(DataError, match="row 0 does not say whether it is normal: give it objects, a mask, or a label"):
+    with pytest.raises(
+        DataError, match="row 0 does not say whether it is normal: give it objects, a mask, or a label"
+    ):
         write_dataset(
             packages, tmp_path / "b", "anomalib", label_column="package", objects_column=None, mask_column=None
         )

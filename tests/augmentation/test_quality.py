@@ -1,0 +1,77 @@
+"""The filter drops what is like nothing real, and what is too much like one real image."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from magical_hub import augment_dataset
+from magical_hub.augmentation import QualityFilter
+from magical_hub.data import package_dataset
+from magical_hub.errors import AugmentationError, ConfigError, DataError
+
+
+class Means(nn.Module):
+    """Means over 8 x 8 places: features of any network will do."""
+
+    name, num_features, image_size = "means", 192, 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * nn.functional.adaptive_avg_pool2d(images, 8).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return package_dataset(60, 64)
+
+
+@pytest.fixture(scope="module")
+def judge(real, class_pipe):
+    return QualityFilter(real, class_pipe, network=Means())
+
+
+def seen(dataset) -> np.ndarray:
+    """As if they had been generated at 48 x 32 pixels."""
+    return np.stack([np.asarray(image.resize((48, 32), Image.Resampling.LANCZOS)) for image in dataset["image"]])
+
+
+def test_other_real_images_pass(judge):
+    reasons = Counter(judge(seen(package_dataset(60, 64, seed=9))))
+    assert reasons[""] >= 50 and reasons["near copy"] <= 1
+
+
+def test_copies_are_dropped_brightened_and_shifted_ones_too(judge, real):
+    copies = seen(real.select(range(20)))
+    assert judge(copies) == ["near copy"] * 20
+    altered = np.roll((copies * 0.9 + 12).astype(np.uint8), 1, axis=2)
+    assert Counter(judge(altered))["near copy"] >= 15
+
+
+def test_what_is_like_nothing_real_is_dropped(judge, class_pipe):
+    made = np.stack([np.asarray(image) for image in class_pipe(num_images=8, seeds=range(8)).images])
+    assert judge(made) == ["unlike real images"] * 8
+
+
+def test_as_the_filter_of_augment_dataset(labelled, class_pipe, real, judge):
+    with pytest.raises(AugmentationError, match=r"gave 0 of the 3 wanted \(100 unlike real images\)"):
+        augment_dataset(labelled, class_pipe, 3, keep=judge)
+    lenient = QualityFilter(real, class_pipe, network=Means(), outside=1000)
+    assert len(augment_dataset(labelled, class_pipe, 3, keep=lenient)) == 13
+
+
+def test_mistakes(real, class_pipe, judge):
+    with pytest.raises(DataError, match="29 real images are too few to judge by: give 30 or more"):
+        QualityFilter(real.select(range(29)), class_pipe, network=Means())
+    with pytest.raises(ConfigError, match="outside is 0"):
+        QualityFilter(real, class_pipe, network=Means(), outside=0)
+    with pytest.raises(DataError, match="give the same pipeline"):
+        judge(np.zeros((2, 64, 64, 3), np.uint8))

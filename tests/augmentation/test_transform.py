@@ -1,0 +1,192 @@
+"""A transform that its users call in three ways: what comes out is synthetic, or has a defect, and says so."""
+
+from __future__ import annotations
+
+import pickle
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from magical_hub import MagicalTransform
+from magical_hub.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def transforms(packages, defect_pipe, tmp_path_factory):
+    """One that always replaces, and one that always adds a defect to what has none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("pool"))
+        replaces = MagicalTransform(packages, defect_pipe, p=1.0, defect_share=0.0, pool_size=12)
+        blends = MagicalTransform(packages, defect_pipe, p=1.0, defect_share=1.0, pool_size=12)
+    return replaces, blends
+
+
+@pytest.fixture(scope="module")
+def sound(packages):
+    return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
+
+
+def array(image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def test_a_row_is_replaced_by_one_of_its_class(packages, transforms):
+    torch.manual_seed(0)
+    changed = packages.with_transform(transforms[0])
+    for old, new in zip(packages, changed, strict=True):
+        assert new["label"] == old["label"] and new["image"].size == (96, 96) and new["image"].mode == "RGB"
+        assert np.abs(array(new["image"]) - array(old["image"])).mean() > 10
+        assert len(new["objects"]) == (old["label"] != 0) == np.asarray(new["mask"]).any()
+        assert all(thing["category"] == old["label"] for thing in new["objects"])
+
+
+def test_a_sound_row_gets_a_defect(sound, transforms):
+    torch.manual_seed(0)
+    for old, new in zip(sound, sound.with_transform(transforms[1]), strict=True):
+        if np.array_equal(array(old["image"]), array(new["image"])):
+            continue
+        ((x, y, width, height),) = [thing["bbox"] for thing in new["objects"]]
+        assert new["label"] == new["objects"][0]["category"] != 0 and new["package"] == old["package"]
+        mask = np.asarray(new["mask"]) > 0
+        assert mask[int(y) : int(y + height), int(x) : int(x + width)].sum() == mask.sum() > 0
+        change = np.abs(array(new["image"]) - array(old["image"])).max(2)
+        assert change[mask].mean() > 5
+        far = np.ones_like(mask)
+        far[max(0, int(y) - 6) : int(y + height) + 6, max(0, int(x) - 6) : int(x + width) + 6] = False
+        assert not change[far].any()
+
+
+def test_defects_go_into_images_of_their_class_that_have_none(packages, transforms):
+    torch.manual_seed(0)
+    allowed = {"QFN": "scratch", "BGA": "scratch", "SOIC": "void"}
+    label, package = packages.features["label"], packages.features["package"]
+    for old, new in zip(packages, packages.with_transform(transforms[1]), strict=True):
+        if old["label"]:  # it has one: it is replaced
+            assert new["label"] == old["label"] and len(new["objects"]) == 1
+        else:
+            assert label.int2str(new["label"]) == allowed[package.int2str(new["package"])]
+
+
+def test_p_is_the_share_that_changes(packages, defect_pipe):
+    transform = MagicalTransform(packages, defect_pipe, p=0.25, pool_size=6)
+    torch.manual_seed(0)
+    row = packages[0]
+    changed = [transform(row)["image"] is not row["image"] for _ in range(400)]
+    assert 60 < sum(changed) < 140
+    assert MagicalTransform(packages, defect_pipe, p=0.0, pool_size=6)(row) == row
+
+
+def test_pickled_and_in_the_workers_of_a_loader(packages, transforms):
+    again = pickle.loads(pickle.dumps(transforms[0]))
+    loader = torch.utils.data.DataLoader(
+        packages.with_transform(again),
+        batch_size=4,
+        num_workers=2,
+        collate_fn=lambda rows: np.stack([array(row["image"]) for row in rows]),
+    )
+    real = [array(image) for image in packages["image"]]
+    torch.manual_seed(3)
+    first = np.concatenate([*loader])
+    assert len(first) == len(packages) and not any(np.array_equal(a, b) for a, b in zip(first, real, strict=True))
+    torch.manual_seed(3)
+    assert np.array_equal(np.concatenate([*loader]), first)  # the loader's seed decides
+    assert not np.array_equal(np.concatenate([*loader]), first)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_torchvision_images_and_targets(sound, transforms, dtype):
+    """A tensor (C, H, W) and boxes by their corners, labels, masks: what its detectors take."""
+    torch.manual_seed(0)
+    image = torch.from_numpy(array(sound[0]["image"])).permute(2, 0, 1).to(torch.uint8)
+    image = image if dtype == torch.uint8 else image.float() / 255
+    empty = {
+        "boxes": torch.zeros(0, 4),
+        "labels": torch.zeros(0, dtype=torch.int64),
+        "masks": torch.zeros(0, 96, 96, dtype=torch.bool),
+        "image_id": 7,
+    }
+    new, target = transforms[1](image, empty)
+    assert new.shape == image.shape and new.dtype == dtype and target["image_id"] == 7
+    assert new.max() <= (255 if dtype == torch.uint8 else 1)
+    ((left, top, right, bottom),) = target["boxes"].tolist()
+    inside = target["masks"][0, int(top) : int(bottom), int(left) : int(right)]
+    assert target["masks"].shape == (1, 96, 96) and inside.sum() == target["masks"].sum() > 0
+    changed = (new.double() - image.double()).abs().amax(0) > 0
+    assert changed[target["masks"][0]].double().mean() > 0.5
+    assert target["labels"].tolist()[0] in {sound.features["label"].str2int(its) for its in ("scratch", "void")}
+    assert not empty["labels"].numel()  # what was given is left alone
+
+
+def test_boxes_that_say_their_form_keep_it(sound, transforms):
+    """As torchvision's BoundingBoxes do, a subclass of a tensor with a format."""
+
+    class Boxes(torch.Tensor):
+        pass
+
+    boxes = torch.zeros(0, 4).as_subclass(Boxes)
+    boxes.format, boxes.canvas_size = "XYWH", (96, 96)
+    torch.manual_seed(0)
+    _, target = transforms[1](sound[0]["image"], {"boxes": boxes, "labels": torch.zeros(0, dtype=torch.int64)})
+    assert type(target["boxes"]) is Boxes and target["boxes"].canvas_size == (96, 96)
+    torch.manual_seed(0)
+    assert target["boxes"].tolist() == [transforms[1](sound[0])["objects"][0]["bbox"]]
+    boxes.format = "CXCYWH"
+    with pytest.raises(ConfigError, match="boxes of the form CXCYWH can't be updated: give XYXY or XYWH"):
+        transforms[1](sound[0]["image"], {"boxes": boxes, "labels": torch.zeros(0, dtype=torch.int64)})
+
+
+def test_an_image_and_its_class(labelled, class_pipe):
+    transform = MagicalTransform(labelled, class_pipe, p=1.0, pool_size=9)
+    torch.manual_seed(0)
+    for row in labelled:
+        image, label = transform(row["image"], row["label"])
+        assert label == row["label"] and np.abs(array(image) - array(row["image"])).mean() > 10
+    assert transform(labelled[0]["image"]).size == (40, 30)
+
+
+def test_albumentations(sound, transforms, monkeypatch):
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    image = np.asarray(sound[0]["image"])
+    given = {"image": image, "mask": np.zeros((96, 96), np.uint8), "bboxes": [], "class_labels": [], "label": 0}
+    torch.manual_seed(0)
+    changed = transforms[1](**given)
+    assert changed["label"] == changed["class_labels"][0] != 0 and len(changed["bboxes"]) == 1
+    assert changed["image"].shape == image.shape and changed["mask"].any()
+    boxes = albumentations.BboxParams(format="coco", label_fields=["class_labels"])
+    flipped = albumentations.Compose([albumentations.HorizontalFlip(p=1)], bbox_params=boxes)(**changed)
+    x, y, width, height = changed["bboxes"][0]
+    assert np.allclose(flipped["bboxes"][0], (96 - x - width, y, width, height))
+
+    inside = albumentations.Compose([transforms[1], albumentations.HorizontalFlip(p=0)])
+    torch.manual_seed(0)
+    assert np.array_equal(inside(image=image, label=0)["image"], transforms_again(transforms[1], image))
+
+
+def transforms_again(transform, image) -> np.ndarray:
+    torch.manual_seed(0)
+    return transform(image=image, label=0)["image"]
+
+
+def test_mistakes(packages, labelled, class_pipe, defect_pipe, transforms):
+    with pytest.raises(ConfigError, match="p is 1.5"):
+        MagicalTransform(labelled, class_pipe, p=1.5)
+    with pytest.raises(ConfigError, match="pool_size is 2 for 3 classes: give one a class at least"):
+        MagicalTransform(labelled, class_pipe, pool_size=2)
+    with pytest.raises(ConfigError, match="knows no defects, so it can't say what 'objects' of a synthetic image is"):
+        MagicalTransform(packages, class_pipe, label_column=None)
+    replaces, _ = transforms
+    with pytest.raises(ConfigError, match="an image is 20 x 30 and the pool 96 x 96 pixels: resize after"):
+        replaces(Image.new("RGB", (20, 30)))
+    with pytest.raises(ConfigError, match="there is no 'image' among label"):
+        replaces({"label": 0})
+    with pytest.raises(ConfigError, match="there is no image among mask"):
+        replaces(mask=np.zeros((96, 96)))
+    with pytest.raises(ConfigError, match="an image is a str: give Pillow's, an array or a tensor"):
+        replaces("image.png")
+    with pytest.raises(ConfigError, match="the boxes are shares of the image"):
+        replaces(image=np.zeros((96, 96, 3), np.uint8), bboxes=[(0.1, 0.1, 0.2, 0.2)], class_labels=[1])
