@@ -99,3 +99,12 @@ def test_leakage(table):
     found = {row[0]: (row[2], row[3]) for row in rows[4:]}
     assert found["exact"][0] == found["exact"][1] == "30"
     assert set(found) == {"exact", "shifted", "brightened", "one sub-region"}
+
+
+assert table("", f"{options} --num-extra 4", script="usefulness.py") == rows  # found, not sought again
+
+
+@pytest.mark.slow
+def test_augmentation(table):
+    ((*_, bare, rows, share),) = table("", "--num-images 8 --rounds 1", script="augmentation.py")
+    assert float(share) == pytest.approx(float(rows) / float(bare), abs=0.05) and 0 < float(share) < 1.5

@@ -49,7 +49,7 @@ EXTRAS = {
     "metrics": ["eval"],
     "evaluation": ["eval"],
     "data": ["large"],
-    "export": ["croissant", "large"],
+    "export": ["coco", "croissant", "large"],
     "provenance.py": ["large"],
 }
 """The rooms that may import what extras declare."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,10 @@ def largest(objects: Sequence[Mapping[str, Any]]) -> str:
 
 
 def label_columns(
-    features: Mapping[str, Any], columns: LabelledColumns, known: Known, present: Sequence[Any] | None
+    features: Mapping[str, Any],
+    columns: LabelledColumns,
+    known: Known,
+    present: Mapping[str, Collection[Any]] | None,
 ) -> dict[str, LabelColumn]:
     """The columns of classes that a checkpoint can fill.
 
@@ -67,7 +70,8 @@ def label_columns(
         features: the dataset's.
         columns: the column that must be among them is `columns.label`.
         known: to the checkpoint.
-        present: the values that occur in `columns.label`, without which it must be a ClassLabel.
+        present: the values that occur in each column of classes; others need not be known. None where nobody has
+            counted: `columns.label` must be a ClassLabel then.
 
     Raises:
         DataError: where the checkpoint doesn't know the classes of `columns.label`.
@@ -76,24 +80,27 @@ def label_columns(
 
     found = {}
     for name, feature in features.items():
-        if isinstance(feature, datasets.ClassLabel) and name != columns.label:
-            column = _column(feature.names, known)
-            if column is not None and {*feature.names} & {*known.classes, *known.defects}:
-                found[name] = LabelColumn(stored_values(feature), *column)
-    if columns.label is None:
-        return found
-    values = stored_values(features[columns.label], present)
-    if not values:
-        raise DataError(f"column {columns.label!r} holds no known classes: cast it to a ClassLabel, or name another")
-    occurring = [name for name, value in values.items() if present is None or value in present]
-    column = _column(occurring, known)
-    if column is None:
-        strangers = [name for name in occurring if name not in known.classes + known.defects]
-        raise DataError(
-            f"the checkpoint doesn't know {', '.join(map(repr, strangers))} of column {columns.label!r} (it knows "
-            f"{known}): rename the classes, take another checkpoint, or leave the column out by label_column=None"
-        )
-    return {columns.label: LabelColumn(values, *column), **found}
+        if name != columns.label and not isinstance(feature, datasets.ClassLabel):
+            continue
+        seen = None if present is None else present[name]
+        values = stored_values(feature, seen)
+        occurring = [its for its, value in values.items() if seen is None or value in seen]
+        column = _column(occurring, known)
+        if column is not None and (name == columns.label or {*values} & {*known.classes, *known.defects}):
+            found[name] = LabelColumn(values, *column)
+        elif name == columns.label:
+            raise _unknown(name, occurring, known)
+    return found
+
+
+def _unknown(name: str, occurring: Sequence[str], known: Known) -> DataError:
+    if not occurring:
+        return DataError(f"column {name!r} holds no known classes: cast it to a ClassLabel, or name another")
+    strangers = [its for its in occurring if its not in known.classes + known.defects]
+    return DataError(
+        f"the checkpoint doesn't know {', '.join(map(repr, strangers))} of column {name!r} (it knows {known}): rename "
+        "the classes, take another checkpoint, or leave the column out by label_column=None"
+    )
 
 
 def _column(names: Sequence[str], known: Known) -> tuple[bool, str | None] | None:

@@ -94,7 +94,7 @@ def prepare(
     )
     known, digest = Known.of(pipe.generator.config), weights_digest(pipe)
     occurring = None if streamed else _counted(dataset, columns.label)
-    labels = label_columns(features, columns, known, None if occurring is None else list(occurring))
+    labels = label_columns(features, columns, known, occurring)
     recipe = Recipe(
         features=_with_provenance(features) if settings.provenance else features,
         columns=columns,
@@ -110,29 +110,31 @@ def prepare(
     return Prepared(recipe, wishes(counts, settings.num_images, settings.balance, settings.seed), counts, digest)
 
 
-def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[Any, int]:
-    """The values of the label column, and how often each occurs."""
-    if label_column is None:
-        return {}
-    values = dataset.with_format(None).select_columns([label_column])[label_column]
-    try:
-        counted = Counter(value for value in values if value is not None and value != -1)
-    except TypeError as error:
-        raise DataError(
-            f"column {label_column!r} holds no classes but lists or records: name one that does"
-        ) from error
-    if not counted:
-        raise DataError(f"column {label_column!r} names no class in any row: fill it, or give label_column=None")
-    return dict(counted)
+def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[str, dict[Any, int]]:
+    """The values of each column of classes, the label column among them, and how often each occurs."""
+    import datasets
+
+    classes = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
+    counted = {}
+    for column in {*classes, label_column} - {None}:
+        values = dataset.with_format(None).select_columns([column])[column]
+        try:
+            counted[column] = dict(Counter(value for value in values if value is not None and value != -1))
+        except TypeError as error:
+            raise DataError(f"column {column!r} holds lists or records: name a column of classes") from error
+        if column == label_column and not counted[column]:
+            raise DataError(f"column {column!r} names no class in any row: fill it, or give label_column=None")
+    return counted
 
 
-def _counts(recipe: Recipe, occurring: Mapping[Any, int] | None, balance: bool) -> dict[str, int]:
+def _counts(recipe: Recipe, occurring: Mapping[str, Mapping[Any, int]] | None, balance: bool) -> dict[str, int]:
     """How often each name of the label column occurs; of a stream nobody knows."""
-    if recipe.label is None:
+    label, column = recipe.label, recipe.columns.label
+    if label is None or column is None:
         return {}
     if occurring is None:
-        return dict.fromkeys(recipe.label.values, 0) if balance else {}
-    return {name: occurring[value] for name, value in recipe.label.values.items() if value in occurring}
+        return dict.fromkeys(label.values, 0) if balance else {}
+    return {name: occurring[column][value] for name, value in label.values.items() if value in occurring[column]}
 
 
 def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:

@@ -8,6 +8,9 @@ import datasets
 import pytest
 from PIL import Image
 
+from magical_hub.augmentation import Settings, write_augmented
+from magical_hub.errors import DataError
+
 
 @pytest.fixture
 def classes(tmp_path):
@@ -43,27 +46,41 @@ def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_command, cla
     )
     assert {(image.mode, image.size) for image in rows["image"]} == {("L", (24, 16))}
     assert {source.split("@")[0] for source in rows["source"] if source} == {"run"}  # no path of this machine
+    with pytest.raises(DataError, match="out holds something already"):
+        write_augmented(str(classes), str(checkpoint), tmp_path / "out", Settings(2))
 
-    refused = run_command(*arguments, "--output-dir", tmp_path / "out", **cache)
-    assert refused.returncode == 2 and "out holds something already" in refused.stderr
+
+def test_a_mistake_is_one_line(run_command, classes, checkpoint, tmp_path):
+    ran = run_command(
+        *("augment", "--checkpoint", checkpoint, "--output-dir", tmp_path / "out", "--data", classes),
+        *("--num-images", 0),
+    )
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr and ran.stdout == ""
+    assert ran.stderr.splitlines()[-1] == "error: num_images is 0: give 1 or more"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("changes", "words"),
     [
-        ("--data {data} --num-images 0", "num_images is 0: give 1 or more"),
-        ("--data {data}/none --num-images 2", "there is no folder"),
-        ("--data {data} --num-images 2 --split test", "has no split 'test': it has train"),
-        ("--data {data} --num-images 2 --format coco", "knows no defects: its images have no boxes for coco"),
-        ("--data {data} --num-images 2 --label-column kind", "no column 'kind': it has image, label"),
+        ({"data": "{}/none"}, "there is no folder"),
+        ({"data": "{}/.."}, "neither a folder of images here nor a dataset that can be loaded"),
+        ({"split": "test"}, "has no split 'test': it has train"),
+        ({"format": "coco"}, "knows no defects: its images have no boxes for coco"),
+        ({"label_column": "kind"}, "no column 'kind': it has image, label"),
     ],
 )
-def test_mistakes_are_one_line(run_command, classes, checkpoint, tmp_path, arguments, words):
-    filled = arguments.format(data=classes).split()
-    ran = run_command(
-        *("augment", "--checkpoint", checkpoint, "--output-dir", tmp_path / "out", *filled),
-        HF_DATASETS_CACHE=str(tmp_path / "cache"),
-    )
-    assert ran.returncode == 2 and words in ran.stderr and "Traceback" not in ran.stderr
-    assert len([line for line in ran.stderr.splitlines() if line.startswith("error: ")]) == 1
-    assert not (tmp_path / "out").exists()
+def test_mistakes(classes, checkpoint, tmp_path, changes, words):
+    settings = Settings(2, label_column=changes.pop("label_column", "label"))
+    data = changes.pop("data", "{}").format(classes)
+    with pytest.raises(DataError, match=words) as refusal:
+        write_augmented(data, str(checkpoint), tmp_path / "out", settings, **changes)
+    assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
+
+
+def test_a_dataset_saved_to_the_disk(labelled, checkpoint, tmp_path):
+    labelled.save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict(train=labelled, test=labelled).save_to_disk(tmp_path / "splits")
+    for name in ("saved", "splits"):
+        made = write_augmented(str(tmp_path / name), str(checkpoint), tmp_path / "out" / name, Settings(2))
+        assert (made.real, made.synthetic, made.counts) == (10, 2, {"made": 2})
+        assert len(datasets.load_from_disk(tmp_path / "out" / name)) == 12
