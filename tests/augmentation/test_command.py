@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line(run_command, classes, checkpoint, tmp_path):
     ("changes", "words"),
     [
         ({"data": "{}/none"}, "there is no folder"),
-        ({"data": "{}/.."}, "neither a folder of images here nor a dataset that can be loaded"),
+        ({"data": "{}/void/empty"}, "neither a folder of images here nor a dataset that can be loaded"),
         ({"split": "test"}, "has no split 'test': it has train"),
         ({"format": "coco"}, "knows no defects: its images have no boxes for coco"),
         ({"label_column": "kind"}, "no column 'kind': it has image, label"),
@@ -71,6 +71,7 @@ def test_a_mistake_is_one_line(run_command, classes, checkpoint, tmp_path):
 )
 def test_mistakes(classes, checkpoint, tmp_path, changes, words):
     settings = Settings(2, label_column=changes.pop("label_column", "label"))
+    (classes / "void" / "empty").mkdir()
     data = changes.pop("data", "{}").format(classes)
     with pytest.raises(DataError, match=words) as refusal:
         write_augmented(data, str(checkpoint), tmp_path / "out", settings, **changes)
