@@ -47,8 +47,7 @@ def augment_dataset(
     Synthetic rows lie in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them there, a
     call that was cut off goes on, and whatever the rows hang on makes other files. Image i comes from
     `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows hang
-    neither on the number of processes nor, within a grey level, on the batch size. How many images were made and
-    dropped is logged.
+    neither on the number of processes nor, within a grey level, on the batch size. What was dropped is logged.
 
     Args:
         dataset: of a DatasetDict the split "train" is augmented and no other. Of an IterableDataset an
@@ -58,8 +57,7 @@ def augment_dataset(
         image_column: column of the images.
         label_column: column of the classes that are asked for, matched by name: the checkpoint's image classes, or its
             defects and one name more that stands for none. Only classes that occur are made. None asks for no class.
-        objects_column: column of the boxes, x, y, w, h in pixels; "auto" finds it, None leaves it null.
-        mask_column: column of the masks; likewise.
+        objects_column, mask_column: of boxes x, y, w, h in pixels, and of masks; "auto" finds, None leaves null.
         balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream
             (whose counts nobody knows) as many of each. Otherwise as the dataset has them (of a stream: the
             checkpoint).

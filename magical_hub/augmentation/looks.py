@@ -52,8 +52,11 @@ class Look:
         image = Image.fromarray(mask)
         if image.size != self.size:
             image = image.resize(self.size, Image.Resampling.NEAREST)
+        if self.mask_mode == "1":
+            return Image.fromarray(np.asarray(image) > 0)
         if self.mask_mode == "P":  # converting would take the values for brightnesses
             palette = Image.new("P", self.size)
+            palette.putpalette([level for level in range(256) for _ in "RGB"])  # without one PNG keeps a bit a pixel
             palette.putdata(np.asarray(image).reshape(-1).tolist())
             return palette
         return image if image.mode == self.mask_mode else image.convert(self.mask_mode)

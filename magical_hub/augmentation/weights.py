@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 from pathlib import Path
 
 import torch
@@ -29,4 +29,5 @@ def weights_digest(pipe: MagicalPipeline) -> str:
 def source_of(pipe: MagicalPipeline, digest: str) -> str:
     """What rows say they come from: the checkpoint's name, without the folders above it, and its weights."""
     name = str(pipe.config.get("_name_or_path") or "unsaved")
-    return f"{Path(name).name if os.path.isdir(name) else name}@{digest[:12]}"
+    on_hub = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not Path(name).is_dir()
+    return f"{name if on_hub else Path(name).name}@{digest[:12]}"

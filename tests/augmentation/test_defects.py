@@ -7,6 +7,7 @@ from collections import Counter
 import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
 from magical_hub import augment_dataset
 from magical_hub.errors import AugmentationError, DataError
@@ -40,6 +41,26 @@ def test_labels_boxes_and_masks_agree(packages, made):
             assert package in {"scratch": ("QFN", "BGA"), "void": ("SOIC",)}[label]
             x, y, width, height = row["objects"][0]["bbox"]
             assert (x + width / 2 < 48 and y + height / 2 < 48) == (label == "scratch")
+
+
+@pytest.mark.parametrize(("mode", "value"), [("1", 1), ("L", 1), ("P", 3)])
+def test_masks_look_as_those_of_the_dataset(packages, defect_pipe, mode, value):
+    def marked(row):
+        marks = np.asarray(row["mask"]) > 0
+        if mode == "1":
+            return {"mask": Image.fromarray(marks)}
+        image = Image.new(mode, (96, 96))
+        if mode == "P":
+            image.putpalette(list(range(12)))
+        image.putdata((marks * value).reshape(-1).tolist())
+        return {"mask": image}
+
+    real = packages.map(marked, keep_in_memory=True)
+    made = augment_dataset(real, defect_pipe, 6).select(range(len(real), len(real) + 6))
+    assert {image.mode for image in made["mask"]} == {mode}
+    assert {*np.unique([np.asarray(image).astype(int) for image in made["mask"]])} == {0, value}
+    for image, objects in zip(made["mask"], made["objects"], strict=True):
+        assert np.asarray(image).any() == bool(objects)
 
 
 def test_the_defect_is_what_tells_the_image_from_its_twin(made, defect_pipe, packages):
