@@ -101,7 +101,7 @@ def prepare(
         labels=labels,
         categories=categories_of(features[columns.objects], known) if columns.objects else {},
         look=look_at(_undecoded(dataset, columns), columns),
-        source=source_of(pipe, digest),
+        source=source_of(pipe),
         seed=settings.seed,
         batch_size=settings.batch_size,
         keep=settings.keep,

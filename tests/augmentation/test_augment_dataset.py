@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 from collections import Counter
 
 import datasets
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from magical_hub import augment_dataset
+from magical_hub import MagicalPipeline, augment_dataset
 from magical_hub.data import package_dataset
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 from magical_hub.seeds import image_seed
@@ -84,7 +86,18 @@ def test_saved_and_loaded(labelled, class_pipe, pixels, tmp_path):
         assert again.remove_columns("image")[:] == augmented.remove_columns("image")[:]
 
 
-def test_provenance(labelled, class_pipe, pipe_folder):
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [("runs/qfn", "qfn@[0-9a-f]{12}"), ("hub/models--acme--qfn/snapshots/0123abcd", "acme/qfn@0123abcd")],
+)
+def test_the_source_is_a_run_or_a_revision_and_no_path(labelled, pipe_folder, tmp_path, folder, source):
+    shutil.copytree(pipe_folder, tmp_path / folder)
+    pipe = MagicalPipeline.from_pretrained(tmp_path / folder)
+    made = augment_dataset(labelled, pipe, 1, label_column=None, provenance=True)
+    assert re.fullmatch(source, made[10]["source"])
+
+
+def test_provenance(labelled, class_pipe):
     augmented = augment_dataset(labelled, class_pipe, 4, seed=5, provenance=True)
     assert list(augmented.features)[-3:] == ["synthetic", "source", "seed"]
     assert augmented["synthetic"][:] == [False] * 10 + [True] * 4
