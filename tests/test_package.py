@@ -51,6 +51,8 @@ EXTRAS = {
     "data": ["large"],
     "export": ["coco", "croissant", "large"],
     "provenance.py": ["large"],
+    "serving.py": ["mlops"],
+    "training": ["mlops"],
 }
 """The rooms that may import what extras declare."""
 

@@ -177,8 +177,8 @@ class TrainingConfig:
     """Steps between picture grids (of fixed latents) and metrics."""
     log_every: int = 50
     """Steps between lines of history.jsonl."""
-    report_to: Literal["nothing", "tensorboard", "wandb", "trackio"] = "nothing"
-    """Where the same figures go too; the tracker's package must be installed."""
+    report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = "nothing"
+    """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model as well."""
 
     def __post_init__(self) -> None:
         whole = (

@@ -43,7 +43,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     """
     precision, tracker = _precision(config), config.report_to
     if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
-        raise ConfigError(f"report_to {tracker} needs its package: pip install {tracker}")
+        package = "'magical-hub[mlops]'" if tracker == "mlflow" else tracker
+        raise ConfigError(f"report_to {tracker} needs its package: pip install {package}")
     try:
         accelerator = Accelerator(
             mixed_precision=precision,

@@ -43,6 +43,7 @@ from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
 from magical_hub.training.step import Real, TrainingStep
+from magical_hub.training.tracking import log_pipeline, tracker
 from magical_hub.training.watching import Watcher
 
 logger = logging.getLogger(__name__)
@@ -77,13 +78,8 @@ def train(config: TrainingConfig) -> TrainingResult:
     accelerator = make_accelerator(config)
     config, store, split = prepare_run(config, accelerator)
     check_shares(config, split, accelerator.num_processes)
-    if config.report_to != "nothing":
-        accelerator.init_trackers("magical_hub", config={key: str(value) for key, value in vars(config).items()})
-    try:
-        with deterministic_kernels(config.deterministic), StopSignals() as signals:
-            return _train(config, accelerator, store, split, signals)
-    finally:
-        accelerator.end_training()
+    with tracker(config, accelerator), deterministic_kernels(config.deterministic), StopSignals() as signals:
+        return _train(config, accelerator, store, split, signals)
 
 
 def _train(
@@ -214,6 +210,7 @@ class _Trainer:
             pipe = MagicalPipeline(generator=generator, **copies)
             pipe.origin = {"record": self.record.at(self.step, weights_sha256(generator))}
             pipe.save_pretrained(self.run_folder)
+            log_pipeline(self.config, pipe)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
             str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
