@@ -111,7 +111,9 @@ def test_a_server_answers_with_the_same_image(tracked, run):
         port = free.getsockname()[1]
     folder = mlflow.artifacts.download_artifacts(model_of(run))
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", folder, "-p", str(port)]
-    server = subprocess.Popen([*command, "--env-manager", "local"], start_new_session=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where it looks for uvicorn
+    environment = {**os.environ, "PATH": path}
+    server = subprocess.Popen([*command, "--env-manager", "local"], start_new_session=True, env=environment)
     try:
         url = f"http://127.0.0.1:{port}"
         for _ in range(120):
