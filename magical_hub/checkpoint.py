@@ -79,7 +79,8 @@ def fetch(
     if isinstance(place, str):
         files = [f"{part}/{file}" for part in sorted(index) for file in component_files(variant)]
         repo_id = place.partition("@")[0]
-        folder = pull(repo_id, ["model_index.json", "provenance.json", *files], **{**where, "revision": folder.name})
+        where["revision"] = folder.name
+        folder = pull(repo_id, ["model_index.json", *files], optional=["provenance.json"], **where)
     for part in index:
         check_inside(folder / part, folder)
     return folder, index

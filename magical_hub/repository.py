@@ -92,6 +92,7 @@ def pull(
     name: str,
     files: Sequence[str],
     *,
+    optional: Sequence[str] = (),
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
@@ -103,6 +104,7 @@ def pull(
     Args:
         name: OWNER/NAME, or OWNER/NAME@REVISION.
         files: their paths in the repository.
+        optional: those that need not be there.
         revision: a branch, a tag or a commit; comes before that of `name`.
         token, cache_dir, local_files_only, force_download: as the client's.
 
@@ -116,15 +118,15 @@ def pull(
     where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
 
     def get(revision: str | None, force: bool) -> Path:
-        wanted = {"allow_patterns": list(files), "force_download": force}
+        wanted = {"allow_patterns": [*files, *optional], "force_download": force}
         return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **versioned()))
 
     try:
         folder = patiently(lambda: get(revision or named or None, force_download))
-        damaged = [file for file in files if not _is_whole(folder / file)]
+        damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
         if damaged and not local_files_only:  # on the way or on the disk: once more
             folder = patiently(lambda: get(folder.name, True))
-            damaged = [file for file in files if not _is_whole(folder / file)]
+            damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
     except (HfHubHTTPError, OSError, ValueError, TransportError) as error:
         raise CheckpointError(f"{name} cannot be pulled: {in_one_line(error)}") from error
     if damaged:

@@ -14,7 +14,7 @@ import tifffile
 from hub_server import HubServer
 from PIL import Image
 
-from magical_hub import MagicalPipeline, train
+from magical_hub import MagicalPipeline, push, train
 from magical_hub.data import open_store
 from magical_hub.errors import DataError
 from magical_hub.export import write, write_imagefolder
@@ -123,6 +123,14 @@ print(json.dumps(pipe.origin))
     origin = json.loads(ran.stdout)
     assert origin["checkpoint"] == "acme/tiny" and len(origin["revision"]) == 40
     assert origin["record"] == json.loads((run / "provenance.json").read_text())
+
+
+def test_what_is_published_carries_its_record_and_no_commands(run, tmp_path):
+    push(run, "acme/tiny", allow_unchecked=True, dry_run=tmp_path / "repository")
+    record, own = (json.loads((folder / "provenance.json").read_text()) for folder in (tmp_path / "repository", run))
+    assert "command" in own["sittings"][0] and "command" not in record["sittings"][0]
+    del own["sittings"][0]["command"]
+    assert record == own
 
 
 def test_what_has_no_record(pipe, pipe_folder, elpv_folder, tmp_path):

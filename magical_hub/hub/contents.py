@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.files import write_text
 from magical_hub.models.base import check_weights, component_files
@@ -21,7 +22,7 @@ from magical_hub.seeds import image_seed
 
 CARD, SAMPLES, REPORT, CONFIG = "README.md", "samples.png", "report.json", "training_config.json"
 VARIANT = "fp16"
-NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG}
+NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 """The files that may be pushed beside those of components."""
 
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
@@ -81,6 +82,7 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
     }
     networks: dict[str, Any] = {name: network and network.float().cpu().eval() for name, network in parts.items()}
     whole = MagicalPipeline(**networks)
+    whole.origin = {"record": _without_commands(pipe.origin.get("record"))}
     whole.save_pretrained(folder)
     for name, network in whole.components.items():
         if network is None:
@@ -92,6 +94,15 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
         kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "_name_or_path"}
         write_text(file, as_json(kept))
     return whole
+
+
+def _without_commands(record: Any) -> Any:
+    """A record of where weights come from, without the commands, which name columns and patterns of the house."""
+    if isinstance(record, list):
+        return [_without_commands(value) for value in record]
+    if not isinstance(record, dict):
+        return record
+    return {key: _without_commands(value) for key, value in record.items() if key != "command"}
 
 
 def write_samples(pipe: MagicalPipeline, folder: Path) -> None:
