@@ -44,10 +44,12 @@ def train(
         push_to_hub: OWNER/NAME: evaluate RUN when training ends, and publish it privately unless it copies.
         json: print what was made as one JSON object on stdout.
     """
+    from magical_hub.provenance import chain
     from magical_hub.training import train
 
     result = train(TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)}))
-    about, text = asdict(result), f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"
+    about = {**asdict(result), "provenance": chain(Path(result.output_dir))}
+    text = f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"
     if push_to_hub is not None and _is_first_process():
         from magical_hub.evaluation import evaluate
         from magical_hub.hub import push
@@ -148,6 +150,7 @@ def augment(
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.augmentation import Settings, write_augmented
+    from magical_hub.provenance import chain
 
     settings = Settings(
         num_images,
@@ -164,7 +167,7 @@ def augment(
     )
     made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
-    _report(asdict(made), json, text)
+    _report({**asdict(made), "provenance": chain(output_dir)}, json, text)
 
 
 @app.command

@@ -1,7 +1,7 @@
 """A pipeline as a model of MLflow: `mlflow.pyfunc.load_model` and `mlflow models serve` find it by this module.
 
-    model = mlflow.pyfunc.load_model("models:/MODEL_ID")
-    model.predict(pandas.DataFrame({"seed": [7], "class_label": ["QFN"]}))["image"]       # PNG files, as bytes
+model = mlflow.pyfunc.load_model("models:/MODEL_ID")
+model.predict(pandas.DataFrame({"seed": [7], "class_label": ["QFN"]}))["image"]       # PNG files, as bytes
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class ServedPipeline:
         for seed, label in zip(seeds, labels, strict=True):
             asked: dict[str, Any] = {} if pandas.isna(label) else {"class_labels": str(label)}
             target = io.BytesIO()
-            self.pipe(seeds=[seed], **asked).images[0].save(target, "PNG")
+            image: Any = self.pipe(seeds=[seed], **asked).images[0]
+            image.save(target, "PNG")
             files.append(target.getvalue())
         return pandas.DataFrame({"seed": seeds, "image": files}, index=rows.index)
 

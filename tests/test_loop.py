@@ -112,5 +112,3 @@ def test_the_loop_from_images_to_what_would_be_pushed(loop):
     assert json.loads((loop / "push.json").read_text())["leakage"] == "passed"
     assert (loop / "published" / "README.md").is_file()
     assert sorted(skipped(dvc(loop, "repro"))) == sorted(PARTS)
-
-

@@ -56,7 +56,9 @@ def test_figures_and_settings_are_in_the_store(tracked, run):
     for name, figure in result.figures.items():
         assert run.data.metrics[name] == pytest.approx(figure)
     steps = [point.step for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "critic/adversarial")]
-    assert steps == [json.loads(line)["step"] for line in (folder / "history.jsonl").read_text().splitlines()] == [1, 2]
+    assert (
+        steps == [json.loads(line)["step"] for line in (folder / "history.jsonl").read_text().splitlines()] == [1, 2]
+    )
 
 
 def model_of(run: mlflow.entities.Run) -> str:
@@ -89,7 +91,7 @@ def test_wrong_rows(run):
     model = mlflow.pyfunc.load_model(model_of(run))
     with pytest.raises(ConfigError, match="'c'"):
         model.predict(pd.DataFrame({"seed": [7], "class_label": ["c"]}))
-    with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs.*seed"):
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"missing inputs.*seed"):
         model.predict(pd.DataFrame({"class_label": ["a"]}))
 
 
@@ -97,7 +99,9 @@ def test_a_store_that_cannot_be_had_is_one_line(tiny_config, tmp_path, monkeypat
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri("nowhere://store")
     try:
-        with pytest.raises(ConfigError, match="report_to mlflow cannot be started .*nowhere.*: look at its address") as e:
+        with pytest.raises(
+            ConfigError, match=r"report_to mlflow cannot be started .*nowhere.*: look at its address"
+        ) as e:
             train(tiny_config(tmp_path / "run", report_to="mlflow"))
     finally:
         mlflow.set_tracking_uri(before)

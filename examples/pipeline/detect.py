@@ -14,9 +14,9 @@ import yaml
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from train_detector import Config, measure, teach  # noqa: E402
+from train_detector import Config, measure, teach
 
-from magical_hub.data.packages import DEFECTS  # noqa: E402
+from magical_hub.data.packages import DEFECTS
 
 
 def load(folder: Path) -> datasets.Dataset:
@@ -35,9 +35,7 @@ def load(folder: Path) -> datasets.Dataset:
 def main() -> None:
     """Write detect.json: mean average precision on the test images, of both."""
     settings = yaml.safe_load(Path("params.yaml").read_text())["detect"]
-    config = Config(
-        Path(), detector_steps=settings["steps"], batch_size=settings["batch_size"], seed=settings["seed"]
-    )
+    config = Config(Path(), detector_steps=settings["steps"], batch_size=settings["batch_size"], seed=settings["seed"])
     both, test = load(Path("augmented")), load(Path("data/test"))
     real, made = (both.filter(lambda row, wanted=wanted: row["synthetic"] == wanted) for wanted in (False, True))
     scores = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from magical_hub.augmentation.preparing import Settings
 from magical_hub.devices import move
 from magical_hub.errors import DataError
 from magical_hub.export.labelled import Format, write_dataset
+from magical_hub.files import write_text
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.provenance import FILE, of_images
 
 if TYPE_CHECKING:
     import datasets
@@ -38,7 +41,7 @@ def write_augmented(
     split: str = "train",
     device: str = "cpu",
 ) -> Written:
-    """Augment a dataset and write it, real and synthetic images together.
+    """Augment a dataset and write it, real and synthetic images together; provenance.json says where they come from.
 
     Args:
         data: a folder that `datasets.load_dataset("imagefolder")` reads (a folder a class, or metadata.jsonl), one
@@ -72,6 +75,9 @@ def write_augmented(
         objects_column=settings.objects_column,
         mask_column=settings.mask_column,
     )
+    image = {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
+    record = {**of_images(pipe, image), "made": "dataset", "format": format, "real": len(dataset)}
+    write_text(folder / FILE, json.dumps(record, indent=2))
     return Written(str(folder), format, len(dataset), settings.num_images, made.counts)
 
 

@@ -178,7 +178,7 @@ class TrainingConfig:
     log_every: int = 50
     """Steps between lines of history.jsonl."""
     report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = "nothing"
-    """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model as well."""
+    """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model, too."""
 
     def __post_init__(self) -> None:
         whole = (
