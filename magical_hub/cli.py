@@ -125,6 +125,8 @@ def augment(
     seed: int = 0,
     batch_size: int = 8,
     num_proc: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -145,7 +147,9 @@ def augment(
         keep: verified drops images that do not show the defect asked for.
         seed: image i hangs on the seed and i alone.
         batch_size: images at a time.
-        num_proc: processes.
+        num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
+        engine: ray makes the same rows on a Ray cluster.
+        ray_address: HOST:PORT of the cluster, ray://HOST:PORT or auto; one on this machine starts unless given.
         device: cpu, cuda, mps ...
         json: print what was made as one JSON object on stdout.
     """
@@ -164,6 +168,8 @@ def augment(
         num_proc=num_proc,
         keep=keep,
         provenance=True,
+        engine=engine,
+        ray_address=ray_address,
     )
     made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"

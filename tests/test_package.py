@@ -46,6 +46,7 @@ def normal(name: str) -> str:
 
 
 EXTRAS = {
+    "augmentation": ["ray"],
     "metrics": ["eval"],
     "evaluation": ["eval"],
     "data": ["large"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.making import make_rows, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Prepared, Settings, prepare
+from magical_hub.augmentation.preparing import Engine, Prepared, Settings, prepare
 from magical_hub.augmentation.rows import PROVENANCE, Recipe
 from magical_hub.augmentation.shards import fingerprint_of, make_shards
 from magical_hub.errors import DataError
@@ -41,6 +41,8 @@ def augment_dataset(
     keep: Keep = "verified",
     provenance: bool = False,
     probability: float = 0.5,
+    engine: Engine = "local",
+    ray_address: str | None = None,
 ) -> Data:
     """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
 
@@ -64,18 +66,22 @@ def augment_dataset(
         seed: of the series of images.
         batch_size: images at a time.
         num_proc: processes; None is this one alone. A script that asks for more needs `if __name__ == "__main__":`.
+            With the engine "ray", actors of one core (or one GPU) each; None is as many as there are.
         keep: "verified" drops images that don't show the defect asked for (where the checkpoint has a verifier;
             without one all count as verified), "all" none, a filter what it says (`augmentation.QualityFilter`).
         provenance: three columns more: `synthetic` (bool), `source` (checkpoint and a hash of its weights), `seed`.
             Of a DatasetDict only the split "train" has them.
         probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
+        engine: "ray" makes the same rows on a Ray cluster (extra `ray`); not for a stream.
+        ray_address: of the cluster (HOST:PORT, ray://HOST:PORT or "auto"). None takes the one that this process is
+            connected to or that RAY_ADDRESS names, else starts one on this machine.
 
     Returns:
         The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is
         null: other columns, and objects and masks where the checkpoint knows no defects.
 
     Raises:
-        ConfigError: where an argument is out of range.
+        ConfigError: where an argument is out of range, or the Ray cluster doesn't answer.
         DataError: where columns are missing, or can't be matched with the checkpoint.
         AugmentationError: where the tries run out before there are `num_images`.
     """
@@ -106,7 +112,7 @@ def augment(
     real = _marked_real(dataset, prepared.recipe.features) if settings.provenance else dataset
     if isinstance(dataset, datasets.IterableDataset):
         return Augmented(_interleaved(real, pipe, prepared, settings), {})
-    made, counts = synthesise(dataset, pipe, prepared, settings.num_proc)
+    made, counts = synthesise(dataset, pipe, prepared, settings)
     together = datasets.concatenate_datasets([real.with_format(None), made], split=dataset.split)
     if dataset.format["type"] is not None:
         together = together.with_format(**{**dataset.format, "columns": None})
@@ -114,11 +120,11 @@ def augment(
 
 
 def synthesise(
-    dataset: datasets.Dataset, pipe: MagicalPipeline, prepared: Prepared, num_proc: int | None = None
+    dataset: datasets.Dataset, pipe: MagicalPipeline, prepared: Prepared, settings: Settings
 ) -> tuple[datasets.Dataset, dict[str, int]]:
     """The synthetic rows alone, and the counts."""
     fingerprint = fingerprint_of(prepared, dataset._fingerprint)
-    made, counts = make_shards(pipe, prepared.recipe, prepared.wanted, fingerprint, num_proc)
+    made, counts = make_shards(pipe, prepared.recipe, prepared.wanted, fingerprint, settings)
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
     logger.log(
         logging.WARNING if dropped else logging.INFO,

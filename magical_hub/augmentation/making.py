@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from magical_hub.augmentation.keeping import drop_reasons
@@ -22,10 +24,41 @@ PIXELS_TOGETHER = 2**27
 """and values of their pixels, for they wait in memory until the last of them is there."""
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Rows that were made together.
+
+    Args:
+        arrow: they, as the file that `Dataset.from_file` reads.
+        counts: as JSON: how many images were made, and dropped for which reason.
+    """
+
+    arrow: bytes
+    counts: str
+
+
 def rows_together(recipe: Recipe) -> int:
     """How many rows are made together: for images of this size, whatever the batch and the processes."""
     width, height = recipe.look.size
     return max(1, min(TOGETHER, PIXELS_TOGETHER // (3 * width * height)))
+
+
+def make_shard(pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish]) -> Shard:
+    """A row for every wish, in their order, wherever it is made.
+
+    Raises:
+        AugmentationError: as `make_rows`.
+    """
+    import pyarrow as pa
+    from datasets.arrow_writer import ArrowWriter
+
+    rows, counts = make_rows(pipe, recipe, wanted)
+    target = pa.BufferOutputStream()
+    with ArrowWriter(stream=target, features=recipe.features, writer_batch_size=64) as writer:
+        for row in rows:
+            writer.write(row)
+        writer.finalize(close_stream=False)
+    return Shard(target.getvalue().to_pybytes(), json.dumps(counts))
 
 
 def make_rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, label_columns
@@ -19,6 +19,9 @@ from magical_hub.pipeline import MagicalPipeline
 
 if TYPE_CHECKING:
     import datasets
+
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Settings:
     keep: Keep = "verified"
     provenance: bool = False
     probability: float = 0.5
+    engine: Engine = "local"
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_images", "batch_size", "num_proc"):
@@ -51,6 +56,10 @@ class Settings:
             raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")
         if self.keep not in ("verified", "all") and not callable(self.keep):
             raise ConfigError(f"keep is {self.keep!r}: give 'verified', 'all' or a filter")
+        if self.engine not in get_args(Engine):
+            raise ConfigError(f"engine is {self.engine!r}: give 'local' or 'ray'")
+        if self.ray_address is not None and self.engine != "ray":
+            raise ConfigError("ray_address is for the engine 'ray': give that, or leave the address out")
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,8 @@ def prepare(
     streamed = isinstance(dataset, datasets.IterableDataset)
     if not streamed and not isinstance(dataset, datasets.Dataset):
         raise DataError(f"dataset is a {type(dataset).__name__}: give a datasets.Dataset or IterableDataset")
+    if streamed and settings.engine == "ray":
+        raise ConfigError("a stream's rows are made when they are reached: leave engine 'ray' out, or give a Dataset")
     features = dataset.features
     if features is None:
         raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")

@@ -14,9 +14,9 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 import magical_hub
-from magical_hub.augmentation.making import make_rows, rows_together
+from magical_hub.augmentation.making import Shard, make_shard, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Prepared
+from magical_hub.augmentation.preparing import Prepared, Settings
 from magical_hub.augmentation.rows import Recipe
 from magical_hub.files import write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
@@ -36,7 +36,7 @@ def fingerprint_of(prepared: Prepared, dataset_fingerprint: str) -> str:
 
 
 def make_shards(
-    pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish], fingerprint: str, num_proc: int | None
+    pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish], fingerprint: str, settings: Settings
 ) -> tuple[datasets.Dataset, Counter[str]]:
     """The rows wished for, made where they aren't there yet, and how many images were made and dropped.
 
@@ -47,7 +47,7 @@ def make_shards(
         recipe: of the rows.
         wanted: a wish a row.
         fingerprint: names the folder.
-        num_proc: processes; None or 1 is this one. A script that asks for more needs `if __name__ == "__main__":`.
+        settings: who makes them: engine, num_proc and ray_address.
     """
     import datasets
 
@@ -57,37 +57,43 @@ def make_shards(
     parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
     paths = [folder / f"{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
     with FileLock(folder / ".lock"):  # a second call waits for the first, and finds all there
-        missing = [(path, part) for path, part in zip(paths, parts, strict=True) if not path.exists()]
+        missing = [number for number, path in enumerate(paths) if not path.exists()]
         with tqdm(total=len(wanted), desc="Augmenting", unit="img", disable=not missing) as bar:
-            bar.update(len(wanted) - sum(len(part) for _, part in missing))
-            for done in _write_all(pipe, recipe, missing, num_proc or 1):
-                bar.update(done)
+            bar.update(len(wanted) - sum(len(parts[number]) for number in missing))
+            for made, shard in _make_all(pipe, recipe, [parts[number] for number in missing], settings):
+                _write(paths[missing[made]], shard)
+                bar.update(len(parts[missing[made]]))
     counts: Counter[str] = Counter()
     for path in paths:
         counts.update(json.loads(path.with_suffix(".json").read_text()))
     return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths]), counts
 
 
-Shard = tuple[Path, Sequence[Wish]]
+def _make_all(
+    pipe: MagicalPipeline, recipe: Recipe, parts: list[Sequence[Wish]], settings: Settings
+) -> Iterator[tuple[int, Shard]]:
+    """A shard a part, by the part's number, in the order in which they are ready."""
+    if settings.engine == "ray" and parts:
+        from magical_hub.augmentation.cluster import make_on_cluster
 
-
-def _write_all(pipe: MagicalPipeline, recipe: Recipe, shards: list[Shard], num_proc: int) -> Iterator[int]:
-    """How many rows were written, shard by shard."""
-    if min(num_proc, len(shards)) <= 1:
-        for shard in shards:
-            yield _write(pipe, recipe, shard)
+        yield from make_on_cluster(pipe, recipe, parts, settings.num_proc, settings.ray_address)
+        return
+    num_proc = min(settings.num_proc or 1, len(parts))
+    if num_proc <= 1:
+        for number, part in enumerate(parts):
+            yield number, make_shard(pipe, recipe, part)
         return
     threads = max(1, torch.get_num_threads() // num_proc)
     with ProcessPoolExecutor(
-        min(num_proc, len(shards)),
+        num_proc,
         mp_context=torch.multiprocessing.get_context("spawn"),  # a fork of a process with threads may hang
         initializer=_start_worker,
         initargs=(pipe, recipe, threads),
     ) as pool:
-        futures = [pool.submit(_write_in_worker, shard) for shard in shards]
+        numbers = {pool.submit(_make_in_worker, part): number for number, part in enumerate(parts)}
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            for future in as_completed(numbers):
+                yield numbers.pop(future), future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -102,19 +108,11 @@ def _start_worker(pipe: MagicalPipeline, recipe: Recipe, threads: int) -> None:
     _worker.update(pipe=pipe, recipe=recipe)
 
 
-def _write_in_worker(shard: Shard) -> int:
-    return _write(_worker["pipe"], _worker["recipe"], shard)
+def _make_in_worker(wanted: Sequence[Wish]) -> Shard:
+    return make_shard(_worker["pipe"], _worker["recipe"], wanted)
 
 
-def _write(pipe: MagicalPipeline, recipe: Recipe, shard: Shard) -> int:
-    from datasets.arrow_writer import ArrowWriter
-
-    path, wanted = shard
-    rows, counts = make_rows(pipe, recipe, wanted)
-    write_text(path.with_suffix(".json"), json.dumps(counts))  # first: a shard that is there is done
+def _write(path: Path, shard: Shard) -> None:
+    write_text(path.with_suffix(".json"), shard.counts)  # first: a shard that is there is done
     with written_whole(path) as beside:
-        with ArrowWriter(path=str(beside), features=recipe.features, writer_batch_size=64) as writer:
-            for row in rows:
-                writer.write(row)
-            writer.finalize()
-    return len(rows)
+        beside.write_bytes(shard.arrow)

@@ -93,7 +93,7 @@ class MagicalTransform:
                 f"pool_size is {pool_size} for {len(prepared.counts)} classes: give one a class at least"
             )
         each = wishes(dict.fromkeys(prepared.counts, 0), pool_size, balance=True, seed=seed)
-        self._pool, _ = synthesise(dataset, pipe, replace(prepared, wanted=each), num_proc)
+        self._pool, _ = synthesise(dataset, pipe, replace(prepared, wanted=each), settings)
         self._members: dict[Any, list[int]] = {}
         """Rows of the pool of each class."""
         label = self._recipe.columns.label

@@ -1,0 +1,154 @@
+"""Rows made on a Ray cluster: an actor a GPU, or a core, that gets the pipeline once and sends back whole shards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+
+from magical_hub.augmentation.making import Shard, make_shard
+from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.rows import Recipe
+from magical_hub.errors import AugmentationError, ConfigError, MagicalError
+from magical_hub.metrics.optional import extra
+from magical_hub.pipeline import MagicalPipeline
+
+PATIENCE = 10.0
+"""Seconds that an address has to answer."""
+
+
+def make_on_cluster(
+    pipe: MagicalPipeline,
+    recipe: Recipe,
+    parts: Sequence[Sequence[Wish]],
+    num_actors: int | None = None,
+    address: str | None = None,
+) -> Iterator[tuple[int, Shard]]:
+    """A shard a part, by the part's number, in the order in which they are ready.
+
+    What an actor that dies was at is made again by another one. Shards come back to this process, which writes them:
+    the nodes need not share a disk.
+
+    Args:
+        pipe: makes the images, on the device it is on.
+        recipe: of the rows.
+        parts: wishes that are made together.
+        num_actors: at the most; None takes all GPUs (of a pipeline on a GPU) or cores of the cluster.
+        address: of a running cluster, or "auto"; None starts one on this machine, unless Ray runs here already.
+
+    Raises:
+        ConfigError: where the cluster doesn't answer, or has nothing to run on.
+        AugmentationError: where the tries of a part run out.
+        MissingPackageError: without the extra `ray`.
+    """
+    with extra("ray"):
+        import pyarrow as pa
+        import ray
+        import ray.data
+
+    on_gpu = pipe.device.type == "cuda"
+    with _connected(address), _quietly():
+        there = int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 0))
+        if not there:
+            raise ConfigError(f"the Ray cluster has no {'GPU' if on_gpu else 'core'}: add a node that has one")
+        luggage = ray.put((pipe, recipe, parts))  # held here, so that an actor that starts again finds it
+        made = ray.data.from_items(
+            [{"number": number} for number in range(len(parts))], override_num_blocks=len(parts)
+        )
+        made = made.map_batches(
+            _Actor,
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(len(parts), there, num_actors or there)),
+            fn_constructor_args=([luggage],),
+            **{"num_gpus" if on_gpu else "num_cpus": 1},
+        )
+        batches: Iterator[pa.Table] = iter(made.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
+        for batch in batches:
+            (row,) = batch.to_pylist()
+            if row["error"]:
+                raise AugmentationError(row["error"])
+            yield row["number"], Shard(row["arrow"], row["counts"])
+
+
+class _Actor:
+    """Lives as long as the call, with the pipeline in memory.
+
+    Args:
+        luggage: a list of the reference to it, which Ray would else fetch into every task.
+    """
+
+    def __init__(self, luggage: list[Any]) -> None:
+        import ray
+
+        torch.set_num_threads(1)  # it has one core
+        self.pipe, self.recipe, self.parts = ray.get(luggage[0])
+
+    def __call__(self, batch: Any) -> Any:
+        import pyarrow as pa
+
+        (number,) = batch["number"].to_pylist()
+        shard, error = Shard(b"", ""), ""
+        try:
+            shard = make_shard(self.pipe, self.recipe, self.parts[number])
+        except MagicalError as mistake:  # Ray would wrap it in pages of its own
+            error = str(mistake)
+        columns = {"number": [number], "counts": [shard.counts], "error": [error]}
+        return pa.table({**columns, "arrow": pa.array([shard.arrow], pa.large_binary())})
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Within it Ray runs: the cluster that this process is connected to already, else that of the address, else ours."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of this goes to Ray's makers
+        options["include_dashboard"] = False
+    try:
+        _knock(address)
+        ray.init(address, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"the Ray cluster at {address} does not answer ({reason}): start it there (`ray start --head`), give its "
+            "HOST:PORT, or leave the address out"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError where nobody listens at HOST:PORT: Ray itself would wait for minutes."""
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.hostname and place.port:
+        socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Ray Data's own bars and plans stay off: there is one bar for all engines."""
+    from ray.data import DataContext
+
+    context, logger = DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before[0]
+        logger.setLevel(before[1])
