@@ -58,16 +58,15 @@ def make_on_cluster(
         if not there:
             raise ConfigError(f"the Ray cluster has no {'GPU' if on_gpu else 'core'}: add a node that has one")
         luggage = ray.put((pipe, recipe, parts))  # held here, so that an actor that starts again finds it
-        made = ray.data.from_items(
-            [{"number": number} for number in range(len(parts))], override_num_blocks=len(parts)
-        )
-        made = made.map_batches(
+        numbers = [{"number": number} for number in range(len(parts))]
+        made = ray.data.from_items(numbers, override_num_blocks=len(parts)).map_batches(
             _Actor,
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(len(parts), there, num_actors or there)),
             fn_constructor_args=([luggage],),
-            **{"num_gpus" if on_gpu else "num_cpus": 1},
+            num_gpus=1 if on_gpu else None,
+            num_cpus=None if on_gpu else 1,
         )
         batches: Iterator[pa.Table] = iter(made.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
         for batch in batches:
@@ -105,7 +104,7 @@ class _Actor:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Within it Ray runs: the cluster that this process is connected to already, else that of the address, else ours."""
+    """Within it Ray runs: what this process is connected to already, else the cluster of the address, else one here."""
     import ray
 
     if ray.is_initialized():

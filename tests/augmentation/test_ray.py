@@ -120,14 +120,8 @@ def test_the_command_starts_a_cluster_by_itself(run_command, labelled, class_pip
     arguments = ("augment", "--data", tmp_path / "data", "--checkpoint", tmp_path / "run", "--num-images", 4, "--json")
     made = {}
     for engine in ("local", "ray"):
-        ran = run_command(
-            *arguments,
-            "--engine",
-            engine,
-            "--output-dir",
-            tmp_path / engine,
-            HF_DATASETS_CACHE=str(tmp_path / f"its {engine}"),
-        )
+        options = ("--engine", engine, "--output-dir", tmp_path / engine)
+        ran = run_command(*arguments, *options, HF_DATASETS_CACHE=str(tmp_path / f"cache {engine}"))
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout)["synthetic"] == 4
         made[engine] = datasets.load_from_disk(tmp_path / engine).cast_column("image", datasets.Image(decode=False))[:]
