@@ -104,7 +104,7 @@ class _Actor:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Within it Ray runs: what this process is connected to already, else the cluster of the address, else one here."""
+    """Within it Ray runs: what this process is connected to, else the cluster of the address, else one here."""
     import ray
 
     if ray.is_initialized():
