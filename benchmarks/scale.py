@@ -2,12 +2,16 @@
 
     python benchmarks/scale.py memory --sides 4096 8192 16384
     python benchmarks/scale.py speed
+    python benchmarks/scale.py engines
 
 An untrained seamless generator of the default widths stands for a trained one: what it costs hangs on its shape alone.
 Memory is the kernel's greatest resident size (VmHWM) of a fresh process each, Python and torch included. "held whole"
 makes the image in one call of the pipeline, the plain way, and writes it by tifffile in one piece. Speed takes turns
 (A B A B), and medians count: the bare generator makes the same pieces and throws them away. The share by the
 processor's time (of all threads) hangs less on what else the machine does.
+
+Engines are those of `augment_dataset`: one thread a worker, rows a second once the workers run (a long call's time less
+a short one's, of one shard a worker).
 """
 
 from __future__ import annotations
@@ -21,12 +25,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import datasets
+import ray
 import torch
 import tyro
 
-from magical_hub import MagicalPipeline, SeamlessGenerator
+from magical_hub import MagicalPipeline, SeamlessGenerator, augment_dataset
+from magical_hub.augmentation.making import TOGETHER
+from magical_hub.data import package_dataset
 from magical_hub.export import write
 from magical_hub.export.raster import PIECE
 from magical_hub.grid import rectangles
@@ -169,5 +177,38 @@ def speed(
         print(f"| {name} | {rate:.2f} | {rate / rates['bare generator']:.2f} | {share:.2f} |")
 
 
+def engines(
+    shards: int = 10, side: int = 128, sub_region: int = 32, base_width: int = 32, max_width: int = 128
+) -> None:
+    """Print rows a second of the local engine in this process, and of Ray with one and two workers.
+
+    Args:
+        shards: of the long call, each of 64 rows; the short one has one a worker.
+        side: of the images, in pixels.
+        sub_region: side of a sub-region in pixels.
+        base_width: channels of the generator at half the resolution.
+        max_width: its most channels.
+    """
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    pipe = Case(side, sub_region, 3, base_width, max_width, threads=1).pipeline()
+    real = package_dataset(2, side)
+    settings: dict[str, Any] = {"label_column": None, "objects_column": None}
+    print("| engine | rows a second | against local | start, s |\n| --- | --- | --- | --- |")
+    local = None
+    for name, engine, workers in (("local", "local", 1), ("Ray, 1 worker", "ray", 1), ("Ray, 2 workers", "ray", 2)):
+        seconds = []
+        for rows in (TOGETHER * workers, TOGETHER * shards):
+            with tempfile.TemporaryDirectory() as cache:
+                datasets.config.HF_DATASETS_CACHE = Path(cache)
+                started = time.perf_counter()
+                augment_dataset(real, pipe, rows, engine=engine, num_proc=workers, **settings)
+                seconds.append(time.perf_counter() - started)
+        rate = TOGETHER * (shards - workers) / (seconds[1] - seconds[0])
+        local = local or rate
+        start = max(0.0, seconds[0] - TOGETHER * workers / rate)
+        print(f"| {name} | {rate:.1f} | {rate / local:.2f} | {start:.1f} |", flush=True)
+    ray.shutdown()
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"memory": memory, "speed": speed})
+    tyro.extras.subcommand_cli_from_dict({"memory": memory, "speed": speed, "engines": engines})

@@ -149,7 +149,7 @@ def augment(
         batch_size: images at a time.
         num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
         engine: ray makes the same rows on a Ray cluster.
-        ray_address: HOST:PORT of the cluster, ray://HOST:PORT or auto; one on this machine starts unless given.
+        ray_address: HOST:PORT of the cluster, or auto; one on this machine starts unless given.
         device: cpu, cuda, mps ...
         json: print what was made as one JSON object on stdout.
     """

@@ -73,8 +73,8 @@ def augment_dataset(
             Of a DatasetDict only the split "train" has them.
         probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
         engine: "ray" makes the same rows on a Ray cluster (extra `ray`); not for a stream.
-        ray_address: of the cluster (HOST:PORT, ray://HOST:PORT or "auto"). None takes the one that this process is
-            connected to or that RAY_ADDRESS names, else starts one on this machine.
+        ray_address: of the cluster that this machine is in: HOST:PORT or "auto". None takes the one that this process
+            is connected to or that RAY_ADDRESS names, else starts one on this machine.
 
     Returns:
         The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is

@@ -53,7 +53,7 @@ def make_on_cluster(
         import ray.data
 
     on_gpu = pipe.device.type == "cuda"
-    with _connected(address), _quietly():
+    with _quietly(), _connected(address):
         there = int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 0))
         if not there:
             raise ConfigError(f"the Ray cluster has no {'GPU' if on_gpu else 'core'}: add a node that has one")
@@ -121,8 +121,8 @@ def _connected(address: str | None) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the Ray cluster at {address} does not answer ({reason}): start it there (`ray start --head`), give its "
-            "HOST:PORT, or leave the address out"
+            f"the Ray cluster at {address} does not answer ({reason}): start it there (`ray start`), give its "
+            "HOST:PORT, set RAY_AUTH_MODE=token where it wants a token, or leave the address out"
         ) from error
     try:
         yield
@@ -145,7 +145,7 @@ def _quietly() -> Iterator[None]:
     context, logger = DataContext.get_current(), logging.getLogger("ray.data")
     before = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -91,7 +91,6 @@ def test_what_goes_wrong_in_an_actor_is_one_line(cluster, labelled, class_pipe):
     ("settings", "words"),
     [
         ({"engine": "ray", "ray_address": "127.0.0.1:{free}"}, "cluster at 127.0.0.1:.* does not answer .*refused"),
-        ({"engine": "ray", "ray_address": "ray://127.0.0.1:{free}"}, "cluster at ray://.* does not answer .*refused"),
         ({"engine": "ray", "ray_address": "auto"}, "the Ray cluster at auto does not answer"),
         ({"engine": "spark"}, "engine is 'spark': give 'local' or 'ray'"),
         ({"ray_address": "auto"}, "ray_address is for the engine 'ray'"),
