@@ -10,8 +10,8 @@ makes the image in one call of the pipeline, the plain way, and writes it by tif
 (A B A B), and medians count: the bare generator makes the same pieces and throws them away. The share by the
 processor's time (of all threads) hangs less on what else the machine does.
 
-Engines are those of `augment_dataset`: one thread a worker, rows a second once the workers run (a long call's time less
-a short one's, of one shard a worker).
+Engines are those of `augment_dataset`: one thread a worker, rows a second once the workers run (a long call's time
+less a short one's, of one shard a worker).
 """
 
 from __future__ import annotations

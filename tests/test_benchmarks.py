@@ -75,6 +75,12 @@ def test_scale(table):
 
 
 @pytest.mark.slow
+def test_engines(table):
+    rows = table("engines", "--base-width 4 --max-width 4 --side 64 --shards 3", script="scale.py")
+    assert [row[0] for row in rows] == ["local", "Ray, 1 worker", "Ray, 2 workers"] and rows[0][2] == "1.00"
+
+
+@pytest.mark.slow
 def test_usefulness(table, tmp_path):
     """From training to the table, on the run's own images alone; what is there is not sought again."""
     options = f"--output-dir {tmp_path} --counts 20 30 --image-size 64 --max-steps 2 --num-test 40 --seeds 2"

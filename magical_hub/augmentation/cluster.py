@@ -112,6 +112,8 @@ def _connected(address: str | None) -> Iterator[None]:
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # It warns, as of an error, that an actor's arguments may be lost: this process holds them.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of this goes to Ray's makers
         options["include_dashboard"] = False
