@@ -54,7 +54,7 @@ def test_the_feature_critic_joins_in_when_balance_is_reached(tiny_config, tmp_pa
     state = load_file(folder / "feature_critic.safetensors")
     assert state and all(key.startswith("heads.") for key in state)  # nothing of the frozen network
     assert json.loads((folder / "about.json").read_text())["balance"]["reached"] is True
-    assert MagicalPipeline.from_pretrained(tmp_path / "run").components.keys() == {"generator", "critic"}
+    assert MagicalPipeline.from_pretrained(tmp_path / "run").components.keys() == {"generator", "critic", "verifier"}
 
 
 def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
