@@ -13,7 +13,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py --output-dir demo
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -m slow
