@@ -95,6 +95,7 @@ def test_usefulness(table, tmp_path):
     assert made and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
 
 
+@pytest.mark.slow
 def test_leakage(table):
     options = "--splits 5 --control-splits 1 --kinds real three-pictures --num-train 90 --num-images 30"
     rows = table("", options, "leakage.py")

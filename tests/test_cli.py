@@ -96,8 +96,13 @@ def test_info(trained, run_command):
         ("info --provenance {elpv}", ["holds no provenance.json"]),
         ("info", ["give either --checkpoint or --provenance"]),
         ("evaluate --real {elpv} --output-dir {tmp}/report", ["either --checkpoint or --generated"]),
-        ("evaluate --generated {elpv} --real {elpv}", ["there is no RUN", "--output-dir"]),
-        ("evaluate --checkpoint {pipe} --output-dir {tmp}/report", ["nothing to compare with", "give real"]),
+        pytest.param(
+            *("evaluate --generated {elpv} --real {elpv}", ["there is no RUN", "--output-dir"]), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("evaluate --checkpoint {pipe} --output-dir {tmp}/report", ["nothing to compare with", "give real"]),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, pipe_folder, tmp_path, arguments, words):

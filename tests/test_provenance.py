@@ -86,6 +86,7 @@ def test_a_run_that_started_from_another(run, tiny_config, tmp_path):
     assert [step["steps"] for step in steps] == [2, 4] and steps[1:] == chain(run)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     folder = tmp_path / "secret-wafers"
     shutil.copytree(elpv_folder, folder)

@@ -49,16 +49,16 @@ class ArrowStore(CanvasStore):
             about = json.loads(table.schema.metadata[b"magical_hub"])
             self._tile: tuple[int, int] = tuple(about["tile"])
             self._rows_a_batch: int = about["rows_a_batch"]
+            super().__init__(
+                about,
+                table["name"].to_pylist(),
+                table["label"].to_numpy(),
+                table["group"].to_pylist(),
+                table["digest"].to_pylist(),
+                table["field"].to_pylist(),
+            )
         except (OSError, pa.ArrowInvalid, TypeError, KeyError) as error:
             raise DataError(f"{path} cannot be read ({error}): delete it, and it is made again") from error
-        super().__init__(
-            about,
-            table["name"].to_pylist(),
-            table["label"].to_numpy(),
-            table["group"].to_pylist(),
-            table["digest"].to_pylist(),
-            table["field"].to_pylist(),
-        )
         # Where the pixels of each batch begin in the file. They are read from there: see ScatteredReads.
         self._starts = [c.flatten().flatten().buffers()[1].address - mapped.address for c in table["canvas"].chunks]
         self._path, self._file = path, ScatteredReads(path)

@@ -71,6 +71,7 @@ def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
     assert any((weights[0][key] - value).abs().max() > 1e-4 for key, value in weights[1].items())
 
 
+@pytest.mark.slow
 def test_its_game_is_the_same_in_several_passes(tiny_config, tmp_path):
     """By the first step's figures: of weights rounding may flip a kink somewhere in the frozen network."""
     lines = {}

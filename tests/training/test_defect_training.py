@@ -33,7 +33,7 @@ def settings() -> dict:
     }
 
 
-@pytest.mark.parametrize("generator", ["seamless", "magical"])
+@pytest.mark.parametrize("generator", ["seamless", pytest.param("magical", marks=pytest.mark.slow)])
 def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, tmp_path: Path):
     config = {**settings, "generator": generator, "balance_at": 0.0, "output_dir": str(tmp_path / "run")}
     train(TrainingConfig(**config, max_steps=6, checkpoint_every=3))

@@ -102,6 +102,7 @@ def test_out_of_memory_names_what_lowers_it(run_python, elpv_folder, tmp_path):
     assert about(tmp_path / "run", 1)["step"] == 1
 
 
+@pytest.mark.slow
 def test_out_of_memory_with_auto_batch_size_goes_on_with_less_at_once(run_python, elpv_folder, tiny_config, tmp_path):
     ran = run_python(LIMITED, elpv_folder, tmp_path / "run", "auto", **GIVING_BACK)
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -65,7 +65,7 @@ def alone(launch, tmp_path_factory):
     return [folder / str(seed) for seed in (0, 1)]
 
 
-@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("passes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path, passes):
     """The penalty's double backward included; the weights are no yardstick: Adam makes a step of any rounding."""
     ran = launch(tmp_path / "two", 4, 2, "--gradient-accumulation", passes)
