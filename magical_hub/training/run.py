@@ -64,6 +64,9 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
             assert config.canvas and config.rows and config.cols and config.channels
             grid = Grid(config.rows, config.cols, *config.canvas)
             store = prepare_store(source, data, grid, config.channels, config.strict, defect_share=config.defect_share)
+            column = config.objects_column or config.mask_column
+            if column is not None and not store.defect_names:
+                raise DataError(f"none of the images shows a defect in {column!r}: leave that column out")
             if not begun:
                 Split.cut(store.groups, store.digests, config.validation_fraction, config.holdout_fraction).save(split)
                 write_text(saved, config.to_json())  # last: a run without it has not begun

@@ -11,6 +11,7 @@ import torch
 
 from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store, package_dataset
+from magical_hub.errors import DataError
 from magical_hub.grid import Grid
 from magical_hub.training.sampling import StepSampler
 
@@ -62,6 +63,12 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
     for name in ("generator", "critic", "verifier"):
         ours, theirs = (getattr(its, name).state_dict() for its in (pipe, again))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_columns_without_a_defect_are_said_to_be_so(settings, tmp_path: Path):
+    sound = package_dataset(12, image_size=64, defect_rate=0.0)
+    with pytest.raises(DataError, match="none of the images shows a defect in 'objects'"):
+        train(TrainingConfig(**{**settings, "data": sound}, output_dir=str(tmp_path), max_steps=1))
 
 
 def test_the_verifier_learns_from_real_sub_regions(settings, tmp_path: Path):
