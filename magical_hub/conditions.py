@@ -83,7 +83,7 @@ def class_numbers(
         class_labels = class_labels.tolist()
     many: list[int | str] = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
     names = config.class_names or [str(number) for number in range(config.num_classes)]
-    return torch.tensor([_number(label, names, "class", 0) for label in many])
+    return torch.tensor([_number(label, names, "class") for label in many])
 
 
 def defect_fields(generator: Generator, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
@@ -144,13 +144,13 @@ def _field(generator: Generator, defects: Defects) -> torch.Tensor:
                 f"there is no sub-region ({row}, {col}) for a defect in a grid of {grid.rows} x {grid.cols}: "
                 "give (row, column), from 0"
             )
-        field[row, col] = _number(defect, ["none", *names], "defect", 0)
+        field[row, col] = _number(defect, ["none", *names], "defect")
     return field
 
 
-def _number(label: int | str, names: Sequence[str], kind: str, first: int) -> int:
+def _number(label: int | str, names: Sequence[str], kind: str) -> int:
     if label in names:
-        return first + names.index(str(label))
+        return names.index(str(label))
     if str(label).isdigit() and int(label) < len(names):
         return int(label)
     raise ConfigError(f"there is no {kind} {label!r}: give one of {', '.join(names)}, or its number")

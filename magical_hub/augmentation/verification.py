@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from scipy import ndimage
 
 from magical_hub.annotations import NEIGHBOURS
@@ -91,9 +92,8 @@ def _touches(box: tuple[float, float, float, float], places: np.ndarray, grid: G
 
 def _pixels(images: Any) -> torch.Tensor:
     """Images of any output type as (N, C, H, W) in [-1, 1]."""
-    if isinstance(images, torch.Tensor):
-        return images * 2 - 1
+    if isinstance(images, list):
+        images = VaeImageProcessor.pil_to_numpy(images)
     if isinstance(images, np.ndarray):
-        return torch.from_numpy(images).movedim(-1, 1) * 2 - 1
-    arrays = np.stack([np.asarray(image).reshape(image.height, image.width, -1) for image in images])
-    return torch.from_numpy(arrays).movedim(-1, 1).float() / 127.5 - 1
+        images = VaeImageProcessor.numpy_to_pt(images)
+    return VaeImageProcessor.normalize(images)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, digest, field_of, group_of, join_tiles, label_of
+from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
 from magical_hub.data.images import as_array, fit, open_image
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
@@ -107,12 +107,7 @@ def build_arrow_store(
     cell = channels * grid.cell_height * grid.cell_width
     batch = _Batch(grid, channels, max(1, BATCH_BYTES // (cell * grid.num_locations)))
     about = {
-        "image_size": [grid.height, grid.width],
-        "channels": channels,
-        "class_names": source.class_names,
-        "defect_names": source.defect_names,
-        "grid": [grid.rows, grid.cols],
-        "source_fingerprint": source.fingerprint,
+        **about_store(source, grid, channels),
         "rows_a_batch": batch.rows,
         "tile": [grid.cell_height, grid.cell_width],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from magical_hub.data.records import Record
+from magical_hub.data.records import Record, Source
 from magical_hub.grid import Grid, Window
 
 
@@ -128,6 +128,18 @@ def digest(bands: Iterable[np.ndarray]) -> str:
     for band in bands:
         sha.update(np.ascontiguousarray(band.transpose(1, 2, 0)).data)
     return sha.hexdigest()
+
+
+def about_store(source: Source, grid: Grid, channels: int) -> dict[str, Any]:
+    """What a store says of its images as a whole: see `CanvasStore`."""
+    return {
+        "image_size": [grid.height, grid.width],
+        "channels": channels,
+        "class_names": source.class_names,
+        "defect_names": source.defect_names,
+        "grid": [grid.rows, grid.cols],
+        "source_fingerprint": source.fingerprint,
+    }
 
 
 def label_of(record: Record) -> int:

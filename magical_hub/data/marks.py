@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.boxes import Box
 from magical_hub.data.images import open_image
 from magical_hub.errors import DataError
 from magical_hub.grid import Grid
@@ -44,9 +43,9 @@ class Marks(ABC):
 
 @dataclass(frozen=True)
 class Boxes(Marks):
-    """A box a defect, with the number of its class (from 0)."""
+    """A box a defect (x, y, width, height), with the number of its class (from 0)."""
 
-    boxes: Sequence[tuple[Box, int]]
+    boxes: Sequence[tuple[Sequence[float], int]]
 
     def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """As `Marks.field` says."""
@@ -78,7 +77,7 @@ class Mask(Marks):
         return np.where(_marked(covered, share) > 0, self.number + 1, 0)
 
 
-def _covered(box: Box, size: tuple[int, int], grid: Grid, name: str) -> np.ndarray:
+def _covered(box: Sequence[float], size: tuple[int, int], grid: Grid, name: str) -> np.ndarray:
     """The share of each sub-region that a box covers: (R, K)."""
     left, top, width, height = box
     inside = -SLACK <= left < left + width <= size[1] + SLACK and -SLACK <= top < top + height <= size[0] + SLACK

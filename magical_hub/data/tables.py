@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
+from magical_hub.data.columns import object_fields, read_objects
 from magical_hub.data.marks import Boxes, Marks, Mask
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.errors import DataError
@@ -201,8 +202,15 @@ class _Reader:
         if columns.mask is not None:
             self.defect_names = self.class_names or ["defect"]
         if objects is not None:
-            feature = _category(dataset.features[objects], objects)
-            self._categories = _Names(dataset, objects, feature, lambda: _values(dataset, objects))
+            fields = object_fields(dataset.features[objects])
+            if fields is None:
+                raise DataError(f"column {objects!r} holds no lists of bbox and category: name the column that does")
+            self._categories = _Names(
+                dataset,
+                objects,
+                fields["category"],
+                lambda: [category for row in dataset[objects] for _, category in read_objects(row) or ()],
+            )
             self.defect_names = self._categories.names
 
     def record(self, row: int, example: dict[str, Any]) -> Record:
@@ -227,39 +235,14 @@ class _Reader:
             return Boxes([]) if mask is None else Mask(_file(mask), label)
         if self.columns.objects is None:
             return None
-        objects = example[self.columns.objects]
+        objects = read_objects(example[self.columns.objects])
         if objects is None:
             raise DataError(f"{name} has null in {self.columns.objects!r}: give [] where there is no defect")
-        return Boxes([(box, self._categories.number(category, name)) for box, category in _pairs(objects)])
+        return Boxes([(box, self._categories.number(category, name)) for box, category in objects])
 
 
 def _file(image: dict[str, Any]) -> bytes | Path:
     return image["bytes"] if image["bytes"] is not None else Path(image["path"])
-
-
-def _pairs(objects: Any) -> Iterator[tuple[Any, Any]]:
-    """Box and category of each object, whether they came as a list of records or as a record of lists."""
-    if isinstance(objects, dict):
-        yield from zip(objects["bbox"], objects["category"], strict=True)
-    else:
-        yield from ((one["bbox"], one["category"]) for one in objects)
-
-
-def _values(dataset: Any, column: str) -> list[Any]:
-    """The categories that occur in a column of objects."""
-    return list({category for objects in dataset[column] if objects for _, category in _pairs(objects)})
-
-
-def _category(feature: Any, column: str) -> Any:
-    """The feature of an object's category.
-
-    Raises:
-        DataError: where the column holds no boxes with categories.
-    """
-    record = getattr(feature, "feature", feature)  # a list of records, or a record of lists
-    if not (isinstance(record, dict) and "bbox" in record and "category" in record):
-        raise DataError(f"column {column!r} holds no lists of bbox and category: name the column that does")
-    return getattr(record["category"], "feature", record["category"]) if record is feature else record["category"]
 
 
 class _Names:
@@ -286,7 +269,7 @@ class _Names:
                 "cast it to one, or load the dataset without streaming"
             )
         try:
-            known = sorted(value for value in values() if value is not None)
+            known = sorted({value for value in values() if value is not None})
         except (TypeError, NotImplementedError) as error:
             raise DataError(f"column {column!r} holds no classes but lists or records: name one that does") from error
         self.names = [str(value) for value in known]

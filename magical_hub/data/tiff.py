@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, digest, field_of, group_of, join_tiles, label_of
+from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
 from magical_hub.data.images import grey_or_rgb, to_canvas
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
@@ -185,12 +185,7 @@ def index_tiles(
     if not images:
         raise DataError("none of the images could be read: see the warnings above")
     about = {
-        "image_size": [grid.height, grid.width],
-        "channels": channels,
-        "class_names": source.class_names,
-        "defect_names": source.defect_names,
-        "grid": [grid.rows, grid.cols],
-        "source_fingerprint": source.fingerprint,
+        **about_store(source, grid, channels),
         "images": images,
     }
     write_text(path, json.dumps(about))

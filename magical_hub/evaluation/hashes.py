@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 SIDE = 16
 """Bits a side: aligned images of one product agree in most of the usual 8 x 8."""
@@ -15,7 +15,7 @@ NEAR = 16
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     """Hashes of grey images (n, H, W) uint8 by the signs of their low frequencies: (n, 32) uint8, 256 bits each."""
-    with eval_extra():
+    with extra("eval"):
         import imagehash
 
     return np.stack([np.packbits(imagehash.phash(Image.fromarray(image), hash_size=SIDE).hash) for image in images])

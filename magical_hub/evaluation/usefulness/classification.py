@@ -30,7 +30,7 @@ from magical_hub.evaluation.usefulness.result import (
     compare,
 )
 from magical_hub.evaluation.usefulness.synthetic import Synthesiser
-from magical_hub.metrics.optional import eval_extra
+from magical_hub.metrics.optional import extra
 
 MEASURES = {"AUROC": auroc, "macro-F1": macro_f1, "balanced accuracy": balanced_accuracy}
 _BATCH = 64  # the least even multiple of the classes from here on, so that every arm has the same
@@ -137,7 +137,7 @@ def taught(
 def classical(images: np.ndarray, labels: np.ndarray, seed: int) -> Maker:
     """Real images moved, lit and blurred a little by albumentations; not mirrored, for a marking would be false."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
-    with eval_extra():
+    with extra("eval"):
         import albumentations
 
     def make(wanted: np.ndarray, turn: int) -> np.ndarray:
