@@ -36,18 +36,28 @@ class TrainingOptions(TrainingConfig):
 
 @app.command
 def train(
-    config: tyro.conf.OmitArgPrefixes[TrainingOptions], push_to_hub: str | None = None, json: bool = False
+    config: tyro.conf.OmitArgPrefixes[TrainingOptions],
+    dry_run: bool = False,
+    push_to_hub: str | None = None,
+    json: bool = False,
 ) -> None:
     """Train on a folder of images, or a dataset of the Hub. RUN is then a checkpoint.
 
     Args:
+        dry_run: say what training would be and cost, and stop there.
         push_to_hub: OWNER/NAME: evaluate RUN when training ends, and publish it privately unless it copies.
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.provenance import chain
-    from magical_hub.training import train
+    from magical_hub.training import plan, train
 
-    result = train(TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)}))
+    asked = TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
+    if dry_run or (_is_first_process() and not asked.resume):
+        planned = plan(asked)
+        if dry_run:
+            return _report(planned.to_dict(), json, planned.text())
+        print(planned.text(), file=sys.stderr)
+    result = train(asked)
     about = {**asdict(result), "provenance": chain(Path(result.output_dir))}
     text = f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"
     if push_to_hub is not None and _is_first_process():

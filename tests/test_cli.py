@@ -49,6 +49,19 @@ def test_a_run_is_not_overwritten_but_resumed(trained, run_command):
     assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
 
 
+def test_a_dry_run_says_what_training_would_be_and_leaves_nothing(run_command, elpv_folder, tmp_path):
+    ran = run_command("train", "--data", elpv_folder, *TRAIN, "--dry-run", "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    assert (about["rows"], about["cols"], about["image_size"], about["batch_size"]) == (2, 2, [32, 32], 4)
+    assert about["max_steps"] == 10_000 and about["output_dir"] == f"runs/{elpv_folder.name}"
+    assert about["seconds"] > 9_000 * about["step_seconds"] > 0
+    assert 100 * 2**20 < about["memory_bytes"] < 2**32  # Python and torch at the least
+    assert about["disk_bytes"] == about["num_images"] * 32 * 32
+    assert any("images are few" in warning for warning in about["warnings"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_generate(trained, run_command, tmp_path):
     run, _, _ = trained
     arguments = ("generate", "--checkpoint", run, "--num-images", 3, "--seed", 5, "--output-dir", tmp_path / "a")
@@ -115,7 +128,7 @@ def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, pip
     ("arguments", "words"),
     [
         ("train --output-dir x --data y --colour red", "--colour"),
-        ("train --data y", "--output-dir"),
+        ("train --output-dir x", "--data"),
         ("train --data y --output-dir x --max-steps 1.5", "--max-steps"),
         ("paint", "paint"),
     ],

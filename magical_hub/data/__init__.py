@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "packages": ["package_dataset", "render_package"],
         "records": ["Record", "Source"],
         "sources": ["open_source"],
-        "store": ["look", "open_store", "prepare_store"],
+        "store": ["Look", "look", "open_store", "prepare_store"],
     },
 )

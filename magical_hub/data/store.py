@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
 
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
 from magical_hub.data.canvas import CanvasStore
@@ -64,14 +67,25 @@ def open_store(folder: Path) -> CanvasStore:
     return TiffStore(tiles) if tiles.exists() else ArrowStore(folder / ARROW)
 
 
-def look(record: Record) -> tuple[tuple[int, int], str]:
-    """Height and width of an image, and its mode after conversion, "L" or "RGB": of a tiled TIFF from its header.
+class Look(NamedTuple):
+    """What a look at an image shows."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    mode: str
+    """After conversion: "L" or "RGB"."""
+    image: Image.Image | None
+    """Decoded; None for a tiled TIFF, of which only the header is read."""
+
+
+def look(record: Record) -> Look:
+    """What an image is.
 
     Raises:
         DataError: where it cannot be read.
     """
     tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
     if tiled is not None:
-        return (tiled.height, tiled.width), tiled.mode
+        return Look((tiled.height, tiled.width), tiled.mode, None)
     image = open_image(record.image, record.name)
-    return (image.height, image.width), image.mode
+    return Look((image.height, image.width), image.mode, image)

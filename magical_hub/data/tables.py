@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import datasets
 
 FIRST = 32
-"""Records of a stream that are kept, encoded, until it is read in earnest: as many as `training.proposal` looks at."""
+"""Records of a stream that are kept, encoded, until it is read in earnest: as many as `training.survey` looks at."""
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _canvas(subject: Subject, rows: int | None, cols: int | None) -> tuple[Grid,
         own = subject.pipe.generator.grid
         return Grid(rows or own.rows, cols or own.cols, own.height, own.width), subject.pipe.generator.config.channels
     assert subject.images is not None
-    (height, width), mode = look(next(open_source(subject.images).records()))
+    (height, width), mode, _ = look(next(open_source(subject.images).records()))
     return Grid(rows or 1, cols or 1, height, width), 1 if mode == "L" else 3
 
 

@@ -1,5 +1,6 @@
 """Pure measures on arrays: features of images in, figures out. Nothing here knows of models, training or folders."""
 
+from magical_hub.metrics.alignment import alignment
 from magical_hub.metrics.coherence import Coherence, brightness_and_contrast, coherence, coherence_of
 from magical_hub.metrics.copying import (
     crowd_test,
@@ -36,6 +37,7 @@ __all__ = [
     "MissingPackageError",
     "Neighbours",
     "SeamRatio",
+    "alignment",
     "brightness_and_contrast",
     "coherence",
     "coherence_of",

@@ -4,5 +4,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"config": ["TrainingConfig"], "split": ["Split"], "trainer": ["TrainingResult", "train"]},
+    submod_attrs={
+        "config": ["TrainingConfig"],
+        "planning": ["Plan", "plan"],
+        "split": ["Split"],
+        "trainer": ["TrainingResult", "train"],
+    },
 )

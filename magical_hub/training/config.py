@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -145,8 +146,8 @@ class TrainingConfig:
     """Decay a step of the averaged weights, which are the ones that generate."""
 
     # -- length, seed and machine ----------------------------------------------------------------------------------
-    max_steps: int = 20_000
-    """Steps in all, those before a resume included."""
+    max_steps: int | None = None
+    """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
     max_minutes: float | None = None
     """Minutes of this sitting, after which training stops as if done."""
     seed: int = 0
@@ -163,8 +164,8 @@ class TrainingConfig:
     once, and the result stays that of the same batch_size. In one process; several stop with an error."""
 
     # -- what is written -------------------------------------------------------------------------------------------
-    output_dir: str
-    """RUN: the folder of this training, and a pipeline folder when it ends."""
+    output_dir: str = ""
+    """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
     resume: bool = False
     """Go on from the last checkpoint in RUN; without one, start from zero and say so."""
     checkpoint_every: int = 1000
@@ -181,14 +182,21 @@ class TrainingConfig:
     """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model, too."""
 
     def __post_init__(self) -> None:
+        if not self.output_dir:
+            if not isinstance(self.data, (str, Path)):
+                raise ConfigError(
+                    "output_dir is not given, and a dataset in memory has no name: give a folder for RUN"
+                )
+            name = re.split(r"[/\\]", str(self.data).rstrip("/\\"))[-1] or "run"
+            object.__setattr__(self, "output_dir", str(Path("runs") / name))
         whole = (
             "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
-            "base_width max_width penalty_every augment_windows max_steps checkpoint_every keep_checkpoints "
+            "base_width max_width penalty_every augment_windows checkpoint_every keep_checkpoints "
             "sample_every log_every"
         )
         for name in whole.split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("rows", "cols"):
+        for name in ("rows", "cols", "max_steps"):
             self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
         self._check(
             "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"

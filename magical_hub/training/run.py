@@ -9,13 +9,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from magical_hub.data import CanvasStore, open_source, open_store, prepare_store
+from magical_hub.data import CanvasStore, Source, open_source, open_store, prepare_store
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import write_text
 from magical_hub.grid import Grid
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.proposal import complete
 from magical_hub.training.split import Split
+from magical_hub.training.survey import Survey
 
 FREE_TO_CHANGE = {
     *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
@@ -24,6 +25,34 @@ FREE_TO_CHANGE = {
 }
 """What may differ between the sittings of one run; all else decides what the weights become by more than rounding (so
 does max_steps, where a rate schedule ends there)."""
+
+
+def source_of(config: TrainingConfig) -> Source:
+    """The images that a configuration names.
+
+    Raises:
+        DataError: as `open_source`.
+    """
+    return open_source(
+        config.data,
+        image_column=config.image_column,
+        label_column=config.label_column,
+        group_column=config.group_column,
+        group_regex=config.group_regex,
+        objects_column=config.objects_column,
+        mask_column=config.mask_column,
+        split=config.split,
+        streaming=config.streaming,
+        max_images=config.max_images,
+    )
+
+
+def check_free(config: TrainingConfig) -> None:
+    """Raise a ConfigError where RUN holds a run that was not to be gone on with."""
+    if (Path(config.output_dir) / "training_config.json").exists() and not config.resume:
+        raise ConfigError(
+            f"{config.output_dir} holds a run already: give --resume to go on with it, or another --output-dir"
+        )
 
 
 def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
@@ -42,25 +71,13 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
     """
     folder = Path(config.output_dir)
     saved, data, split = folder / "training_config.json", folder / "data", folder / "split.json"
-    if saved.exists() and not config.resume:
-        raise ConfigError(f"{folder} holds a run already: give --resume to go on with it, or another --output-dir")
+    check_free(config)
     accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            source = open_source(
-                config.data,
-                image_column=config.image_column,
-                label_column=config.label_column,
-                group_column=config.group_column,
-                group_regex=config.group_regex,
-                objects_column=config.objects_column,
-                mask_column=config.mask_column,
-                split=config.split,
-                streaming=config.streaming,
-                max_images=config.max_images,
-            )
+            source = source_of(config)
             begun = saved.exists()
-            config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, source)
+            config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, Survey(source))
             assert config.canvas and config.rows and config.cols and config.channels
             grid = Grid(config.rows, config.cols, *config.canvas)
             store = prepare_store(source, data, grid, config.channels, config.strict, defect_share=config.defect_share)
@@ -80,10 +97,13 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
     """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
     settled: dict[str, Any] = {}
     for field in fields(config):
-        if field.name in FREE_TO_CHANGE and (field.name != "max_steps" or config.lr_schedule == "constant"):
+        value = getattr(config, field.name)
+        ends_a_schedule = config.lr_schedule != "constant"
+        kept = field.name == "max_steps" and (value is None or ends_a_schedule)
+        if field.name in FREE_TO_CHANGE and not kept:
             continue
         # A setting that the saved ones lack came with a later version, and its default is what the run began with.
-        value, before = getattr(config, field.name), saved.get(field.name, field.default)
+        before = saved.get(field.name, field.default)
         before = tuple(before) if isinstance(before, list) else before
         value = config.canvas if field.name == "image_size" else value
         if value is not None and value != before:

@@ -90,7 +90,7 @@ def _train(
     while True:
         trainer = None
         try:
-            trainer = _Trainer(config, accelerator, store, split, roll_backs)
+            trainer = Trainer(config, accelerator, store, split, roll_backs)
             return trainer.run(started, signals)
         except NotFinite as error:
             assert trainer is not None
@@ -109,7 +109,7 @@ def _train(
         accelerator.free_memory()
 
 
-class _Trainer:
+class Trainer:
     """A run in progress, from the last checkpoint or from zero to its end or a mishap.
 
     Args:
@@ -122,7 +122,8 @@ class _Trainer:
         self.config, self.accelerator, self.store, self.split = config, accelerator, store, split
         self.run_folder, self.roll_backs = Path(config.output_dir), roll_backs
         self.train_indices = np.asarray(split.train)
-        assert config.canvas and config.rows and config.cols and config.channels
+        assert config.canvas and config.rows and config.cols and config.channels and config.max_steps
+        self.max_steps = config.max_steps
         self.grid = Grid(config.rows, config.cols, *config.canvas)
         torch.manual_seed(config.seed)  # the weights' start; nothing else is drawn from torch's global state
         self.generator, self.critic = build_networks(config, store, self.train_indices)
@@ -144,7 +145,7 @@ class _Trainer:
                 "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule,
                 optimizer,
                 num_warmup_steps=config.warmup_steps,
-                num_training_steps=config.max_steps,
+                num_training_steps=self.max_steps,
             )
             for optimizer in self.optimizers.values()
         ]
@@ -212,28 +213,16 @@ class _Trainer:
             pipe.save_pretrained(self.run_folder)
             log_pipeline(self.config, pipe)
         self.accelerator.wait_for_everyone()
-        return TrainingResult(
-            str(self.run_folder), self.step, round(time.monotonic() - started, 1), self.watcher.figures
-        )
+        seconds = round(time.monotonic() - started, 1)
+        return TrainingResult(str(self.run_folder), self.step, seconds, self.watcher.figures)
 
     def _loop(self, started: float, signals: StopSignals) -> None:
         config, main = self.config, self.accelerator.is_main_process
-        with tqdm(total=config.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
-            while self.step < config.max_steps and not self._must_stop(started, signals):
-                first = self.step * config.n_critic
-                adapts = (self.step + 1) % ADAPT_EVERY == 0
-                augments = adapts and config.augment == "adaptive"
-                held_out = self._held_out_score() if augments else None  # of the critic that this step's scores are of
-                terms = self.update([self.sampler.draw(first + part) for part in range(config.n_critic)])
-                self.ema.step(self.generator.parameters())
-                for scheduler in self.schedulers:
-                    scheduler.step()
-                self.step += 1
+        with tqdm(total=self.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
+            while self.step < self.max_steps and not self._must_stop(started, signals):
+                self.advance()
                 bar.update()
-                self.watcher.steps.add(self.step, terms)
-                if adapts:
-                    self._adapt(terms, held_out)
-                at_end = self.step == config.max_steps
+                at_end = self.step == self.max_steps
                 if at_end or self.step % config.sample_every == 0:
                     self._sample()
                 if at_end or self.step % config.checkpoint_every == 0:
@@ -248,6 +237,21 @@ class _Trainer:
                 self._save_checkpoint()
             if unseen:
                 self._log(started, bar)
+
+    def advance(self) -> None:
+        """One step: all networks, their averages, their rates, and what adapts to their game."""
+        first = self.step * self.config.n_critic
+        adapts = (self.step + 1) % ADAPT_EVERY == 0
+        augments = adapts and self.config.augment == "adaptive"
+        held_out = self._held_out_score() if augments else None  # of the critic that this step's scores are of
+        terms = self.update([self.sampler.draw(first + part) for part in range(self.config.n_critic)])
+        self.ema.step(self.generator.parameters())
+        for scheduler in self.schedulers:
+            scheduler.step()
+        self.step += 1
+        self.watcher.steps.add(self.step, terms)
+        if adapts:
+            self._adapt(terms, held_out)
 
     def _log(self, started: float, bar: Any) -> None:
         self._check_figures()

@@ -152,11 +152,10 @@ class Watcher:
         self.history.write(step, seconds, line)
         self.accelerator.log(line, step=step)
         self.draw_curves()
-        minutes = self.config.max_minutes
+        minutes, steps = self.config.max_minutes, self.config.max_steps
+        assert steps is not None, "the run has settled it"
         if minutes is not None:  # so that the bar's time left is that of whichever comes first
-            bar.total = min(
-                self.config.max_steps, self.first_step + round((step - self.first_step) * minutes * 60 / seconds)
-            )
+            bar.total = min(steps, self.first_step + round((step - self.first_step) * minutes * 60 / seconds))
         # "critic/adversarial" is "D adver" here: the bar has one line.
         players = {"critic": "D", "generator": "G"}
         terms = [name.split("/") for name in self.figures if name.split("/")[0] in players and "_" not in name]

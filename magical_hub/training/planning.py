@@ -1,0 +1,177 @@
+"""What a training will be, before anything starts: the proposal, what it costs, and where the data does not suit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from magical_hub.grid import Grid
+from magical_hub.training.config import TrainingConfig
+from magical_hub.training.cost import Cost, measure_cost
+from magical_hub.training.proposal import complete
+from magical_hub.training.run import check_free, source_of
+from magical_hub.training.survey import LOOK_AT, Survey
+
+FEW = 100
+"""Images, all parts together: with fewer no result of this library was ever good."""
+IN_PLACE = 0.75
+"""Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
+cut 5% askew they have 0.3 to 0.65."""
+STRETCH = 1.05
+"""Ratio of an image's shape to the canvas's from which on the stretching is worth a word."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training with a configuration will be."""
+
+    config: TrainingConfig
+    """With nothing left open."""
+    num_images: int | None
+    """None for a stream."""
+    sizes: int
+    """Different sizes among the images looked at."""
+    alignment: float | None
+    """`metrics.alignment` of the images looked at; None where it was not measured."""
+    step_seconds: float | None
+    """Of a step on this machine, measured; None under several processes."""
+    seconds: float | None
+    """Of the whole training, decoding included, pictures and checkpoints not."""
+    memory_bytes: int | None
+    """The most that training holds at a time: of a GPU's memory where there is one, else of the machine's, libraries
+    included."""
+    disk_bytes: int | None
+    """Of the decoded images in RUN."""
+    warnings: tuple[str, ...]
+    """Where the data, or the machine, does not suit."""
+
+    def to_dict(self) -> dict[str, object]:
+        """The numbers alone, as `--json` prints them."""
+        config = self.config
+        assert config.canvas
+        return {
+            "output_dir": config.output_dir,
+            "num_images": self.num_images,
+            "image_size": list(config.canvas),
+            "channels": config.channels,
+            "rows": config.rows,
+            "cols": config.cols,
+            "generator": config.generator,
+            "batch_size": config.batch_size,
+            "max_steps": config.max_steps,
+            "alignment": self.alignment,
+            "step_seconds": self.step_seconds,
+            "seconds": self.seconds,
+            "memory_bytes": self.memory_bytes,
+            "disk_bytes": self.disk_bytes,
+            "warnings": list(self.warnings),
+        }
+
+    def text(self) -> str:
+        """The same for a person."""
+        config = self.config
+        assert config.canvas and config.rows and config.cols
+        grid = Grid(config.rows, config.cols, *config.canvas)
+        images = "images as they come" if self.num_images is None else f"{self.num_images} images"
+        sizes = "one size" if self.sizes == 1 else f"{self.sizes} sizes among those looked at"
+        place = "" if self.alignment is None else f", {self.alignment:.0%} of them in place"
+        until = f"{config.max_steps} steps"
+        if config.max_minutes is not None:
+            until += f" or {config.max_minutes:g} minutes"
+        lines = [
+            f"data      {images}, {sizes}{place}",
+            f"canvas    {grid.height} x {grid.width} px, {'grey' if config.channels == 1 else 'colour'}, "
+            f"{grid.rows} x {grid.cols} sub-regions of {grid.cell_height} x {grid.cell_width} px",
+            f"training  {config.generator} generator, {config.batch_size} windows of {config.window_rows} x "
+            f"{config.window_cols} sub-regions a step, {until}",
+        ]
+        if self.seconds is not None and self.step_seconds is not None and self.memory_bytes is not None:
+            lines.append(
+                f"cost      about {_duration(self.seconds)} ({self.step_seconds:.2g} s a step), "
+                f"{_size(self.memory_bytes)} of memory, {_size(self.disk_bytes or 0)} on the disk"
+            )
+        lines.append(f"RUN       {config.output_dir}")
+        return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
+
+
+def plan(config: TrainingConfig) -> Plan:
+    """Look at the data, fill in what is left open, and measure what training costs by a few steps of it.
+
+    Nothing is left behind. Under several processes the cost is not measured.
+
+    Args:
+        config: as the user gave it.
+
+    Raises:
+        DataError, GridError, ConfigError, TrainingError: as `train`.
+    """
+    check_free(config)
+    source = source_of(config)
+    survey = Survey(source)
+    config = complete(config, survey)
+    cost = measure_cost(config, source) if int(os.environ.get("WORLD_SIZE", 1)) == 1 else None
+    count = source.count
+    assert config.canvas and config.channels and config.max_steps
+    seconds = disk = None
+    if cost is not None:
+        seconds = config.max_steps * cost.step_seconds
+        seconds = min(seconds, (config.max_minutes or float("inf")) * 60) + (count or 0) * survey.seconds
+    if count is not None:
+        disk = count * config.canvas[0] * config.canvas[1] * config.channels
+    return Plan(
+        config=config,
+        num_images=count,
+        sizes=len(set(survey.sizes)),
+        alignment=survey.alignment,
+        step_seconds=None if cost is None else round(cost.step_seconds, 4),
+        seconds=None if seconds is None else round(seconds, 1),
+        memory_bytes=None if cost is None else cost.memory_bytes,
+        disk_bytes=disk,
+        warnings=tuple(_warnings(config, survey, cost)),
+    )
+
+
+def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list[str]:
+    count, found = survey.source.count, []
+    assert config.canvas
+    height, width = config.canvas
+    if count is not None and count < FEW:
+        found.append(
+            f"{count} images are few: expect little variety, and look for copies (magical-hub evaluate); give {FEW} "
+            "or more"
+        )
+    if survey.alignment is not None and survey.alignment < IN_PLACE:
+        found.append(
+            f"only {survey.alignment:.0%} of the images fit the others best where they lie: the method learns what "
+            "stands where, so align them first (one camera position, one crop)"
+        )
+    if survey.unreadable:
+        found.append(
+            f"{survey.unreadable} of the first {LOOK_AT} images looked at cannot be read: they will be skipped, by "
+            "name (--strict stops instead)"
+        )
+    shapes = [h * width / (w * height) for h, w in survey.sizes]
+    stretched = sum(max(shape, 1 / shape) > STRETCH for shape in shapes)
+    if stretched:
+        found.append(
+            f"{stretched} of {len(shapes)} images looked at have another shape than the canvas and will be stretched: "
+            "crop them to one shape"
+        )
+    elif len(set(survey.sizes)) > 1:
+        found.append(f"{len(set(survey.sizes))} sizes are mixed: all are resized to the canvas")
+    if cost is not None and cost.memory_bytes > cost.free_bytes:
+        found.append(
+            f"training takes {_size(cost.memory_bytes)} and {_size(cost.free_bytes)} are free: give "
+            "--gradient-accumulation 2, or --auto-batch-size"
+        )
+    return found
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
