@@ -140,6 +140,7 @@ def describe(name: str | Path) -> dict[str, Any]:
             "grid": [rows, cols],
             "sub_region": [height // rows, width // cols],
             "class_names": config["class_names"],
+            "defect_names": config.get("defect_names"),
             "latent_dim": config["latent_dim"],
             "critic": "critic" in index,
             "bytes": sum(path.stat().st_size for path in folder.glob("*/*.safetensors")),
@@ -148,6 +149,31 @@ def describe(name: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise CheckpointError(f"{name} cannot be read as a checkpoint ({reason}): take another one") from error
+
+
+def explain(about: dict[str, Any]) -> str:
+    """What `describe` found, for a person: what the checkpoint makes, and what can be asked of it."""
+    (height, width), (rows, cols), cell = about["image_size"], about["grid"], about["sub_region"]
+    name, classes, defects = about["checkpoint"], about["class_names"], about["defect_names"]
+    seamless = about["generator"] == "SeamlessGenerator"
+    colour = "grey" if about["channels"] == 1 else "colour"
+    asked = f" --class-labels {classes[0]}" if classes else ""
+    lines = {
+        "makes": f"{colour} images of {height} x {width} px",
+        "from": f"{rows} x {cols} sub-regions of {cell[0]} x {cell[1]} px, which "
+        f"{'agree at their seams by construction' if seamless else 'were taught to agree at their seams by a loss'} "
+        f"({about['generator']})",
+        "classes": ", ".join(classes) if classes else "none: it was trained without",
+        "defects": ", ".join(defects) if defects else "none: it was trained without",
+        "critic": f"there: train --init-from {name} begins with it"
+        if about["critic"]
+        else "not there: no --init-from",
+        "weights": f"{about['bytes'] / 2**20:.1f} MiB" if about["bytes"] else "on the Hub, not here yet",
+        "try": f"magical-hub generate --checkpoint {name} --num-images 8{asked} --output-dir IMAGES",
+    }
+    if defects:
+        lines["and"] = f'pipe(defects={{(0, 0): "{defects[0]}"}}) puts a defect into the first sub-region'
+    return "\n".join([str(name), *(f"  {key:<8} {value}" for key, value in lines.items())])
 
 
 def as_os_error(error: SafetensorError) -> OSError:

@@ -319,12 +319,11 @@ def info(checkpoint: str | None = None, provenance: Path | None = None, json: bo
 
         steps = chain(provenance)
         return _report({"provenance": steps}, json, tell(steps), out=sys.stdout)
-    from magical_hub.checkpoint import describe
+    from magical_hub.checkpoint import describe, explain
 
     assert checkpoint is not None
     about = describe(checkpoint)
-    width = max(len(key) for key in about)
-    _report(about, json, "\n".join(f"{key:<{width}}  {value}" for key, value in about.items()), out=sys.stdout)
+    _report(about, json, explain(about), out=sys.stdout)
 
 
 def main() -> None:

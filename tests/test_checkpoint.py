@@ -56,6 +56,7 @@ def test_describe(pipe_folder, class_pipe, tmp_path):
         "grid": [2, 3],
         "sub_region": [16, 16],
         "class_names": None,
+        "defect_names": None,
         "latent_dim": 16,
         "critic": True,
         "bytes": weights,

@@ -93,7 +93,11 @@ def test_info(trained, run_command):
     about = json.loads(ran.stdout)
     assert about["grid"] == [2, 2] and about["image_size"] == [32, 32] and about["critic"] is True
     plain = run_command("info", "--checkpoint", run)
-    assert plain.returncode == 0 and [line.split()[0] for line in plain.stdout.splitlines()] == list(about)
+    assert plain.returncode == 0
+    for words in ("grey images of 32 x 32 px", "2 x 2 sub-regions of 16 x 16 px", "none: it was trained without"):
+        assert words in plain.stdout
+    (example,) = re.findall(r"try +magical-hub (.*) IMAGES", plain.stdout)
+    assert example.split()[:5] == ["generate", "--checkpoint", str(run), "--num-images", "8"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_every_command(command, run, tmp_path, monkeypatch):
     folder, data = run
     sizes = ("--image-size", 32, "--rows", 2, "--cols", 2, "--base-width", 8, "--max-width", 16, "--latent-dim", 16)
     few = ("--batch-size", 4, "--max-steps", 1, "--mixed-precision", "no", "--label-column", "label")
+    planned = command("train", "--data", data, "--output-dir", folder, *sizes, *few, "--dry-run")
+    assert (planned["rows"], planned["max_steps"]) == (2, 1) and not folder.exists()
     trained = command("train", "--data", data, "--output-dir", folder, *sizes, *few)
     assert trained["steps"] == 1 and trained["provenance"][0]["steps"] == 1
 
