@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CODE := benchmarks examples magical_hub tests $(wildcard hubconf.py)
 
-.PHONY: demo test test-slow style quality clean
+.PHONY: demo test test-slow docs style quality clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
@@ -18,6 +18,9 @@ test: .venv/dev.stamp
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -m slow
 
+docs: .venv/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 style: .venv/dev.stamp
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
@@ -28,7 +31,7 @@ quality: .venv/dev.stamp
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv build demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for all targets. Installing more never takes anything away, so the two stamps get along; making the
