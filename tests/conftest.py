@@ -17,6 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from accelerate.state import AcceleratorState
+from hub_server import WRITE_TOKEN, HubServer
+from huggingface_hub import constants
+from huggingface_hub.utils import disable_progress_bars
 from hypothesis import settings
 
 from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator, TrainingConfig
@@ -180,6 +183,22 @@ def bytes_read() -> Callable[[], int]:
     if not counts.exists():
         pytest.skip("only Linux counts the bytes that a process reads")
     return lambda: int(counts.read_text().split("rchar:")[1].split()[0])
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A server that the client of this process takes for the Hub, with a token that may write."""
+    disable_progress_bars()
+    with HubServer(tmp_path / "server") as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+        yield server
 
 
 @pytest.fixture(autouse=True)

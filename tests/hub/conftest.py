@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
-from hub_server import WRITE_TOKEN, HubServer
-from huggingface_hub import constants
-from huggingface_hub.utils import disable_progress_bars
 from PIL import Image
 
 from magical_hub import MagicalPipeline, evaluate
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.seeds import image_seed
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A server that the client of this process takes for the Hub, with a token that may write."""
-    disable_progress_bars()
-    with HubServer(tmp_path / "server") as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
-        yield server
 
 
 @pytest.fixture(scope="session")

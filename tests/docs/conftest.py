@@ -1,0 +1,83 @@
+"""What the pages' commands and code speak of: IMAGES, RUN and the rest, as small as they may be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from magical_hub import MagicalPipeline, TrainingConfig, evaluate, train
+from magical_hub.data import package_dataset
+from magical_hub.export import write_dataset, write_imagefolder
+
+SIDE = 64
+NETWORK = """
+from torch import nn
+
+dependencies = ["torch"]
+
+
+def dinov2_vits14():
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+"""
+"""What lies here in place of DINOv2."""
+
+
+@pytest.fixture(scope="session")
+def packages() -> datasets.Dataset:
+    """Packages: a class each and boxes, in the columns of the pages."""
+    rows = package_dataset(100, SIDE)
+    return rows.rename_columns({"label": "defect", "package": "label"})
+
+
+@pytest.fixture(scope="session")
+def things(
+    packages: datasets.Dataset, small_network: Any, randomise: Callable[..., None], tmp_path_factory: Any
+) -> Path:
+    """IMAGES, a folder a class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
+    that found no copies; EARLIER_RUN, as the shortened commands train it; SYNTHETIC."""
+    folder = tmp_path_factory.mktemp("things")
+    write_dataset(packages.remove_columns("defect"), folder / "IMAGES", "imagefolder")
+    for name, first in (("TRAIN", 1000), ("HELDOUT", 2000)):
+        (folder / name).mkdir()
+        for number, row in enumerate(package_dataset(36, SIDE, seed=first)):
+            row["image"].save(folder / name / f"{number}.png")
+    common: dict[str, Any] = {
+        **{"data": str(folder / "IMAGES"), "image_size": SIDE, "rows": 2, "cols": 2},
+        **{"base_width": 8, "max_width": 16, "latent_dim": 16, "batch_size": 4, "max_steps": 2},
+        **{"mixed_precision": "no", "lambda_f": 0.0},
+    }
+    labels = {"label_column": "label", "objects_column": "objects", "holdout_fraction": 0.34}
+    train(TrainingConfig(output_dir=str(folder / "RUN"), **common, **labels))
+    train(TrainingConfig(output_dir=str(folder / "EARLIER_RUN"), **common))
+    _as_if_trained(folder / "RUN", randomise)
+    report = evaluate(folder / "RUN", num_images=34, network=small_network)
+    assert report.leaks is False
+    pipe = MagicalPipeline.from_pretrained(folder / "RUN")
+    pipe.save_pretrained(folder / "ID")
+    write_imagefolder(pipe, folder / "SYNTHETIC", num_images=34)
+    (folder / "dinov2").mkdir()
+    (folder / "dinov2" / "hubconf.py").write_text(NETWORK)
+    return folder
+
+
+def _as_if_trained(run: Path, randomise: Callable[..., None]) -> None:
+    """Move every weight, so that a defect shows; and leave out the verifier, which two steps taught nothing."""
+    pipe = MagicalPipeline.from_pretrained(run)
+    randomise(pipe.generator)
+    pipe.generator.mapping.update_mean_style()
+    shutil.rmtree(run / "verifier")
+    MagicalPipeline(pipe.generator, pipe.critic).save_pretrained(run)
+
+
+@pytest.fixture
+def place(things: Path, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where a page's blocks run: copies of all things, and a Hub of its own."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = shutil.copytree(things, tmp_path / "place")
+    monkeypatch.chdir(folder)
+    return folder
