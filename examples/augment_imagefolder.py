@@ -25,7 +25,9 @@ def main(data: Path, checkpoint: str, output_dir: Path, num_images: int = 500, s
     augmented = augment_dataset(train_set, pipe, num_images=num_images, balance=True, seed=seed, provenance=True)
     write_dataset(augmented, output_dir, "imagefolder")
     for name, dataset in {"before": train_set, "after": augmented}.items():
-        print(name, dict(Counter(dataset.features["label"].int2str(dataset["label"][:]))))
+        kind, labels = dataset.features["label"], dataset["label"][:]
+        names = kind.int2str(labels) if isinstance(kind, datasets.ClassLabel) else labels  # metadata.jsonl has names
+        print(name, dict(Counter(names)))
 
 
 if __name__ == "__main__":

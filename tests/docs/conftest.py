@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import pytest
+from PIL import Image
 
 from magical_hub import MagicalPipeline, TrainingConfig, evaluate, train
 from magical_hub.data import package_dataset
@@ -29,9 +30,18 @@ def dinov2_vits14():
 
 @pytest.fixture(scope="session")
 def packages() -> datasets.Dataset:
-    """Packages: a class each and boxes, in the columns of the pages."""
-    rows = package_dataset(100, SIDE)
-    return rows.rename_columns({"label": "defect", "package": "label"})
+    """Packages, a class each, with boxes and masks."""
+    rows = package_dataset(100, SIDE).remove_columns("label").rename_column("package", "label")
+    features = datasets.Features({**rows.features, "mask": datasets.Image()})
+    return rows.map(_with_mask, features=features, keep_in_memory=True)
+
+
+def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
+    mask = Image.new("L", (SIDE, SIDE))
+    for thing in row["objects"]:
+        x, y, width, height = map(int, thing["bbox"])
+        mask.paste(255, (x, y, x + width, y + height))
+    return {"mask": mask}
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +51,7 @@ def things(
     """IMAGES, a folder a class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
     that found no copies; EARLIER_RUN, as the shortened commands train it; SYNTHETIC."""
     folder = tmp_path_factory.mktemp("things")
-    write_dataset(packages.remove_columns("defect"), folder / "IMAGES", "imagefolder")
+    write_dataset(packages, folder / "IMAGES", "imagefolder")
     for name, first in (("TRAIN", 1000), ("HELDOUT", 2000)):
         (folder / name).mkdir()
         for number, row in enumerate(package_dataset(36, SIDE, seed=first)):

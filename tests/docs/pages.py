@@ -13,12 +13,13 @@ SHORT = {
     ),
     "magical-hub train --resume": "--max-steps 3",
     "magical-hub generate": "--num-images 4",
-    "magical-hub augment": "--num-images 4",
+    "magical-hub augment": "--num-images 4 --keep all",
     "magical-hub evaluate": "--num-images 34",
-    "python examples/augment_imagefolder.py": "--num-images 2",
-    "python examples/normals.py": "--num-images 2 --num-real 4 --image-size 64",
-    "python examples/figures.py": "",
-    "python examples/demo.py": "",
+    "python examples/augment_imagefolder.py": "--num-images 2 --checkpoint RUN",
+    "python examples/train_detector.py": (
+        "--checkpoint RUN --num-real 24 --num-synthetic 4 --num-test 12 --image-size 64 --detector-steps 3 "
+        "--batch-size 4"
+    ),
 }
 """Options put at a command's end: of an option that is given twice, the last one counts."""
 
@@ -32,8 +33,8 @@ SLOW = {
 }
 """Lines that take more than a few seconds: they run in `make test-slow`."""
 
-SLOW_PAGES = {"docs/mlops.md"}
-"""Pages all of whose blocks hang on what takes long: MLflow's store."""
+SLOW_PAGES = {"docs/mlops.md", "docs/training.md"}
+"""Pages that take long as a whole: for the store of MLflow, and for many trainings."""
 
 EXIT_CODES = {"magical-hub train --data IMAGES --output-dir RUN --push-to-hub OWNER/NAME": 3}
 """Other than 0: there are too few images to look for copies, so the gate refuses."""
@@ -95,7 +96,9 @@ CHANGES: dict[str, dict[str, str]] = {
             '"{repo}", "magical_pipeline", "OWNER/NAME", source="local"'
         ),
     },
+    "docs/index.md": {"num_images=2000": 'num_images=4, keep="all"'},
     "docs/mlops.md": {"MODEL_ID": "{model_id}"},
+    "docs/training.md": {"max_steps=20_000": "max_steps=2, image_size=64, base_width=8, batch_size=4, lambda_f=0.0"},
     "docs/scale.md": {"top=4096, left=512, height=256, width=256": "top=16, left=8, height=32, width=32"},
 }
 """What is put in place of a page's Python: small numbers, and what lies here in place of a Hub. Each must occur."""
@@ -103,9 +106,7 @@ CHANGES: dict[str, dict[str, str]] = {
 
 def known_before(page: str) -> dict[str, Any]:
     """The names that a page speaks of without making them."""
-    if page not in ("README.md", "docs/augmentation.md"):
+    if page != "README.md":
         return {}
-    rows = package_dataset(40, 64, seed=3)
-    if page == "README.md":
-        rows = rows.remove_columns("label").rename_column("package", "label")
-    return {"train_set": rows}
+    rows = package_dataset(8, 64, seed=3).remove_columns("label")
+    return {"train_set": rows.rename_column("package", "label")}

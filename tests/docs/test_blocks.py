@@ -24,6 +24,7 @@ from hub_server import HubServer
 from sybil import Document, Example, Lexeme, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
+from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from magical_hub import cli
 
@@ -142,3 +143,26 @@ def test_every_block_runs(name, place, hub, monkeypatch):
 @pytest.mark.parametrize("name", [name for name in PAGES if is_slow(name)])
 def test_every_line_runs(name, place, hub, monkeypatch):
     Page(name, place, hub, monkeypatch, whole=True).run()
+
+
+def test_every_block_is_run_or_listed():
+    """A fence of any other language, and code that is only set in, would be run by nobody."""
+    unknown = {key for key in pages.NO_CODE if key[0] not in PAGES}
+    for name in PAGES:
+        text = (REPO / name).read_text()
+        for fence in FencedCodeBlockLexer(".*")(Document(text, name)):
+            language, first = fence.lexemes["language"], fence.lexemes["source"].splitlines()[0]
+            assert language in ("python", "bash") or (name, first) in pages.NO_CODE, f"{name}: {language}: {first}"
+        prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+        assert not re.findall(r"^\n {4,}\S.*", prose, re.M), name
+        unknown |= {key for key in pages.NO_CODE if key[0] == name and key[1] not in text}
+    assert not unknown
+
+
+def test_what_is_listed_is_there():
+    """A line that was taken out of the pages is taken out of the lists."""
+    found: set[str] = set()
+    for name in PAGES:
+        for example in parse(name, lambda example: None, lambda example: found.update(commands(example.parsed))):
+            example.evaluate()
+    assert {*pages.NOT_RUN, *pages.SLOW, *pages.EXIT_CODES} - found == set()
