@@ -24,6 +24,10 @@ SHORT = {
 """Options put at a command's end: of an option that is given twice, the last one counts."""
 
 SLOW = {
+    "magical-hub train --data IMAGES --output-dir RUN_CLASSES --label-column label --class-balance",
+    "magical-hub augment --data IMAGES --checkpoint RUN_CLASSES --num-images 2000 --output-dir OUT --format imagefolder",
+    "magical-hub train --data IMAGES --output-dir RUN_MASKS --label-column label --mask-column mask",
+    "magical-hub augment --data IMAGES --checkpoint RUN_MASKS --num-images 2000 --output-dir OUT --format imagefolder",
     "magical-hub evaluate --checkpoint RUN",
     "magical-hub evaluate --checkpoint ID --real TRAIN --holdout HELDOUT --output-dir REPORT",
     "magical-hub evaluate --generated SYNTHETIC --real TRAIN --holdout HELDOUT --rows 4 --cols 4 --output-dir REPORT "
@@ -31,7 +35,8 @@ SLOW = {
     "accelerate launch -m magical_hub.cli train --data IMAGES --output-dir RUN",
     "magical-hub train --data IMAGES --output-dir RUN --push-to-hub OWNER/NAME",
 }
-"""Lines that take more than a few seconds: they run in `make test-slow`."""
+"""Lines that take more than a few seconds, or are much like others: they run in `make test-slow`. So do scripts of
+examples/, which tests/test_examples.py runs in the quick tests, and lines that README.md has too, which run there."""
 
 SLOW_PAGES = {"docs/mlops.md", "docs/training.md"}
 """Pages that take long as a whole: for the store of MLflow, and for many trainings."""
@@ -61,7 +66,7 @@ NOT_RUN = {
 """Lines of shell that are not run, by their text without the comment."""
 
 NO_CODE = {
-    ("docs/hub.md", "\tmagical_hub: {"): "TypeScript for the Hub's own repository",
+    ("docs/hub.md", "magical_hub: {"): "TypeScript for the Hub's own repository",
     ("docs/hub.md", "export const magical_hub = (model: ModelData): string[] => ["): "the same",
     ("docs/mlops.md", "prepare -> train -> evaluate -> gate_report -> augment -> detect -> gate_detector -> push"): (
         "the order of the stages"
@@ -83,7 +88,9 @@ CHANGES: dict[str, dict[str, str]] = {
     "docs/augmentation.md": {
         "num_images=2000": "num_images=4",
         "num_images=500": "num_images=4",
-        "2000, keep=QualityFilter(train_set, pipe)": "4, keep=QualityFilter(train_set, pipe, outside=1000)",
+        "2000, keep=QualityFilter(train_set, pipe)": (
+            "4, keep=QualityFilter(train_set.select(range(30)), pipe, outside=1000)"
+        ),
         "pool_size=500": "pool_size=12",
     },
     "docs/evaluation.md": {
