@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import pytest
+from PIL import Image
 
 from magical_hub import SeamlessGenerator
 from magical_hub.data import package_dataset
@@ -65,6 +66,14 @@ def test_train_detector(example, checkpoint, tmp_path, capsys):
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0] for row in rows] == ["real", "real and synthetic"]
     assert all(0 <= float(cell) <= 1 for row in rows for cell in row[1:])
+
+
+def test_figures(example, repo, tmp_path):
+    example("figures").main(tmp_path, image_size=64)
+    kept = {path.name: Image.open(path).size for path in (repo / "docs" / "pictures").glob("method-*.png")}
+    assert {path.name: Image.open(path).size for path in tmp_path.iterdir()} == kept
+    page = (repo / "docs" / "method.md").read_text()
+    assert all(f"pictures/{name})" in page for name in kept)
 
 
 @pytest.mark.slow

@@ -25,7 +25,8 @@ SHORT = {
 
 SLOW = {
     "magical-hub train --data IMAGES --output-dir RUN_CLASSES --label-column label --class-balance",
-    "magical-hub augment --data IMAGES --checkpoint RUN_CLASSES --num-images 2000 --output-dir OUT --format imagefolder",
+    "magical-hub augment --data IMAGES --checkpoint RUN_CLASSES --num-images 2000 --output-dir OUT "
+    "--format imagefolder",
     "magical-hub train --data IMAGES --output-dir RUN_MASKS --label-column label --mask-column mask",
     "magical-hub augment --data IMAGES --checkpoint RUN_MASKS --num-images 2000 --output-dir OUT --format imagefolder",
     "magical-hub evaluate --checkpoint RUN",
