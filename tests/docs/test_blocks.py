@@ -93,7 +93,8 @@ class Page:
     def make_way(self, words: list[str]) -> None:
         """A page shows several ways into one folder, of which a reader takes one."""
         for option, value in itertools.pairwise(words):
-            if option in ("--output-dir", "--dry-run") and "--resume" not in words and "evaluate" not in words:
+            written = option == "--output-dir" or (option == "--dry-run" and "push" in words)
+            if written and "--resume" not in words and "evaluate" not in words:
                 shutil.rmtree(self.place / value, ignore_errors=True)
 
 
