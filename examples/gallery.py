@@ -1,0 +1,101 @@
+"""The pictures of the README and of the documentation's gallery, all from one checkpoint.
+
+    python examples/gallery.py --output-dir docs/pictures
+
+rendered.png and generated.png: packages of the same types, real ones and generated ones. seams.png: where four
+sub-regions meet, four times as large, real above and generated below. defects.png: images without and with a defect,
+and what is said of it. walk.gif: from one latent to another and on, seed and class kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+
+from magical_hub import MagicalPipeline
+from magical_hub.data import render_package
+from magical_hub.files import written_whole
+from magical_hub.grid import Grid
+from magical_hub.pictures import picture_grid, save_picture_grid, with_marks
+
+COUNT, COLUMNS = 24, 6
+AROUND = 16
+"""Pixels that a close-up shows on each side of a corner of four sub-regions."""
+PLACES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2)]
+"""Row and column of the sub-region below such a corner and right of it: one an image."""
+
+
+def main(output_dir: Path, checkpoint: str = "package-128", seed: int = 1) -> None:
+    """Write all pictures; without defects.png, where the checkpoint knows no defects."""
+    pipe = MagicalPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    grid = pipe.generator.grid
+    rendered = [render_package(number, image_size=grid.height, seed=seed, defect_rate=0.0) for number in range(COUNT)]
+    labels = [package.package for package in rendered]
+    real = np.stack([package.image.transpose(2, 0, 1) for package in rendered])
+    made = pixels(pipe(class_labels=labels, seeds=range(COUNT), defects=none(pipe), output_type="pt").images)
+    save_picture_grid(real, output_dir / "rendered.png", COLUMNS)
+    save_picture_grid(made, output_dir / "generated.png", COLUMNS)
+    seams = np.concatenate([close_ups(images, grid) for images in (real, made)])
+    save_picture_grid(seams, output_dir / "seams.png", len(PLACES))
+    if pipe.generator.config.num_defects:
+        save_picture_grid(defects(pipe, labels[:3]), output_dir / "defects.png", 3)
+    walk(pipe, labels[:3], output_dir / "walk.gif")
+
+
+def pixels(images: torch.Tensor) -> np.ndarray:
+    """From (N, C, H, W) in [0, 1] to uint8."""
+    return (images * 255).round().byte().numpy()
+
+
+def none(pipe: MagicalPipeline) -> dict[Any, Any] | None:
+    """No defect at all, for a generator that knows some."""
+    return {} if pipe.generator.config.num_defects else None
+
+
+def close_ups(images: np.ndarray, grid: Grid) -> np.ndarray:
+    """Corners of four sub-regions, an image each, at 400 %: (n, C, 8 * AROUND, 8 * AROUND)."""
+    cut = []
+    for image, (row, col) in zip(images, PLACES, strict=False):
+        y, x = row * grid.cell_height, col * grid.cell_width
+        cut.append(image[:, y - AROUND : y + AROUND, x - AROUND : x + AROUND])
+    return np.stack(cut).repeat(4, 2).repeat(4, 3)
+
+
+def defects(pipe: MagicalPipeline, labels: list[str]) -> np.ndarray:
+    """Rows of three: without a defect, with it, with its box and mask."""
+    names, sheet = pipe.generator.config.defect_names, []
+    for number, label in enumerate(labels):
+        name = names[number * len(names) // len(labels)]
+        asked: dict[str, Any] = {"class_labels": label, "seeds": [number]}
+        before = pipe(**asked, defects={}).images[0]
+        after = pipe(**asked, defects={(1 + number % 2, 2): name}, masks=True)
+        marked = with_marks(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
+        shown = [image.convert("RGB").resize(marked.size, Image.Resampling.NEAREST) for image in (before, *after.images)]
+        sheet += [np.asarray(image).transpose(2, 0, 1) for image in (*shown, marked)]
+    return np.stack(sheet)
+
+
+def walk(pipe: MagicalPipeline, labels: list[str], path: Path, stops: int = 4, frames: int = 8) -> None:
+    """From latent to latent and back to the first, an image a class beside each other."""
+    draw = torch.Generator().manual_seed(0)
+    latents = torch.randn(stops, pipe.generator.config.latent_dim, generator=draw)
+    film = []
+    for start, end in zip(latents, latents.roll(-1, 0), strict=True):
+        for share in torch.arange(frames) / frames:
+            # Along an arc: what lies between two normal draws on a line is shorter than any such draw.
+            between = start * torch.cos(share * torch.pi / 2) + end * torch.sin(share * torch.pi / 2)
+            asked: dict[str, Any] = {"class_labels": labels, "defects": none(pipe), "output_type": "pt"}
+            images = pipe(latents=between.expand(len(labels), -1), seeds=range(len(labels)), **asked).images
+            film.append(Image.fromarray(picture_grid(pixels(images), len(labels))))
+    with written_whole(path) as beside:
+        film[0].save(beside, format="GIF", save_all=True, append_images=film[1:], duration=120, loop=0)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
