@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from magical_hub import TrainingConfig, train
+from magical_hub.data import package_dataset
+
 TINY = "--base-width 8 --max-width 16 --batch-size 4"
 SPLIT = "--sub-region 16 --canvas 64"
 
@@ -112,3 +115,29 @@ def test_leakage(table):
 def test_augmentation(table):
     ((*_, bare, rows, _, share),) = table("", "--num-images 8 --rounds 1", script="augmentation.py")
     assert float(bare) > 0 and float(rows) > 0 and 0 < float(share) < 1.5
+
+
+@pytest.mark.slow
+def test_labels(table, tmp_path):
+    """Of a generator that learned next to nothing: what counts is that each sub-region is asked about once."""
+    train(
+        TrainingConfig(
+            data=package_dataset(24, 64, seed=0),
+            label_column="package",
+            objects_column="objects",
+            output_dir=str(tmp_path),
+            image_size=64,
+            rows=2,
+            cols=2,
+            base_width=8,
+            max_width=16,
+            max_steps=2,
+            batch_size=4,
+            mixed_precision="no",
+        )
+    )
+    rows = table("", f"--checkpoint {tmp_path} --num-images 20", script="labels.py")
+    counts = {name: int(count) for name, count, *_ in rows}
+    assert counts["all"] + counts["none"] == 20 * 4
+    assert sum(count for name, count in counts.items() if name not in ("all", "none")) == counts["all"] >= 20
+    assert all(0 <= float(cell) <= 1 for *_, real, made, _ in rows for cell in (real, made))
