@@ -63,7 +63,7 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
 
 
 def field_of(objects: Any, grid: Grid, numbers: dict[int, int]) -> np.ndarray:
-    """The field of a real image's boxes, as training reads them; `numbers` are the checkpoint's of the categories it knows."""
+    """The field of a real image's boxes, as training reads them; `numbers` are those of the categories it knows."""
     marks = Boxes([(thing["bbox"], numbers[thing["category"]]) for thing in objects if thing["category"] in numbers])
     return marks.field((grid.height, grid.width), grid, 0.1, "a package")
 

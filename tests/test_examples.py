@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import datasets
+import nbformat
+import numpy as np
 import pytest
-from PIL import Image
+from nbclient import NotebookClient
+from PIL import Image, ImageSequence
 
-from magical_hub import SeamlessGenerator
+from magical_hub import MagicalPipeline, SeamlessGenerator
 from magical_hub.data import package_dataset
 from magical_hub.data.packages import DEFECTS
 
@@ -84,3 +88,47 @@ def test_the_detector_learns(example, tmp_path):
     config = module.Config(tmp_path, detector_steps=200, batch_size=8)
     scores = module.measure(module.teach([real], len(real.features["label"].names), config), real)
     assert scores["mAP at 0.5"] > 0.6
+
+
+@pytest.fixture(scope="module")
+def notebook(repo) -> Any:
+    return nbformat.read(repo / "examples" / "quickstart.ipynb", as_version=4)
+
+
+def test_the_notebook_runs(notebook, tmp_path, monkeypatch):
+    """In a kernel of its own, with few images and steps in the cell of its parameters."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    short = copy.deepcopy(notebook)
+    (parameters,) = [cell for cell in short.cells if "parameters" in cell.metadata.get("tags", [])]
+    parameters.source = "num_real, steps, num_synthetic = 24, 2, 3"
+    NotebookClient(short, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "run" / "model_index.json").is_file()
+    assert "24 -> 27 rows; features equal: True" in str(short.cells[-2].outputs)
+
+
+def test_the_notebook_keeps_its_outputs(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
+    text = nbformat.writes(notebook)
+    assert len(text) < 2**21 and "/home/" not in text and "/tmp/" not in text and "/root/" not in text
+
+
+def test_gallery(example, randomise, tmp_path):
+    shape = {"rows": 4, "cols": 4, "image_size": (64, 64), "base_width": 8, "max_width": 16, "latent_dim": 16}
+    classes, defects = ["QFN", "BGA", "SOIC"], list(DEFECTS)
+    names = {"num_classes": 3, "class_names": classes, "num_defects": len(defects), "defect_names": defects}
+    generator = SeamlessGenerator(**shape, **names, style_dim=16)
+    randomise(generator)
+    MagicalPipeline(generator).save_pretrained(tmp_path / "checkpoint")
+    example("gallery").main(tmp_path, str(tmp_path / "checkpoint"))
+    for name in ("rendered", "generated", "seams", "defects"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert len(picture.getcolors(2**24)) > 20
+    with Image.open(tmp_path / "walk.gif") as film:
+        frames = [np.asarray(frame.convert("L")).astype(int) for frame in ImageSequence.Iterator(film)]
+    assert len(frames) == 32
+    steps = [np.abs(a - b).mean() for a, b in zip(frames, frames[1:] + frames[:1], strict=True)]
+    assert 0 < max(steps) < 5 * np.mean(steps)  # it goes on evenly, and ends where it began
