@@ -64,6 +64,11 @@ class Job:
         return said
 
     @property
+    def is_done(self) -> bool:
+        """Whether it came to its end."""
+        return self._process.poll() == 0
+
+    @property
     def failed(self) -> bool:
         """Whether it ended otherwise than done or stopped."""
         return not self.runs and self._process.returncode != 0 and not self._asked_to_stop

@@ -136,7 +136,9 @@ def walk(
     own = [image_seed(seed, 0) for seed in seeds]
     ends = pipe(seeds=own, class_labels=class_label, regions=[0])
     label = ends.annotations[0]["class_label"] if ends.annotations else None
-    path = torch.stack([_between(*ends.latents, share) for share in np.linspace(0, 1, frames).tolist()])
+    path = torch.stack(
+        [_between(ends.latents[0], ends.latents[1], share) for share in np.linspace(0, 1, frames).tolist()]
+    )
     images: list[Image.Image] = []
     for some in path.split(BATCH):
         asked = _asked(pipe, label, {})
@@ -171,18 +173,19 @@ def _pictures(
 ) -> list[Picture]:
     """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
     made = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, defects))
+    images: list[Any] = list(made.images)
     if sound is None:
-        sound = made.images
+        sound = images
         if made.defects is not None and made.defects.any():
             bare = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, {}))
-            sound = bare.images
+            sound = list(bare.images)
     annotations = made.annotations or [{} for _ in seeds]
     return [
         Picture(
             seed,
             annotations[number].get("class_label"),
             None if made.defects is None else made.defects[number].numpy(),
-            made.images[number],
+            images[number],
             sound[number],
             annotations[number].get("objects", []),
             None if made.masks is None else made.masks[number],

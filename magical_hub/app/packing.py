@@ -14,11 +14,12 @@ from PIL import Image
 from magical_hub.app.making import Made
 from magical_hub.augmentation.labels import Known
 from magical_hub.export import write_dataset
+from magical_hub.export.labelled import Format
 from magical_hub.files import write_text
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import FILE, of_images
 
-FORMATS = {"COCO": "coco", "YOLO": "yolo", "PNG and metadata.jsonl": "imagefolder"}
+FORMATS: dict[str, Format] = {"COCO": "coco", "YOLO": "yolo", "PNG and metadata.jsonl": "imagefolder"}
 """What the page offers, and what `write_dataset` calls it. Those for boxes come first."""
 BOXES = ("COCO", "YOLO")
 
@@ -40,7 +41,7 @@ def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> P
     write_dataset(
         _dataset(pipe, made),
         images,
-        FORMATS[format_name],  # type: ignore[arg-type]  # one of its names
+        FORMATS[format_name],
         label_column="label" if pipe.generator.config.num_classes else None,
     )
     image = {"seeds": [picture.seed for picture in made.pictures], "truncation_psi": made.truncation_psi}
@@ -71,4 +72,3 @@ def _dataset(pipe: MagicalPipeline, made: Made) -> Any:
             row["mask"] = Image.fromarray(np.where(picture.mask > 0, np.uint8(255), np.uint8(0)))
         rows.append(row)
     return datasets.Dataset.from_list(rows, features=datasets.Features(features))
-

@@ -1,0 +1,119 @@
+"""The page: its tabs put together, and served to this machine alone unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from magical_hub.app.comparing import CompareTab
+from magical_hub.app.generating import GenerateTab
+from magical_hub.app.jobs import Jobs
+from magical_hub.app.pipelines import Pipelines
+from magical_hub.app.reporting import ReportTab
+from magical_hub.app.training import TrainTab
+from magical_hub.app.walking import WalkBox
+from magical_hub.errors import ConfigError
+
+STYLE = """
+.gradio-container { max-width: 1400px !important; margin: auto; }
+.job.alert pre { color: var(--error-text-color); font-weight: 600; }
+#score { font-size: 1.1em; }
+.gradio-container table { overflow-wrap: anywhere; }
+"""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SYSTEM = ["system-ui", "sans-serif"]
+"""Fonts of the machine: none is fetched from anywhere."""
+
+
+def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local: bool = True) -> gr.Blocks:
+    """Put the tabs together.
+
+    Args:
+        checkpoint: the one to begin with.
+        pipelines: where they are loaded.
+        jobs: what trains and evaluates.
+        folder: for files of the page, gone with it.
+        local: with all that reads and writes folders of the machine. Without, the one checkpoint's images alone, which
+            is what strangers may see.
+    """
+    with gr.Blocks(analytics_enabled=False, title="magical_hub", delete_cache=(3600, 24 * 3600)) as page:
+        gr.Markdown("# magical_hub\nFew, large, aligned images in; many labelled ones out.")
+        if not local:
+            generate = GenerateTab(pipelines, checkpoint, folder, local)
+            walk = WalkBox(pipelines, generate)
+        else:
+            with gr.Tab("Generate"):
+                generate = GenerateTab(pipelines, checkpoint, folder, local)
+                walk = WalkBox(pipelines, generate)
+            with gr.Tab("Compare"):
+                CompareTab(checkpoint).wire()
+            with gr.Tab("Report"):
+                ReportTab(jobs, checkpoint).wire()
+            with gr.Tab("Train"):
+                TrainTab(jobs, folder).wire()
+        generate.wire(page)
+        walk.wire()
+    return page
+
+
+def serve(
+    checkpoint: str = "package-128",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    browser: bool = False,
+    local: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Serve the page until the process is told to stop; trainings that it started are stopped then, with a checkpoint.
+
+    Args:
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        host: the address to listen on.
+        port: of it.
+        browser: whether to open the page in a browser.
+        local: as for `build`.
+        device: cpu, cuda, mps ...
+
+    Raises:
+        CheckpointError, ConfigError: where the checkpoint can't be loaded, or the port is taken.
+    """
+    pipelines, jobs = Pipelines(device), Jobs()
+    pipelines.get(checkpoint)  # a mistake is told before there is a page
+    with tempfile.TemporaryDirectory(prefix="magical-hub-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # pictures that were shown go with the page
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        page = build(checkpoint, pipelines, jobs, Path(folder), local)
+        try:
+            _launch(page, host, port, browser)
+            threading.Event().wait()
+        finally:
+            jobs.stop()
+            page.close(verbose=False)
+
+
+def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,  # which needs another program
+            run_history=False,  # browsers would keep what was made
+            footer_links=["settings"],
+            theme=gr.themes.Default(font=SYSTEM, font_mono=["ui-monospace", "monospace"]),
+            css=STYLE,
+        )
+    except OSError as error:
+        raise ConfigError(f"the page cannot listen on {host}, port {port} ({error}): give another --port") from error
+    print(f"the page is at http://{host}:{port} until Ctrl-C", file=sys.stderr)
+    if host not in LOOPBACK:
+        print("whoever reaches that address can use it", file=sys.stderr)
