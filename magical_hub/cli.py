@@ -354,9 +354,7 @@ def info(checkpoint: str | None = None, provenance: Path | None = None, json: bo
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # clears away what was begun; train has its own
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
         app.cli(prog="magical-hub", description="Few, large, aligned images in; many labelled ones out.")
     except LeakageError as error:

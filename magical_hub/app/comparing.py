@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from magical_hub.app.drawing import enlarged
-from magical_hub.app.generating import CHECKPOINT, COMPUTE
+from magical_hub.app.generating import CHECKPOINT, COMPUTE, PICTURE
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation import Comparison, compare
@@ -84,25 +84,18 @@ class CompareTab:
                 self.score = gr.Markdown("No answers yet.", elem_id="score")
                 self.give_up = gr.Button("Show all images now", interactive=False)
         with gr.Group(visible=False) as self.answers:
-            self.closest = gr.Gallery(
-                label="Each generated image, and the training image nearest to it",
-                columns=6,
-                height="auto",
-                format="png",
-                buttons=[],
-            )
-            gr.Markdown(DISTANCES, padding=True)
-            self.reals = gr.Gallery(label="The real images", columns=6, height="auto", format="png", buttons=[])
+            gr.Markdown(f"**Each generated image, and the training image nearest to it.** {DISTANCES}", padding=True)
+            self.closest = self._pictures("Generated images and the nearest of training")
+            gr.Markdown("**The real images**", padding=True)
+            self.reals = self._pictures("Real images")
 
     def _picture(self, side: str) -> gr.Image:
         return gr.Image(
-            label=f"The {side} one",
-            format="png",
-            interactive=False,
-            min_width=150,
-            buttons=["fullscreen"],
-            alt_text=f"The {side} image of the pair",
+            **PICTURE, label=f"The {side} one", min_width=140, buttons=[], alt_text=f"The {side} image of the pair"
         )
+
+    def _pictures(self, label: str) -> gr.Gallery:
+        return gr.Gallery(**PICTURE, label=label, columns=6, fit_columns=False, height="auto", buttons=[])
 
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""

@@ -21,6 +21,8 @@ NONE = "none"
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 """Of all events that make images: one after the other, so that two users at once wait for each other in a queue."""
 CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
+"""Of every component with images: lossless; its name stands above it, where it hides no pixel."""
 PROGRESS = gr.Progress()
 
 
@@ -64,28 +66,28 @@ class GenerateTab:
             self.packed = gr.File(label="ZIP file", interactive=False)
 
     def _lay_out_pictures(self) -> None:
+        gr.Markdown("Images: choose one")
         self.gallery = gr.Gallery(
-            label="Images: choose one", columns=8, height=150, format="png", allow_preview=False, buttons=[]
+            **PICTURE, label="Images", columns=8, fit_columns=False, height="auto", allow_preview=False, buttons=[]
         )
         with gr.Row():
             with gr.Column(min_width=300):
+                gr.Markdown("The canvas and its grid")
                 self.canvas = gr.Image(
-                    label="The canvas and its grid",
-                    format="png",
-                    interactive=False,
+                    **PICTURE,
+                    label="Canvas",
                     alt_text="The chosen image under the lines of its grid of sub-regions",
                     buttons=["fullscreen"],
                 )
-                with gr.Group(visible=False) as self.tools:
+                with gr.Column(visible=False) as self.tools:
                     self.defect = gr.Dropdown([NONE], value=NONE, label="Defect to put where you click")
-                    with gr.Row():
+                    with gr.Row(equal_height=True):
                         self.row = gr.Number(1, label="Row", precision=0, minimum=1, min_width=80)
                         self.col = gr.Number(1, label="Column", precision=0, minimum=1, min_width=80)
-                        self.put = gr.Button("Put it there", min_width=120)
+                        self.put = gr.Button("Put it there", size="md", min_width=120)
             with gr.Column(min_width=300):
-                self.slider = gr.ImageSlider(
-                    label="Without and with its defects", format="png", interactive=False, buttons=["fullscreen"]
-                )
+                gr.Markdown("Without (left) and with its defects (right)")
+                self.slider = gr.ImageSlider(**PICTURE, label="Without and with its defects", buttons=["fullscreen"])
                 self.marks = gr.Checkbox(True, label="Draw boxes and masks", visible=False)
                 self.facts = gr.Markdown()
 
@@ -122,7 +124,7 @@ class GenerateTab:
             about,
             gr.Dropdown([ANY, *known.classes], value=ANY, visible=bool(known.classes)),
             gr.Checkbox(False, visible=bool(known.defects)),
-            gr.Group(visible=bool(known.defects)),
+            gr.Column(visible=bool(known.defects)),
             gr.Dropdown([*known.defects, NONE], value=(*known.defects, NONE)[0]),
             gr.Checkbox(True, visible=bool(known.defects)),
             gr.Radio(formats, value=formats[0]),

@@ -26,8 +26,6 @@ STYLE = """
 .gradio-container table { overflow-wrap: anywhere; }
 """
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SYSTEM = ["system-ui", "sans-serif"]
-"""Fonts of the machine: none is fetched from anywhere."""
 
 
 def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local: bool = True) -> gr.Blocks:
@@ -109,7 +107,7 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
             ssr_mode=False,  # which needs another program
             run_history=False,  # browsers would keep what was made
             footer_links=["settings"],
-            theme=gr.themes.Default(font=SYSTEM, font_mono=["ui-monospace", "monospace"]),
+            theme=_theme(),
             css=STYLE,
         )
     except OSError as error:
@@ -117,3 +115,21 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
     print(f"the page is at http://{host}:{port} until Ctrl-C", file=sys.stderr)
     if host not in LOOPBACK:
         print("whoever reaches that address can use it", file=sys.stderr)
+
+
+def _theme() -> gr.themes.Base:
+    """With the fonts of the system, and greys that can be read on their grounds (4.5 to 1)."""
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    readable = {"light": "*neutral_600", "dark": "*neutral_300"}
+    return theme.set(
+        body_text_color_subdued=readable["light"],
+        body_text_color_subdued_dark=readable["dark"],
+        block_info_text_color=readable["light"],
+        block_info_text_color_dark=readable["dark"],
+        block_label_text_color=readable["light"],
+        block_label_text_color_dark=readable["dark"],
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+    )

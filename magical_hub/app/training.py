@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image
 
 from magical_hub.app.drawing import with_grid
-from magical_hub.app.generating import COMPUTE
+from magical_hub.app.generating import COMPUTE, PICTURE
 from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
@@ -69,9 +69,8 @@ class TrainTab:
                 label="What training will be", lines=6, interactive=False, scale=2, min_width=300, elem_id="plan"
             )
             self.canvas = gr.Image(
+                **PICTURE,
                 label="The first image and its grid",
-                format="png",
-                interactive=False,
                 height=260,
                 min_width=200,
                 buttons=[],
@@ -87,9 +86,7 @@ class TrainTab:
         self.samples = self._picture("Samples", "Real images in the first row, generated ones of fixed seeds below")
 
     def _picture(self, label: str, alt_text: str) -> gr.Image:
-        return gr.Image(
-            label=label, format="png", interactive=False, alt_text=alt_text, buttons=["fullscreen"], visible=False
-        )
+        return gr.Image(**PICTURE, label=label, alt_text=alt_text, buttons=["fullscreen"], visible=False)
 
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""
@@ -178,7 +175,7 @@ class TrainTab:
         if new[0] != seen[0]:
             pictures[0] = gr.Image(_opened(curves), visible=True)
         if new[1] != seen[1]:
-            pictures[1] = gr.Image(_opened(samples[-1]), label=f"Samples: {samples[-1].stem}", visible=True)
+            pictures[1] = gr.Image(_opened(samples[-1]), visible=True)
         goes_on = job is None or job.runs  # another program's training is watched until the page is left
         return status(job), *pictures, new, gr.skip() if goes_on else gr.Timer(active=False)
 

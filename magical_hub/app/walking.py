@@ -8,7 +8,7 @@ import gradio as gr
 from PIL import Image
 
 from magical_hub.app.drawing import enlarged
-from magical_hub.app.generating import ANY, COMPUTE, PROGRESS, GenerateTab
+from magical_hub.app.generating import ANY, COMPUTE, PICTURE, PROGRESS, GenerateTab
 from magical_hub.app.making import walk
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.pipelines import Pipelines
@@ -37,9 +37,8 @@ class WalkBox:
                 self.go = gr.Button("Walk", min_width=100)
             self.position = gr.Slider(1, 9, value=1, step=1, label="Frame", interactive=True)
             self.frame = gr.Image(
+                **PICTURE,
                 label="The walk",
-                format="png",
-                interactive=False,
                 height=420,
                 buttons=[],
                 alt_text="One image of the walk: move the slider above to see the others",
