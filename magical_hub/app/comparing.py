@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from magical_hub.app.drawing import enlarged
-from magical_hub.app.generating import CHECKPOINT, COMPUTE, PICTURE
+from magical_hub.app.generating import CHECKPOINT, PICTURE, computing
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation import Comparison, compare
@@ -103,7 +103,7 @@ class CompareTab:
             *(self.game, self.left, self.right, self.say_left, self.say_right),
             *(self.score, self.give_up, self.answers, self.closest, self.reals),
         ]
-        self.start.click(self._start, [self.name, self.real, self.number, self.seed], shown, **COMPUTE)
+        self.start.click(self._start, [self.name, self.real, self.number, self.seed], shown, **computing(self.left))
         self.say_left.click(self._say_left, self.game, shown, show_progress="hidden")
         self.say_right.click(self._say_right, self.game, shown, show_progress="hidden")
         self.give_up.click(lambda game: self._show(game, reveal=True), self.game, shown, show_progress="hidden")

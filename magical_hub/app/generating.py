@@ -18,8 +18,6 @@ from magical_hub.errors import ConfigError
 
 ANY = "as often as in training"
 NONE = "none"
-COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
-"""Of all events that make images: one after the other, so that two users at once wait for each other in a queue."""
 CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
 """Of every component with images: lossless; its name stands above it, where it hides no pixel."""
@@ -95,18 +93,20 @@ class GenerateTab:
         """Say what each of the components does; inside the page."""
         named, shown = [self.name, self.loaded], [self.canvas, self.slider, self.facts]
         described = [self.loaded, self.about, self.label, self.draw, self.tools, self.defect, self.marks, self.format]
-        gr.on([page.load, self.load.click, self.name.submit], self._load, self.name, described, **COMPUTE)
+        gr.on(
+            [page.load, self.load.click, self.name.submit], self._load, self.name, described, **computing(self.about)
+        )
         asked = [self.loaded, self.number, self.seed, self.label, self.truncation, self.draw, self.marks]
-        self.go.click(self._load_if_new, named, described, show_progress="hidden", **COMPUTE).success(
-            self._generate, asked, [self.made, self.gallery, *shown], **COMPUTE
+        self.go.click(self._load_if_new, named, described, **computing(self.about)).success(
+            self._generate, asked, [self.made, self.gallery, *shown], **computing(self.gallery)
         )
         looked_at = [self.made, self.marks]
         self.gallery.select(self._choose, looked_at, [self.made, *shown], show_progress="hidden")
         self.marks.change(self._show, looked_at, shown, show_progress="hidden")
         placed = [self.made, self.gallery, *shown]
-        self.canvas.select(self._click, [*looked_at, self.defect], placed, **COMPUTE)
-        self.put.click(self._put, [*looked_at, self.defect, self.row, self.col], placed, **COMPUTE)
-        self.pack.click(self._pack, [self.made, self.format], self.packed, **COMPUTE)
+        self.canvas.select(self._click, [*looked_at, self.defect], placed, **computing(self.slider))
+        self.put.click(self._put, [*looked_at, self.defect, self.row, self.col], placed, **computing(self.slider))
+        self.pack.click(self._pack, [self.made, self.format], self.packed, **computing(self.packed))
 
     @in_one_line
     def _load(self, name: str) -> tuple[Any, ...]:
@@ -171,7 +171,7 @@ class GenerateTab:
         return made, self._thumbnails(made), *self._show(made, marks)
 
     def _thumbnails(self, made: Made) -> Any:
-        pictures = [(picture.image, f"seed {picture.seed}") for picture in made.pictures]
+        pictures = [(picture.image, str(number)) for number, picture in enumerate(made.pictures, 1)]
         return gr.Gallery(pictures, selected_index=made.chosen)
 
     @in_one_line
@@ -187,7 +187,7 @@ class GenerateTab:
         facts = [f"Seed {picture.seed}" + (f", {known.classes[picture.label]}" if picture.label is not None else "")]
         for thing in picture.objects:
             left, top, width, height = thing["bbox"]
-            facts.append(f"- {thing['category']}: {width} x {height} px from column {left}, row {top} on")
+            facts.append(f"- {thing['category']}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
         asked = 0 if picture.field is None else int((picture.field > 0).sum())
         if asked and not picture.objects:
             facts.append("- what was asked for does not show: no box, no mask")
@@ -198,6 +198,14 @@ class GenerateTab:
     def _pack(self, made: Made | None, format_name: str) -> str:
         made = _something(made)
         return str(pack(self._pipelines.get(made.checkpoint), made, format_name, self._folder))
+
+
+def computing(where: Any) -> dict[str, Any]:
+    """How an event runs that makes images.
+
+    One after the other, so that two users at once wait for each other in a queue; progress is shown in one place.
+    """
+    return {"concurrency_id": "compute", "concurrency_limit": 1, "show_progress_on": where}
 
 
 def _something(made: Made | None) -> Made:

@@ -23,6 +23,8 @@ STYLE = """
 .gradio-container { max-width: 1400px !important; margin: auto; }
 .job.alert pre { color: var(--error-text-color); font-weight: 600; }
 #score { font-size: 1.1em; }
+.gradio-container .grid-wrap.fixed-height { min-height: 0; }
+.gradio-container .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
 .gradio-container table { overflow-wrap: anywhere; }
 """
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -68,10 +68,10 @@ class ReportTab:
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""
         shown = [self.verdicts, self.page]
-        gr.on([self.open.click, self.folder.submit], self._open, self.folder, shown)
+        gr.on([self.open.click, self.folder.submit], self._open, self.folder, shown, show_progress_on=self.verdicts)
         asked = [self.name, self.real, self.holdout, self.output, self.number]
-        self.start.click(self._start, asked, [self.watched, self.status, self.timer])
-        self.cancel.click(self._cancel, self.watched, self.status)
+        self.start.click(self._start, asked, [self.watched, self.status, self.timer], show_progress="hidden")
+        self.cancel.click(self._cancel, self.watched, self.status, show_progress="hidden")
         ticked = [self.status, self.timer, self.folder, *shown]
         self.timer.tick(self._tick, self.watched, ticked, show_progress="hidden")
 

@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image
 
 from magical_hub.app.drawing import with_grid
-from magical_hub.app.generating import COMPUTE, PICTURE
+from magical_hub.app.generating import PICTURE, computing
 from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
@@ -93,11 +93,11 @@ class TrainTab:
         asked = [self.data, self.classes, self.objects, self.run, self.steps, self.minutes]
         watched = [self.watched, self.seen, self.status, self.timer]
         self.upload.upload(self._upload, self.upload, self.data)
-        self.look.click(self._look, asked, [self.run, self.plan, self.canvas], **COMPUTE)
-        self.start.click(self._start, asked, [self.run, *watched])
-        self.resume.click(self._resume, [self.run, self.minutes], watched)
-        self.watch.click(self._watch, self.run, watched)
-        self.stop.click(self._stop, self.watched, self.status)
+        self.look.click(self._look, asked, [self.run, self.plan, self.canvas], **computing(self.plan))
+        self.start.click(self._start, asked, [self.run, *watched], show_progress="hidden")
+        self.resume.click(self._resume, [self.run, self.minutes], watched, show_progress="hidden")
+        self.watch.click(self._watch, self.run, watched, show_progress="hidden")
+        self.stop.click(self._stop, self.watched, self.status, show_progress="hidden")
         self.timer.tick(
             self._tick,
             [self.watched, self.seen],

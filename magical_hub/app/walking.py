@@ -8,7 +8,7 @@ import gradio as gr
 from PIL import Image
 
 from magical_hub.app.drawing import enlarged
-from magical_hub.app.generating import ANY, COMPUTE, PICTURE, PROGRESS, GenerateTab
+from magical_hub.app.generating import ANY, PICTURE, PROGRESS, GenerateTab, computing
 from magical_hub.app.making import walk
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.pipelines import Pipelines
@@ -48,7 +48,7 @@ class WalkBox:
         """Say what each of the components does; inside the page."""
         tab = self._tab
         asked = [tab.loaded, self.start, self.end, self.number, tab.label, tab.truncation]
-        self.go.click(self._walk, asked, [self.frames, self.position, self.frame], **COMPUTE)
+        self.go.click(self._walk, asked, [self.frames, self.position, self.frame], **computing(self.frame))
         self.position.input(self._turn, [self.frames, self.position], self.frame, show_progress="hidden")
 
     @in_one_line
