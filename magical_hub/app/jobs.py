@@ -59,6 +59,8 @@ class Job:
             return ("stopping, once a step is done: " if self._asked_to_stop else "") + (said or "starting")
         self._reader.join(timeout=5)
         said = next((line for line in reversed(self._said) if "%|" not in line), "")
+        if self._asked_to_stop and self._process.returncode < 0:
+            return "stopped"  # before it could say so
         if self._process.returncode < 0 or not said:
             return f"ended with code {self._process.returncode}, by a signal or for want of memory"
         return said

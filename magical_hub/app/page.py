@@ -20,7 +20,7 @@ from magical_hub.app.walking import WalkBox
 from magical_hub.errors import ConfigError
 
 STYLE = """
-.gradio-container { max-width: 1400px !important; margin: auto; }
+.gradio-container { width: 100%; max-width: min(1400px, 100vw) !important; margin: auto; }
 .job.alert pre { color: var(--error-text-color); font-weight: 600; }
 #score { font-size: 1.1em; }
 .gradio-container .grid-wrap.fixed-height { min-height: 0; }
@@ -47,15 +47,16 @@ def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local
             generate = GenerateTab(pipelines, checkpoint, folder, local)
             walk = WalkBox(pipelines, generate)
         else:
-            with gr.Tab("Generate"):
-                generate = GenerateTab(pipelines, checkpoint, folder, local)
-                walk = WalkBox(pipelines, generate)
-            with gr.Tab("Compare"):
-                CompareTab(checkpoint).wire()
-            with gr.Tab("Report"):
-                ReportTab(jobs, checkpoint).wire()
-            with gr.Tab("Train"):
-                TrainTab(jobs, folder).wire()
+            with gr.Tabs(overflow_behavior="wrap"):
+                with gr.Tab("Generate"):
+                    generate = GenerateTab(pipelines, checkpoint, folder, local)
+                    walk = WalkBox(pipelines, generate)
+                with gr.Tab("Compare"):
+                    CompareTab(checkpoint).wire()
+                with gr.Tab("Report"):
+                    ReportTab(jobs, checkpoint).wire()
+                with gr.Tab("Train"):
+                    TrainTab(jobs, folder).wire()
         generate.wire(page)
         walk.wire()
     return page

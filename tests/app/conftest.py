@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,8 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from magical_hub import SeamlessGenerator
 
@@ -24,8 +28,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
 """No sandbox: tests may run as root, and the page is our own."""
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FILE = "img => fetch(img.src).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))"
 PATIENCE = 60_000
 """Milliseconds: the machine may be busy."""
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +62,16 @@ def defect_folder(make_pipeline: Callable[..., Any], tmp_path_factory: pytest.Te
 
 
 @contextmanager
-def served(checkpoint: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`magical-hub app`, until the block ends."""
+def _served(checkpoint: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    log = folder / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as file:
         server = subprocess.Popen(
-            [*command, "--port", str(port), "--no-browser"], stderr=file, stdout=file, cwd=log.parent, env=environment
+            [*command, "--port", str(port), "--no-browser"], stderr=file, stdout=file, cwd=folder, env=environment
         )
         try:
             until = time.monotonic() + 120
@@ -73,24 +82,25 @@ def served(checkpoint: Path, log: Path, port: int) -> Iterator[subprocess.Popen[
                     break
                 except OSError:
                     time.sleep(0.3)
-            yield server
+            yield f"http://127.0.0.1:{port}/", server
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=120)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Path, Path], Any]:
+    """Runs `magical-hub app` on a checkpoint, in a folder, until a block ends; gives its address and its process."""
+    return _served
 
 
 @pytest.fixture(scope="session")
-def site(defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the page; the folder it runs in is its log's."""
-    port = free_port()
-    with served(defect_folder, tmp_path_factory.mktemp("site") / "log", port):
-        yield f"http://127.0.0.1:{port}/"
+def site(
+    serve: Callable[[Path, Path], Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a page for many tests."""
+    with serve(defect_folder, tmp_path_factory.mktemp("site")) as (address, _):
+        yield address
 
 
 class Visitor:
@@ -122,10 +132,17 @@ class Visitor:
         self.page.get_by_role("tab", name=tab, exact=True).click()
 
     def fill(self, label: str, value: object) -> None:
-        """A box for text, or for a number."""
-        box = self.page.get_by_label(label).locator("visible=true").first
+        """A box for text, or for a number, by how its label begins."""
+        named = self.page.get_by_label(re.compile(rf"^\s*(number input for )?{re.escape(label)}"))
+        box = self.page.locator("input:visible, textarea:visible").and_(named).first
         box.fill(str(value))
         box.blur()
+
+    def thumbnail(self, number: int) -> np.ndarray:
+        """The pixels of an image in the row that the page shows of those it made, from 1."""
+        image = self.page.locator(f"button[aria-label^='Thumbnail {number} of'] img")
+        image.wait_for()
+        return np.asarray(Image.open(io.BytesIO(bytes(image.evaluate(FILE)))).convert("RGB"))
 
     def says(self, text: str) -> None:
         """Wait until the page does."""
@@ -134,11 +151,11 @@ class Visitor:
 
 @pytest.fixture
 def visit(browser: Browser, site: str) -> Iterator[Callable[..., Visitor]]:
-    """Opens the page, for one user more."""
+    """Opens the page, or another address, for one user more."""
     visitors: list[Visitor] = []
 
-    def open_page(**how: Any) -> Visitor:
-        visitors.append(Visitor(browser, site, **how))
+    def open_page(address: str = site, **how: Any) -> Visitor:
+        visitors.append(Visitor(browser, address, **how))
         return visitors[-1]
 
     yield open_page

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +13,6 @@ from PIL import Image
 from magical_hub import MagicalPipeline
 from magical_hub.errors import CheckpointError
 from magical_hub.seeds import image_seed
-
-THUMBNAILS = "img => fetch(img.src).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))"
-
-
-def shown(visitor: Any, number: int = 1) -> np.ndarray:
-    """The pixels of an image that the page shows in its row of thumbnails."""
-    image = visitor.page.locator(f"button[aria-label^='Thumbnail {number} of'] img")
-    image.wait_for()
-    return np.asarray(Image.open(io.BytesIO(bytes(image.evaluate(THUMBNAILS)))).convert("RGB"))
 
 
 def test_generate_click_and_download(visit, defect_folder, tmp_path):
@@ -38,7 +27,7 @@ def test_generate_click_and_download(visit, defect_folder, tmp_path):
     canvas = page.get_by_alt_text("The chosen image under the lines of its grid")
     canvas.wait_for()
     for number in range(2):
-        assert np.array_equal(shown(user, number + 1), made.images[number])
+        assert np.array_equal(user.thumbnail(number + 1), made.images[number])
     user.says(f"Seed {seeds[0]}, {made.annotations[0]['class_name']}")
 
     box = canvas.bounding_box()
@@ -47,8 +36,8 @@ def test_generate_click_and_download(visit, defect_folder, tmp_path):
     (thing,) = wanted.annotations[0]["objects"]
     left, top, width, height = thing["bbox"]
     user.says(f"scratch: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
-    assert np.array_equal(shown(user), wanted.images[0])
-    assert not np.array_equal(shown(user), made.images[0])
+    assert np.array_equal(user.thumbnail(1), wanted.images[0])
+    assert not np.array_equal(user.thumbnail(1), made.images[0])
 
     page.get_by_role("button", name="Download").click()
     user.press("Pack the images as a ZIP file")
