@@ -20,11 +20,12 @@ from magical_hub.app.generating import PICTURE, computing
 from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
-from magical_hub.data import look, open_source
+from magical_hub.data import look
 from magical_hub.errors import ConfigError, DataError, TrainingError
 from magical_hub.grid import Grid
 from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
+from magical_hub.training.run import check_free, source_of
 
 OF_THE_DATA = ("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "split")
 """What a run that is gone on with must be told again, beside its data."""
@@ -116,11 +117,13 @@ class TrainTab:
     @in_one_line
     def _look(self, *asked: Any) -> tuple[Any, ...]:
         config = _config(*asked)
+        check_free(config)
+        source = source_of(config)  # before another process takes seconds to start, only to say the same
         planned = _planned(config)
         settled = planned.config
         assert settled.canvas and settled.rows and settled.cols
         grid = Grid(settled.rows, settled.cols, *settled.canvas)
-        image = look(next(open_source(config.data, label_column=config.label_column).records())).image
+        image = look(next(source.records())).image
         canvas = None
         if image is not None:  # else it is too large to be decoded whole
             canvas = with_grid(image.resize((grid.width, grid.height), Image.Resampling.LANCZOS), grid)

@@ -29,7 +29,7 @@ FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
 """No sandbox: tests may run as root, and the page is our own."""
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FILE = "img => fetch(img.src).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))"
-PATIENCE = 60_000
+PATIENCE = 180_000
 """Milliseconds: the machine may be busy."""
 expect.set_options(timeout=PATIENCE)
 
@@ -62,17 +62,20 @@ def defect_folder(make_pipeline: Callable[..., Any], tmp_path_factory: pytest.Te
 
 
 @contextmanager
-def _served(checkpoint: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _served(
+    checkpoint: Path, folder: Path, script: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     log = folder / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint)]
+    command = ["-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint), "--port", str(port), "--no-browser"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    if script is not None:
+        command = [str(script)]
+        environment |= {"CHECKPOINT": str(checkpoint), "PORT": str(port)}
     with log.open("wb") as file:
-        server = subprocess.Popen(
-            [*command, "--port", str(port), "--no-browser"], stderr=file, stdout=file, cwd=folder, env=environment
-        )
+        server = subprocess.Popen([sys.executable, *command], stderr=file, stdout=file, cwd=folder, env=environment)
         try:
             until = time.monotonic() + 120
             while time.monotonic() < until:
@@ -89,14 +92,17 @@ def _served(checkpoint: Path, folder: Path) -> Iterator[tuple[str, subprocess.Po
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Path, Path], Any]:
-    """Runs `magical-hub app` on a checkpoint, in a folder, until a block ends; gives its address and its process."""
+def serve() -> Callable[..., Any]:
+    """Runs `magical-hub app` on a checkpoint, in a folder, until a block ends, or a script that serves the page.
+
+    Gives its address and its process.
+    """
     return _served
 
 
 @pytest.fixture(scope="session")
 def site(
-    serve: Callable[[Path, Path], Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+    serve: Callable[..., Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The address of a page for many tests."""
     with serve(defect_folder, tmp_path_factory.mktemp("site")) as (address, _):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
+import socket
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import RepoCard
 from PIL import Image
 
 from magical_hub import MagicalPipeline
@@ -64,3 +68,22 @@ def test_a_wrong_checkpoint_is_the_librarys_own_line(visit, tmp_path):
     user.fill("Checkpoint", Path(__file__).parent)
     user.press("Generate")
     user.says("is no checkpoint (it has no model_index.json)")
+
+
+def test_the_folder_of_the_space_is_what_the_hub_wants(repo):
+    space = repo / "examples" / "space"
+    about = RepoCard.load(space / "README.md", ignore_metadata_errors=False).data.to_dict()
+    assert about["sdk"] == "gradio" and (space / about["app_file"]).is_file()
+    assert f"gradio=={about['sdk_version']}" in (repo / "constraints.txt").read_text().split()
+    assert len(about["short_description"]) <= 60
+    extras = re.search(r"^magical-hub\[(.+?)\]", (space / "requirements.txt").read_text(), re.M)[1].split(",")
+    assert {*extras} <= {*importlib.metadata.metadata("magical-hub").get_all("Provides-Extra")}
+
+
+def test_a_taken_port_is_one_line(run_command, defect_folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        ran = run_command("app", "--checkpoint", defect_folder, "--port", other.getsockname()[1], "--no-browser")
+    assert ran.returncode == 2
+    assert re.search(r"^error: the page cannot listen on 127.0.0.1, port .*: give another --port$", ran.stderr, re.M)

@@ -208,6 +208,16 @@ def test_a_training_ends_with_the_page(visit, serve, defect_folder, packages, tm
     assert (run / "checkpoints").stat().st_mtime_ns == steps
 
 
+def test_the_space_shows_one_checkpoint_and_nothing_of_the_machine(visit, serve, repo, defect_folder, tmp_path):
+    with serve(defect_folder, tmp_path, repo / "examples" / "space" / "app.py") as (address, _):
+        user = visit(address)
+        user.press("Generate")
+        user.says("Seed ")
+        assert user.page.get_by_role("tab").count() == 0
+        assert user.page.get_by_label("Checkpoint").locator("visible=true").count() == 0
+        assert user.strays == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_tab_fits_and_can_be_read(visit, trained, packages, scheme, width, tmp_path_factory):
