@@ -1,4 +1,4 @@
-"""A Space of the Hub: the images of one checkpoint, for strangers; nothing that reads or writes the machine's folders."""
+"""A Space of the Hub: the images of one checkpoint, for strangers; nothing of the machine's folders."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from magical_hub.evaluation.evidence import Data, Subject, gather
 from magical_hub.evaluation.images import Computed
-from magical_hub.evaluation.views import MAX_SHIFT
+from magical_hub.evaluation.views import MAX_SHIFT, NEIGHBOURS
 from magical_hub.metrics import nearest_aligned
 from magical_hub.pipeline import MagicalPipeline
 
@@ -70,7 +70,7 @@ def compare(
         made, train = evidence.compared, evidence.train
         small = computed.whole(train)
         shift = min(MAX_SHIFT, min(small.shape[1:]) // 8)
-        near = nearest_aligned(computed.whole(made), small, 1, shift)
+        near = nearest_aligned(computed.whole(made), small, min(NEIGHBOURS, len(train)), shift)
         rows = near.indices[:, 0]
         every = np.arange(len(made))
         return Comparison(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-import socket
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import pytest
 from huggingface_hub import RepoCard
 from PIL import Image
 
-from magical_hub import MagicalPipeline
+from magical_hub import MagicalPipeline, cli
 from magical_hub.errors import CheckpointError
+from magical_hub.metrics.optional import MissingPackageError
 from magical_hub.seeds import image_seed
 
 
@@ -80,10 +81,10 @@ def test_the_folder_of_the_space_is_what_the_hub_wants(repo):
     assert {*extras} <= {*importlib.metadata.metadata("magical-hub").get_all("Provides-Extra")}
 
 
-def test_a_taken_port_is_one_line(run_command, defect_folder):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        ran = run_command("app", "--checkpoint", defect_folder, "--port", other.getsockname()[1], "--no-browser")
-    assert ran.returncode == 2
-    assert re.search(r"^error: the page cannot listen on 127.0.0.1, port .*: give another --port$", ran.stderr, re.M)
+def test_without_gradio_the_line_says_how_to_get_it(monkeypatch):
+    for name in [*sys.modules]:
+        if name.startswith("magical_hub.app"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingPackageError, match=r"^gradio is not installed: pip install 'magical-hub\[app\]'$"):
+        cli.page()

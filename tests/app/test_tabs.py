@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,15 @@ def test_the_space_shows_one_checkpoint_and_nothing_of_the_machine(visit, serve,
         assert user.page.get_by_role("tab").count() == 0
         assert user.page.get_by_label("Checkpoint").locator("visible=true").count() == 0
         assert user.strays == []
+
+
+def test_a_taken_port_is_one_line(run_command, defect_folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        ran = run_command("app", "--checkpoint", defect_folder, "--port", other.getsockname()[1], "--no-browser")
+    assert ran.returncode == 2
+    assert re.search(r"^error: the page cannot listen on 127.0.0.1, port .*: give another --port$", ran.stderr, re.M)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
