@@ -11,6 +11,9 @@ import gradio as gr
 
 from magical_hub.errors import MagicalError
 
+SHOWN: dict[str, Any] = {"title": "error", "duration": 30, "print_exception": False}
+"""Long enough to be read twice; the terminal of the page is not for them."""
+
 
 def in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
     """Show a MagicalError, and what the operating system refuses, as an error of the page."""
@@ -20,11 +23,11 @@ def in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **named)
         except MagicalError as error:
-            raise gr.Error(str(error), title="error", print_exception=False) from error
+            raise gr.Error(str(error), **SHOWN) from error
         except OSError as error:
             if error.errno is None:
                 raise
             where = f" ({error.filename})" if error.filename else ""
-            raise gr.Error(f"{os.strerror(error.errno)}{where}", title="error", print_exception=False) from error
+            raise gr.Error(f"{os.strerror(error.errno)}{where}", **SHOWN) from error
 
     return wrapped

@@ -54,14 +54,14 @@ class TrainTab:
     def _lay_out_request(self) -> None:
         self.data = gr.Textbox(label="Images", info="A folder of aligned images, or a dataset's id on the Hub.")
         self.upload = gr.File(
-            label="or upload images", file_count="multiple", height=110, elem_id="upload", type="filepath"
+            label="or upload images", file_count="multiple", height=140, elem_id="upload", type="filepath"
         )
         self.classes = gr.Checkbox(label="The first folders are classes")
         self.objects = gr.Checkbox(label="metadata.jsonl says where defects are (objects)")
         self.run = gr.Textbox(label="RUN", info="Folder of the training; runs/ and the data's name unless given.")
         with gr.Row():
-            self.steps = gr.Number(None, label="Steps", info="Chosen from the data.", precision=0, min_width=120)
-            self.minutes = gr.Number(None, label="Minutes at most", info="No limit.", min_width=120)
+            self.steps = gr.Number(0, label="Steps", info="0: chosen from the data.", precision=0, min_width=120)
+            self.minutes = gr.Number(0, label="Minutes at most", info="0: no limit.", min_width=120)
         self.look = gr.Button("Look at the images", variant="primary")
 
     def _lay_out_run(self) -> None:
@@ -139,7 +139,7 @@ class TrainTab:
         return config.output_dir, *self._begin(config.output_dir)
 
     @in_one_line
-    def _resume(self, run: str, minutes: float | None) -> tuple[Any, ...]:
+    def _resume(self, run: str, minutes: float) -> tuple[Any, ...]:
         run = _named(run)
         saved = Path(run).expanduser() / "training_config.json"
         try:
@@ -150,7 +150,7 @@ class TrainTab:
                 arguments += _option(name, began[name]) if began[name] != defaults[name] else []
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(f"{run} holds no training that can be gone on with: give the folder of one") from error
-        self._jobs.start(run, arguments + _option("max_minutes", minutes))
+        self._jobs.start(run, arguments + _option("max_minutes", minutes or None))
         return self._begin(run)
 
     @in_one_line
@@ -189,9 +189,7 @@ def _named(run: str) -> str:
     return run.strip()
 
 
-def _config(
-    data: str, classes: bool, objects: bool, run: str, steps: int | None, minutes: float | None
-) -> TrainingConfig:
+def _config(data: str, classes: bool, objects: bool, run: str, steps: int, minutes: float) -> TrainingConfig:
     if not data.strip():
         raise DataError("no images are given: give a folder of images, or the id of a dataset on the Hub")
     return TrainingConfig(
@@ -199,8 +197,8 @@ def _config(
         label_column="label" if classes else None,
         objects_column="objects" if objects else None,
         output_dir=run.strip(),
-        max_steps=steps,
-        max_minutes=minutes,
+        max_steps=steps or None,
+        max_minutes=minutes or None,
     )
 
 
