@@ -22,6 +22,7 @@ from magical_hub.errors import ConfigError
 STYLE = """
 .gradio-container { width: 100%; max-width: min(1400px, 100vw) !important; margin: auto; }
 .job.alert pre { color: var(--error-text-color); font-weight: 600; }
+#plan textarea { font-family: var(--font-mono); font-size: 0.85em; }
 #score { font-size: 1.1em; }
 .gradio-container .grid-wrap.fixed-height { min-height: 0; }
 .gradio-container .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
