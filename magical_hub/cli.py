@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -250,6 +251,30 @@ def evaluate(
         sys.exit(LEAKAGE)
 
 
+@app.command(name="app")
+def page(
+    checkpoint: str = "package-128",
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    browser: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Look at a checkpoint in a browser: generate, compare, evaluate, train. On this machine alone, unless told.
+
+    Args:
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        host: the address to listen on. Whoever reaches it can read this machine's images and start trainings.
+        port: of it.
+        browser: open the page.
+        device: cpu, cuda, mps ...
+    """
+    from magical_hub.metrics.optional import extra
+
+    with extra("app"):
+        from magical_hub.app import serve
+    serve(checkpoint, host=host, port=port, browser=browser, device=device)
+
+
 @app.command
 def push(
     checkpoint: str,
@@ -329,6 +354,7 @@ def info(checkpoint: str | None = None, provenance: Path | None = None, json: bo
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
         app.cli(prog="magical-hub", description="Few, large, aligned images in; many labelled ones out.")
     except LeakageError as error:

@@ -46,6 +46,7 @@ def normal(name: str) -> str:
 
 
 EXTRAS = {
+    "app": ["app"],
     "augmentation": ["ray"],
     "metrics": ["eval"],
     "evaluation": ["eval"],

@@ -1,0 +1,5 @@
+"""The page of `magical-hub app`: a tab a module, each thin over the public functions."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"page": ["build", "serve"]})

@@ -1,0 +1,214 @@
+"""The tab Generate: images of a checkpoint, and defects put into them where somebody clicks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from magical_hub.app.drawing import enlarged, place_of, with_grid, with_marks
+from magical_hub.app.making import Made, make, place
+from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.packing import BOXES, FORMATS, pack
+from magical_hub.app.pipelines import Pipelines
+from magical_hub.augmentation.labels import Known
+from magical_hub.errors import ConfigError
+
+ANY = "as often as in training"
+NONE = "none"
+CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
+"""Of every component with images: lossless; its name stands above it, where it hides no pixel."""
+PROGRESS = gr.Progress()
+
+
+class GenerateTab:
+    """The components of the tab, and what they do.
+
+    Args:
+        pipelines: of all users.
+        checkpoint: the one to begin with.
+        folder: where ZIP files go.
+        local: whether users may name other checkpoints.
+    """
+
+    def __init__(self, pipelines: Pipelines, checkpoint: str, folder: Path, local: bool) -> None:
+        self._pipelines, self._folder = pipelines, folder
+        self._only = None if local else checkpoint
+        self.loaded, self.made = gr.State(""), gr.State()
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                self._lay_out_request(checkpoint, local)
+            with gr.Column(scale=2, min_width=320):
+                self._lay_out_pictures()
+
+    def _lay_out_request(self, checkpoint: str, local: bool) -> None:
+        self.name = gr.Textbox(checkpoint, label="Checkpoint", info=CHECKPOINT, visible=local)
+        self.load = gr.Button("Load", visible=local)
+        self.about = gr.Markdown()
+        self.label = gr.Dropdown([ANY], value=ANY, label="Class")
+        self.number = gr.Slider(1, 32, value=4, step=1, label="Number of images")
+        self.seed = gr.Number(
+            0, label="Seed", info="The same seed gives the same images, here and by the command.", precision=0
+        )
+        self.truncation = gr.Slider(
+            0, 1, value=1, label="Truncation", info="1 keeps all variety; towards 0 images draw near their mean."
+        )
+        self.draw = gr.Checkbox(label="With defects as often as in training", visible=False)
+        self.go = gr.Button("Generate", variant="primary")
+        with gr.Accordion("Download", open=False):
+            self.format = gr.Radio([*FORMATS], value="COCO", label="Layout")
+            self.pack = gr.Button("Pack the images as a ZIP file")
+            self.packed = gr.File(label="ZIP file", interactive=False)
+
+    def _lay_out_pictures(self) -> None:
+        gr.Markdown("Images: choose one")
+        self.gallery = gr.Gallery(
+            **PICTURE, label="Images", columns=8, fit_columns=False, height="auto", allow_preview=False, buttons=[]
+        )
+        with gr.Row():
+            with gr.Column(min_width=300):
+                gr.Markdown("The canvas and its grid")
+                self.canvas = gr.Image(
+                    **PICTURE,
+                    label="Canvas",
+                    alt_text="The chosen image under the lines of its grid of sub-regions",
+                    buttons=["fullscreen"],
+                )
+                with gr.Column(visible=False) as self.tools:
+                    self.defect = gr.Dropdown([NONE], value=NONE, label="Defect to put where you click")
+                    with gr.Row(equal_height=True):
+                        self.row = gr.Number(1, label="Row", precision=0, minimum=1, min_width=80)
+                        self.col = gr.Number(1, label="Column", precision=0, minimum=1, min_width=80)
+                        self.put = gr.Button("Put it there", size="md", min_width=120)
+            with gr.Column(min_width=300):
+                gr.Markdown("Without (left) and with its defects (right)")
+                self.slider = gr.ImageSlider(**PICTURE, label="Without and with its defects", buttons=["fullscreen"])
+                self.marks = gr.Checkbox(True, label="Draw boxes and masks", visible=False)
+                self.facts = gr.Markdown()
+
+    def wire(self, page: gr.Blocks) -> None:
+        """Say what each of the components does; inside the page."""
+        named, shown = [self.name, self.loaded], [self.canvas, self.slider, self.facts]
+        described = [self.loaded, self.about, self.label, self.draw, self.tools, self.defect, self.marks, self.format]
+        gr.on(
+            [page.load, self.load.click, self.name.submit], self._load, self.name, described, **computing(self.about)
+        )
+        asked = [self.loaded, self.number, self.seed, self.label, self.truncation, self.draw, self.marks]
+        self.go.click(self._load_if_new, named, described, **computing(self.about)).success(
+            self._generate, asked, [self.made, self.gallery, *shown], **computing(self.gallery)
+        )
+        looked_at = [self.made, self.marks]
+        self.gallery.select(self._choose, looked_at, [self.made, *shown], show_progress="hidden")
+        self.marks.change(self._show, looked_at, shown, show_progress="hidden")
+        placed = [self.made, self.gallery, *shown]
+        self.canvas.select(self._click, [*looked_at, self.defect], placed, **computing(self.slider))
+        self.put.click(self._put, [*looked_at, self.defect, self.row, self.col], placed, **computing(self.slider))
+        self.pack.click(self._pack, [self.made, self.format], self.packed, **computing(self.packed))
+
+    @in_one_line
+    def _load(self, name: str) -> tuple[Any, ...]:
+        name = self._only or name.strip()
+        pipe = self._pipelines.get(name)
+        known, grid = Known.of(pipe.generator.config), pipe.generator.grid
+        about = (
+            f"**{Path(name).name}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} sub-regions of "
+            f"{grid.cell_height} x {grid.cell_width} px. "
+        )
+        about += f"Defects: {', '.join(known.defects)}." if known.defects else "It knows no defects, so no boxes."
+        formats = [its for its in FORMATS if known.defects or its not in BOXES]
+        return (
+            name,
+            about,
+            gr.Dropdown([ANY, *known.classes], value=ANY, visible=bool(known.classes)),
+            gr.Checkbox(False, visible=bool(known.defects)),
+            gr.Column(visible=bool(known.defects)),
+            gr.Dropdown([*known.defects, NONE], value=(*known.defects, NONE)[0]),
+            gr.Checkbox(True, visible=bool(known.defects)),
+            gr.Radio(formats, value=formats[0]),
+        )
+
+    @in_one_line
+    def _load_if_new(self, name: str, loaded: str) -> Any:
+        return gr.skip() if (self._only or name.strip()) == loaded else self._load(name)
+
+    @in_one_line
+    def _generate(
+        self,
+        loaded: str,
+        number: int,
+        seed: int,
+        label: str,
+        truncation: float,
+        draw: bool,
+        marks: bool,
+        progress: gr.Progress = PROGRESS,
+    ) -> tuple[Any, ...]:
+        asked = None if label == ANY else label
+        pipe = self._pipelines.get(loaded)
+        made = Made(loaded, truncation, make(pipe, number, seed, asked, truncation, draw, progress))
+        return made, self._thumbnails(made), *self._show(made, marks)
+
+    @in_one_line
+    def _choose(self, made: Made, marks: bool, event: gr.SelectData) -> tuple[Any, ...]:
+        made = replace(made, chosen=event.index)
+        return made, *self._show(made, marks)
+
+    @in_one_line
+    def _click(self, made: Made | None, marks: bool, defect: str, event: gr.SelectData) -> tuple[Any, ...]:
+        made = _something(made)
+        grid = self._pipelines.get(made.checkpoint).generator.grid
+        return self._placed(made, marks, defect, *place_of(event.index, made.picture.image, grid))
+
+    @in_one_line
+    def _put(self, made: Made | None, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
+        return self._placed(_something(made), marks, defect, row - 1, col - 1)
+
+    def _placed(self, made: Made, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
+        made = place(self._pipelines.get(made.checkpoint), made, row, col, defect)
+        return made, self._thumbnails(made), *self._show(made, marks)
+
+    def _thumbnails(self, made: Made) -> Any:
+        pictures = [(picture.image, str(number)) for number, picture in enumerate(made.pictures, 1)]
+        return gr.Gallery(pictures, selected_index=made.chosen)
+
+    @in_one_line
+    def _show(self, made: Made | None, marks: bool) -> tuple[Any, ...]:
+        """The canvas, before and after, and what is known of the picture that is looked at."""
+        if made is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        pipe, picture = self._pipelines.get(made.checkpoint), made.picture
+        known, grid = Known.of(pipe.generator.config), pipe.generator.grid
+        after = enlarged(picture.image)
+        if marks:
+            after = with_marks(picture.image, picture.objects, picture.mask, known.defects)
+        facts = [f"Seed {picture.seed}" + (f", {known.classes[picture.label]}" if picture.label is not None else "")]
+        for thing in picture.objects:
+            left, top, width, height = thing["bbox"]
+            facts.append(f"- {thing['category']}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
+        asked = 0 if picture.field is None else int((picture.field > 0).sum())
+        if asked and not picture.objects:
+            facts.append("- what was asked for does not show: no box, no mask")
+        canvas = with_grid(picture.image, grid, picture.field)
+        return canvas, (enlarged(picture.sound), after), "\n".join(facts)
+
+    @in_one_line
+    def _pack(self, made: Made | None, format_name: str) -> str:
+        made = _something(made)
+        return str(pack(self._pipelines.get(made.checkpoint), made, format_name, self._folder))
+
+
+def computing(where: Any) -> dict[str, Any]:
+    """How an event runs that makes images.
+
+    One after the other, so that two users at once wait for each other in a queue; progress is shown in one place.
+    """
+    return {"concurrency_id": "compute", "concurrency_limit": 1, "show_progress_on": where}
+
+
+def _something(made: Made | None) -> Made:
+    if made is None:
+        raise ConfigError("there are no images yet: press Generate")
+    return made

@@ -1,0 +1,149 @@
+"""Long work, each in a process of its own: the command itself, with its progress, stopped by SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from magical_hub.errors import ConfigError
+
+PATIENCE = 60
+"""Seconds that a process has for its checkpoint, once it was asked to stop."""
+REMEMBERED = 16
+"""Jobs that have ended and can still be asked about."""
+
+
+class Job:
+    """A command that runs, or ran.
+
+    Args:
+        arguments: of `magical-hub`.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "magical_hub.cli", *arguments]
+        # A session of its own: Ctrl-C in the terminal is for the page, which then stops its jobs one way.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._asked_to_stop = False
+        self._said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is still at work."""
+        return self._process.poll() is None
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, from 0 to 1, where its last bar of progress says so."""
+        found = re.search(r"(\d+)%\|", self.line)
+        return int(found[1]) / 100 if found else None
+
+    @property
+    def line(self) -> str:
+        """The last line that it said; of one that ended, how it ended."""
+        said = self._said[-1] if self._said else ""
+        if self.runs:
+            return ("stopping, once a step is done: " if self._asked_to_stop else "") + (said or "starting")
+        self._reader.join(timeout=5)
+        said = next((line for line in reversed(self._said) if "%|" not in line), "")
+        if self._asked_to_stop and self._process.returncode < 0:
+            return "stopped"  # before it could say so
+        if self._process.returncode < 0 or not said:
+            return f"ended with code {self._process.returncode}, by a signal or for want of memory"
+        return said
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it came to its end."""
+        return self._process.poll() == 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended otherwise than done or stopped."""
+        return not self.runs and self._process.returncode != 0 and not self._asked_to_stop
+
+    def stop(self) -> None:
+        """Ask it to stop: training writes a checkpoint first."""
+        self._asked_to_stop = True
+        if self.runs:
+            self._process.terminate()
+
+    def wait(self) -> None:
+        """Until it has ended, by force where it takes too long."""
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> None:
+        """Keep the last lines; bars of progress write theirs over and over, ended by a carriage return."""
+        assert self._process.stderr is not None
+        rest = b""
+        while chunk := os.read(self._process.stderr.fileno(), 2**16):
+            *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
+            self._keep([*lines, rest] if b"%|" in rest else lines)
+        self._keep([rest])
+        self._process.stderr.close()
+
+    def _keep(self, lines: list[bytes]) -> None:
+        for text in filter(None, (line.decode(errors="replace").strip() for line in lines)):
+            if "%|" in text and self._said and "%|" in self._said[-1]:
+                self._said[-1] = text
+            else:
+                self._said = [*self._said[-50:], text]
+
+
+class Jobs:
+    """The jobs of the page, each known by the folder that it writes to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[Path, Job] = OrderedDict()
+
+    def start(self, folder: str | Path, arguments: list[str]) -> None:
+        """Start a job.
+
+        Raises:
+            ConfigError: where one is writing to that folder already.
+        """
+        with self._lock:
+            key = _key(folder)
+            if key in self._jobs and self._jobs[key].runs:
+                raise ConfigError(f"{folder} is being written already: stop that first, or give another folder")
+            self._jobs[key] = Job(arguments)
+            self._jobs.move_to_end(key)
+            ended = [its for its, job in self._jobs.items() if not job.runs]
+            for its in ended[:-REMEMBERED]:
+                del self._jobs[its]
+
+    def find(self, folder: str | Path) -> Job | None:
+        """The last job that wrote to a folder."""
+        with self._lock:
+            return self._jobs.get(_key(folder))
+
+    def stop(self) -> None:
+        """Stop all, and wait for them."""
+        with self._lock:
+            running = [job for job in self._jobs.values() if job.runs]
+            for job in running:
+                job.stop()
+            for job in running:
+                job.wait()
+
+
+def _key(folder: str | Path) -> Path:
+    return Path(folder).expanduser().resolve()

@@ -1,0 +1,194 @@
+"""What the page makes of a pipeline: images, a defect put where somebody clicked, a walk between two images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from magical_hub.errors import ConfigError
+from magical_hub.pipeline import MagicalPipeline
+from magical_hub.seeds import image_seed
+
+BATCH = 8
+"""Images at a time, as the command does."""
+MOST_PIXELS = 2**26
+"""Of all images that are asked for together: the page keeps them."""
+Progress = Callable[[tuple[int, int]], Any]
+"""Is told how many images are done, of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as it was made, and the same without its defects.
+
+    Args:
+        seed: its own.
+        label: the number of its class; None without classes.
+        field: (R, K) int64, the defects asked for; None where the checkpoint knows none.
+        image: with them.
+        sound: without.
+        objects: boxes and names of those that show.
+        mask: (H, W) uint8; None where the checkpoint knows no defects.
+    """
+
+    seed: int
+    label: int | None
+    field: np.ndarray | None
+    image: Image.Image
+    sound: Image.Image
+    objects: list[dict[str, Any]]
+    mask: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What one user has before them.
+
+    Args:
+        checkpoint: that it was made from.
+        truncation_psi: of all pictures.
+        pictures: one an image.
+        chosen: the number of the one that is looked at.
+    """
+
+    checkpoint: str
+    truncation_psi: float
+    pictures: tuple[Picture, ...]
+    chosen: int = 0
+
+    @property
+    def picture(self) -> Picture:
+        """The one that is looked at."""
+        return self.pictures[self.chosen]
+
+
+def make(
+    pipe: MagicalPipeline,
+    num_images: int,
+    seed: int,
+    class_label: str | None,
+    truncation_psi: float,
+    draw_defects: bool,
+    progress: Progress,
+) -> tuple[Picture, ...]:
+    """The images that `magical-hub generate` makes of a seed; without defects unless they are to be drawn.
+
+    Raises:
+        ConfigError: where numbers are out of range, or the images are more than the page can hold.
+    """
+    check_count(pipe, num_images)
+    seeds = [image_seed(seed, number) for number in range(num_images)]
+    pictures: list[Picture] = []
+    for first in range(0, num_images, BATCH):
+        some = seeds[first : first + BATCH]
+        pictures += _pictures(pipe, some, class_label, truncation_psi, None if draw_defects else {})
+        progress((len(pictures), num_images))
+    return tuple(pictures)
+
+
+def check_count(pipe: MagicalPipeline, num_images: int) -> None:
+    """Raise a ConfigError where there are no images, or more than the page can hold."""
+    grid = pipe.generator.grid
+    if num_images < 1 or num_images * grid.height * grid.width > max(MOST_PIXELS, grid.height * grid.width):
+        raise ConfigError(
+            f"{num_images} images of {grid.height} x {grid.width} px are none or more than the page holds: ask for "
+            f"1 to {max(1, MOST_PIXELS // (grid.height * grid.width))}, or take magical-hub generate"
+        )
+
+
+def place(pipe: MagicalPipeline, made: Made, row: int, col: int, defect: str) -> Made:
+    """The chosen picture with a defect ("none": without) in one more sub-region.
+
+    Raises:
+        ConfigError, GridError: where there is no such defect or place.
+    """
+    before = made.picture
+    if before.field is None:
+        raise ConfigError(f"{made.checkpoint} knows no defects: take a checkpoint that was trained with them")
+    field = {(int(r), int(k)): int(before.field[r, k]) for r, k in np.argwhere(before.field)} | {(row, col): defect}
+    (after,) = _pictures(pipe, [before.seed], before.label, made.truncation_psi, field, [before.sound])
+    pictures = [*made.pictures]
+    pictures[made.chosen] = after
+    return replace(made, pictures=tuple(pictures))
+
+
+def walk(
+    pipe: MagicalPipeline,
+    seeds: tuple[int, int],
+    frames: int,
+    class_label: str | None,
+    truncation_psi: float,
+    progress: Progress,
+) -> list[Image.Image]:
+    """From the first image of one seed to that of another, along the sphere that latents lie about.
+
+    Class and local noise stay those of the first, so that nothing jumps.
+
+    Raises:
+        ConfigError: where numbers are out of range.
+    """
+    check_count(pipe, frames)
+    own = [image_seed(seed, 0) for seed in seeds]
+    ends = pipe(seeds=own, class_labels=class_label, regions=[0])
+    label = ends.annotations[0]["class_label"] if ends.annotations else None
+    path = torch.stack(
+        [_between(ends.latents[0], ends.latents[1], share) for share in np.linspace(0, 1, frames).tolist()]
+    )
+    images: list[Image.Image] = []
+    for some in path.split(BATCH):
+        asked = _asked(pipe, label, {})
+        made = pipe(latents=some, seeds=own[:1] * len(some), truncation_psi=truncation_psi, **asked)
+        images += made.images
+        progress((len(images), frames))
+    return images
+
+
+def _between(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
+    """Spherical interpolation (Shoemake, 1985) of two latents (L,)."""
+    angle = torch.arccos((start @ end / (start.norm() * end.norm())).clamp(-1, 1))
+    if angle < 1e-4:
+        return start + share * (end - start)
+    return (((1 - share) * angle).sin() * start + (share * angle).sin() * end) / angle.sin()
+
+
+def _asked(pipe: MagicalPipeline, label: int | str | None, defects: Any) -> dict[str, Any]:
+    """Classes and defects, of a checkpoint that knows such."""
+    config = pipe.generator.config
+    asked = {"class_labels": label} if label is not None else {}
+    return asked | ({"defects": defects, "masks": True} if config.num_defects else {})
+
+
+def _pictures(
+    pipe: MagicalPipeline,
+    seeds: list[int],
+    label: int | str | None,
+    truncation_psi: float,
+    defects: Any,
+    sound: Sequence[Image.Image] | None = None,
+) -> list[Picture]:
+    """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
+    made = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, defects))
+    images: list[Any] = list(made.images)
+    if sound is None:
+        sound = images
+        if made.defects is not None and made.defects.any():
+            bare = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, {}))
+            sound = list(bare.images)
+    annotations = made.annotations or [{} for _ in seeds]
+    return [
+        Picture(
+            seed,
+            annotations[number].get("class_label"),
+            None if made.defects is None else made.defects[number].numpy(),
+            images[number],
+            sound[number],
+            annotations[number].get("objects", []),
+            None if made.masks is None else made.masks[number],
+        )
+        for number, seed in enumerate(seeds)
+    ]

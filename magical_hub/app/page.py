@@ -1,0 +1,139 @@
+"""The page: its tabs put together, and served to this machine alone unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from magical_hub.app.comparing import CompareTab
+from magical_hub.app.generating import GenerateTab
+from magical_hub.app.jobs import Jobs
+from magical_hub.app.pipelines import Pipelines
+from magical_hub.app.reporting import ReportTab
+from magical_hub.app.training import TrainTab
+from magical_hub.app.walking import WalkBox
+from magical_hub.errors import ConfigError
+
+STYLE = """
+.gradio-container { width: 100%; max-width: min(1400px, 100vw) !important; margin: auto; }
+.job.alert pre { color: var(--error-text-color); font-weight: 600; }
+#plan textarea { font-family: var(--font-mono); font-size: 0.85em; }
+#score { font-size: 1.1em; }
+.gradio-container .grid-wrap.fixed-height { min-height: 0; }
+.gradio-container .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
+.gradio-container table { overflow-wrap: anywhere; }
+"""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local: bool = True) -> gr.Blocks:
+    """Put the tabs together.
+
+    Args:
+        checkpoint: the one to begin with.
+        pipelines: where they are loaded.
+        jobs: what trains and evaluates.
+        folder: for files of the page, gone with it.
+        local: with all that reads and writes folders of the machine. Without, the one checkpoint's images alone, which
+            is what strangers may see.
+    """
+    with gr.Blocks(analytics_enabled=False, title="magical_hub", delete_cache=(3600, 24 * 3600)) as page:
+        gr.Markdown("# magical_hub\nFew, large, aligned images in; many labelled ones out.")
+        if not local:
+            generate = GenerateTab(pipelines, checkpoint, folder, local)
+            walk = WalkBox(pipelines, generate)
+        else:
+            with gr.Tabs(overflow_behavior="wrap"):
+                with gr.Tab("Generate"):
+                    generate = GenerateTab(pipelines, checkpoint, folder, local)
+                    walk = WalkBox(pipelines, generate)
+                with gr.Tab("Compare"):
+                    CompareTab(checkpoint).wire()
+                with gr.Tab("Report"):
+                    ReportTab(jobs, checkpoint).wire()
+                with gr.Tab("Train"):
+                    TrainTab(jobs, folder).wire()
+        generate.wire(page)
+        walk.wire()
+    return page
+
+
+def serve(
+    checkpoint: str = "package-128",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    browser: bool = False,
+    local: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Serve the page until the process is told to stop; trainings that it started are stopped then, with a checkpoint.
+
+    Args:
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        host: the address to listen on.
+        port: of it.
+        browser: whether to open the page in a browser.
+        local: as for `build`.
+        device: cpu, cuda, mps ...
+
+    Raises:
+        CheckpointError, ConfigError: where the checkpoint can't be loaded, or the port is taken.
+    """
+    pipelines, jobs = Pipelines(device), Jobs()
+    pipelines.get(checkpoint)  # a mistake is told before there is a page
+    with tempfile.TemporaryDirectory(prefix="magical-hub-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # pictures that were shown go with the page
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        page = build(checkpoint, pipelines, jobs, Path(folder), local)
+        try:
+            _launch(page, host, port, browser)
+            threading.Event().wait()
+        finally:
+            jobs.stop()
+            page.close(verbose=False)
+
+
+def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,  # which needs another program
+            run_history=False,  # browsers would keep what was made
+            footer_links=["settings"],
+            theme=_theme(),
+            css=STYLE,
+        )
+    except OSError as error:
+        raise ConfigError(f"the page cannot listen on {host}, port {port} ({error}): give another --port") from error
+    print(f"the page is at http://{host}:{port} until Ctrl-C", file=sys.stderr)
+    if host not in LOOPBACK:
+        print("whoever reaches that address can use it", file=sys.stderr)
+
+
+def _theme() -> gr.themes.Base:
+    """With the fonts of the system, and greys that can be read on their grounds (4.5 to 1)."""
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    readable = {"light": "*neutral_600", "dark": "*neutral_300"}
+    return theme.set(
+        body_text_color_subdued=readable["light"],
+        body_text_color_subdued_dark=readable["dark"],
+        block_info_text_color=readable["light"],
+        block_info_text_color_dark=readable["dark"],
+        block_label_text_color=readable["light"],
+        block_label_text_color_dark=readable["dark"],
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+    )

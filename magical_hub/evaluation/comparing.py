@@ -1,0 +1,82 @@
+"""Generated images beside real ones, for people: as many of each, and the training image that each is nearest to."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from magical_hub.evaluation.evidence import Data, Subject, gather
+from magical_hub.evaluation.images import Computed
+from magical_hub.evaluation.views import MAX_SHIFT, NEIGHBOURS
+from magical_hub.metrics import nearest_aligned
+from magical_hub.pipeline import MagicalPipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """N generated and N real images, all (N, C, H, W) uint8.
+
+    Args:
+        generated: in an order by chance.
+        real: held out from training where such are known.
+        closest: the training image that is nearest to each generated one.
+        closest_names: their files, or rows.
+        distances: (N,) from 0, equal but for light and a small shift, over 1.41, nothing in common.
+    """
+
+    generated: np.ndarray
+    real: np.ndarray
+    closest: np.ndarray
+    closest_names: list[str]
+    distances: np.ndarray
+
+
+def compare(
+    pipe_or_folder: MagicalPipeline | str | Path, real: Data | None = None, *, num_images: int = 12, seed: int = 0
+) -> Comparison:
+    """Put generated images beside real ones, and find the training image nearest to each, by pixels.
+
+    It proves nothing, neither that they are good nor that they are nobody's copies: `evaluate` asks that.
+
+    Args:
+        pipe_or_folder: as for `evaluate`.
+        real: the training images, a folder or a dataset; a RUN knows its own, and its held-out ones.
+        num_images: N; fewer where there are no more real ones.
+        seed: of the images and of their order.
+
+    Raises:
+        ConfigError, DataError, GridError, CheckpointError: as `evaluate`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        computed = Computed(place, place, nn.Identity())  # of no features: pixels are compared
+        evidence = gather(
+            Subject.of(pipe_or_folder),
+            real,
+            None,
+            label_column=None,
+            normal_class=None,
+            num_images=num_images,
+            seed=seed,
+            rows=None,
+            cols=None,
+            computed=computed,
+            scratch=place,
+        )
+        made, train = evidence.compared, evidence.train
+        small = computed.whole(train)
+        shift = min(MAX_SHIFT, min(small.shape[1:]) // 8)
+        near = nearest_aligned(computed.whole(made), small, min(NEIGHBOURS, len(train)), shift)
+        rows = near.indices[:, 0]
+        every = np.arange(len(made))
+        return Comparison(
+            made.read(every),
+            evidence.reference.read(every),
+            train.read(rows),
+            [train.names[row] for row in rows],
+            near.distances[:, 0],
+        )

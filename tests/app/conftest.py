@@ -1,0 +1,169 @@
+"""The page as a user runs it: the command in a process of its own, looked at in a real Chromium."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from magical_hub import SeamlessGenerator
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
+"""No sandbox: tests may run as root, and the page is our own."""
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FILE = "img => fetch(img.src).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))"
+PATIENCE = 180_000
+"""Milliseconds: the machine may be busy."""
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: install Debian's package chromium, or Google Chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def defect_folder(make_pipeline: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint (2 x 3 sub-regions of 16 px) with classes and defects."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    defects: dict[str, Any] = {"num_defects": 2, "defect_names": ["scratch", "void"]}
+    frequencies = [[[0.2, 0.2] for _ in range(6)] for _ in range(3)]
+    make_pipeline(
+        SeamlessGenerator,
+        channels=3,
+        class_names=["QFN", "BGA", "SOIC"],
+        class_frequencies=[0.2, 0.3, 0.5],
+        defect_frequencies=frequencies,
+        **defects,
+    ).save_pretrained(folder)
+    return folder
+
+
+@contextmanager
+def _served(
+    checkpoint: Path, folder: Path, script: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    log = folder / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = ["-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint), "--port", str(port), "--no-browser"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    if script is not None:
+        command = [str(script)]
+        environment |= {"CHECKPOINT": str(checkpoint), "PORT": str(port)}
+    with log.open("wb") as file:
+        server = subprocess.Popen([sys.executable, *command], stderr=file, stdout=file, cwd=folder, env=environment)
+        try:
+            until = time.monotonic() + 120
+            while time.monotonic() < until:
+                assert server.poll() is None, log.read_text()
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.3)
+            yield f"http://127.0.0.1:{port}/", server
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=120)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Runs `magical-hub app` on a checkpoint, in a folder, until a block ends, or a script that serves the page.
+
+    Gives its address and its process.
+    """
+    return _served
+
+
+@pytest.fixture(scope="session")
+def site(
+    serve: Callable[..., Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a page for many tests."""
+    with serve(defect_folder, tmp_path_factory.mktemp("site")) as (address, _):
+        yield address
+
+
+class Visitor:
+    """A user in a browser of their own (no cookie or storage shared), who can reach this machine and nothing else."""
+
+    def __init__(self, browser: Browser, site: str, **how: Any) -> None:
+        self.strays: list[str] = []
+        """What the page asked of anywhere else."""
+        self.complaints: list[str] = []
+        self.context: BrowserContext = browser.new_context(**how)
+        self.context.set_default_timeout(PATIENCE)
+        self.context.route(lambda url: not url.startswith(("http://127.0.0.1", "data:", "blob:")), self._refuse)
+        self.page: Page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.goto(site)
+        self.page.get_by_text("2 x 3 sub-regions of 16 x 16 px").wait_for()
+
+    def _refuse(self, route: Any) -> None:
+        self.strays.append(route.request.url)
+        route.abort()
+
+    def press(self, name: str) -> None:
+        """A button."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def turn_to(self, tab: str) -> None:
+        """A tab."""
+        self.page.get_by_role("tab", name=tab, exact=True).click()
+
+    def fill(self, label: str, value: object) -> None:
+        """A box for text, or for a number, by how its label begins."""
+        named = self.page.get_by_label(re.compile(rf"^\s*(number input for )?{re.escape(label)}"))
+        box = self.page.locator("input:visible, textarea:visible").and_(named).first
+        box.fill(str(value))
+        box.blur()
+
+    def thumbnail(self, number: int) -> np.ndarray:
+        """The pixels of an image in the row that the page shows of those it made, from 1."""
+        image = self.page.locator(f"button[aria-label^='Thumbnail {number} of'] img")
+        image.wait_for()
+        return np.asarray(Image.open(io.BytesIO(bytes(image.evaluate(FILE)))).convert("RGB"))
+
+    def says(self, text: str) -> None:
+        """Wait until the page does."""
+        self.page.get_by_text(text).locator("visible=true").first.wait_for()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: str) -> Iterator[Callable[..., Visitor]]:
+    """Opens the page, or another address, for one user more."""
+    visitors: list[Visitor] = []
+
+    def open_page(address: str = site, **how: Any) -> Visitor:
+        visitors.append(Visitor(browser, address, **how))
+        return visitors[-1]
+
+    yield open_page
+    for visitor in visitors:
+        visitor.context.close()

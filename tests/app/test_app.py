@@ -1,0 +1,90 @@
+"""The page in a browser: what a click does is what the library does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import RepoCard
+from PIL import Image
+
+from magical_hub import MagicalPipeline, cli
+from magical_hub.errors import CheckpointError
+from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.seeds import image_seed
+
+
+def test_generate_click_and_download(visit, defect_folder, tmp_path):
+    user = visit()
+    page = user.page
+    user.fill("Number of images", 2)
+    user.fill("Seed", 5)
+    user.press("Generate")
+    pipe = MagicalPipeline.from_pretrained(defect_folder)
+    seeds = [image_seed(5, number) for number in range(2)]
+    made = pipe(seeds=seeds, defects={}, masks=True)
+    canvas = page.get_by_alt_text("The chosen image under the lines of its grid")
+    canvas.wait_for()
+    for number in range(2):
+        assert np.array_equal(user.thumbnail(number + 1), made.images[number])
+    user.says(f"Seed {seeds[0]}, {made.annotations[0]['class_name']}")
+
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.84 * box["width"], "y": 0.75 * box["height"]})  # row 1 and column 2, from 0
+    wanted = pipe(seeds=seeds[:1], defects={(1, 2): "scratch"}, masks=True)
+    (thing,) = wanted.annotations[0]["objects"]
+    left, top, width, height = thing["bbox"]
+    user.says(f"scratch: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
+    assert np.array_equal(user.thumbnail(1), wanted.images[0])
+    assert not np.array_equal(user.thumbnail(1), made.images[0])
+
+    page.get_by_role("button", name="Download").click()
+    user.press("Pack the images as a ZIP file")
+    with page.expect_download() as download:
+        page.locator("a[download]").click()
+    download.value.save_as(tmp_path / "coco.zip")
+    with zipfile.ZipFile(tmp_path / "coco.zip") as packed:
+        coco = json.loads(packed.read("annotations.json"))
+        (annotation,) = coco["annotations"]
+        assert annotation["bbox"] == pytest.approx(thing["bbox"]) and annotation["image_id"] == 0
+        assert [image["seed"] for image in coco["images"]] == seeds
+        assert np.array_equal(Image.open(packed.open("images/00000.png")), wanted.images[0])
+        assert json.loads(packed.read("provenance.json"))["image"]["seeds"] == seeds
+    assert user.strays == [] and user.complaints == []
+
+
+def test_a_wrong_checkpoint_is_the_librarys_own_line(visit, tmp_path):
+    user = visit()
+    user.fill("Checkpoint", tmp_path / "nothing")
+    user.press("Load")
+    with pytest.raises(CheckpointError) as line:
+        MagicalPipeline.from_pretrained(tmp_path / "nothing")
+    user.says(str(line.value))
+    user.fill("Checkpoint", Path(__file__).parent)
+    user.press("Generate")
+    user.says("is no checkpoint (it has no model_index.json)")
+
+
+def test_the_folder_of_the_space_is_what_the_hub_wants(repo):
+    space = repo / "examples" / "space"
+    about = RepoCard.load(space / "README.md", ignore_metadata_errors=False).data.to_dict()
+    assert about["sdk"] == "gradio" and (space / about["app_file"]).is_file()
+    assert f"gradio=={about['sdk_version']}" in (repo / "constraints.txt").read_text().split()
+    assert len(about["short_description"]) <= 60
+    extras = re.search(r"^magical-hub\[(.+?)\]", (space / "requirements.txt").read_text(), re.M)[1].split(",")
+    assert {*extras} <= {*importlib.metadata.metadata("magical-hub").get_all("Provides-Extra")}
+
+
+def test_without_gradio_the_line_says_how_to_get_it(monkeypatch):
+    for name in [*sys.modules]:
+        if name.startswith("magical_hub.app"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingPackageError, match=r"^gradio is not installed: pip install 'magical-hub\[app\]'$"):
+        cli.page()
