@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest
 
-from magical_hub.app.drawing import enlarged
 from magical_hub.app.generating import CHECKPOINT, PICTURE, computing
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation import Comparison, compare
+from magical_hub.pictures import enlarged
 
 DISTANCES = (
     "The number is the distance by pixels: 0 is equal but for light and a shift of a few pixels, 1.41 has nothing in "

@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from magical_hub.app.drawing import enlarged, place_of, with_grid, with_marks
+from magical_hub.app.drawing import place_of, with_grid
 from magical_hub.app.making import Made, make, place
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.packing import BOXES, FORMATS, pack
 from magical_hub.app.pipelines import Pipelines
 from magical_hub.augmentation.labels import Known
 from magical_hub.errors import ConfigError
+from magical_hub.pictures import enlarged, with_marks
 
 ANY = "as often as in training"
 NONE = "none"

@@ -7,11 +7,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from magical_hub.app.drawing import enlarged
 from magical_hub.app.generating import ANY, PICTURE, PROGRESS, GenerateTab, computing
 from magical_hub.app.making import walk
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.pipelines import Pipelines
+from magical_hub.pictures import enlarged
 
 
 class WalkBox:

@@ -52,6 +52,9 @@ SERVING = "tests/test_serving.py runs it, and asks the server"
 NOT_RUN = {
     "pip install -c constraints.txt .": INSTALLS,
     "make demo": INSTALLS,
+    "pip install 'magical-hub[app]'": INSTALLS,
+    "magical-hub app --checkpoint RUN": "it serves until it is stopped: tests/app does that, in a browser",
+    "python examples/gallery.py --output-dir PICTURES": "tests/test_examples.py runs it",
     "pip install 'magical-hub[mlops,eval,coco]'": INSTALLS,
     "cp -r examples/pipeline examples/train_detector.py LOOP && cd LOOP/pipeline": LOOP,
     "dvc init --no-scm": LOOP,
