@@ -176,7 +176,7 @@ def test_look_train_stop_and_resume(visit, packages, tmp_path):
     user.press("Resume RUN")
     user.says(re.compile(r"\d+ steps done in"))
     expect(page.get_by_alt_text("The figures of training")).to_be_visible()
-    expect(page.get_by_alt_text("Real images in the first row")).to_be_visible()
+    expect(page.get_by_alt_text("Generated images of fixed seeds")).to_be_visible()
     MagicalPipeline.from_pretrained(run)
 
 
