@@ -76,9 +76,7 @@ def defects(pipe: MagicalPipeline, labels: list[str]) -> np.ndarray:
         before = pipe(**asked, defects={}).images[0]
         after = pipe(**asked, defects={(1 + number % 2, 2): name}, masks=True)
         marked = with_marks(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
-        shown = [
-            image.convert("RGB").resize(marked.size, Image.Resampling.NEAREST) for image in (before, *after.images)
-        ]
+        shown = [image.convert("RGB").resize(marked.size, Image.Resampling.NEAREST) for image in (before, *after.images)]
         sheet += [np.asarray(image).transpose(2, 0, 1) for image in (*shown, marked)]
     return np.stack(sheet)
 
