@@ -83,10 +83,10 @@ class CompareTab:
                     self.say_right = gr.Button("The right one is real", interactive=False, min_width=140)
                 self.score = gr.Markdown("No answers yet.", elem_id="score")
                 self.give_up = gr.Button("Show all images now", interactive=False)
-        with gr.Group(visible=False) as self.answers:
-            gr.Markdown(f"**Each generated image, and the training image nearest to it.** {DISTANCES}", padding=True)
+        with gr.Column(visible=False) as self.answers:
+            gr.Markdown(f"**Each generated image, and the training image nearest to it.** {DISTANCES}")
             self.closest = self._pictures("Generated images and the nearest of training")
-            gr.Markdown("**The real images**", padding=True)
+            gr.Markdown("**The real images**")
             self.reals = self._pictures("Real images")
 
     def _picture(self, side: str) -> gr.Image:
@@ -142,12 +142,12 @@ class CompareTab:
             for made, near, name, distance in zip(
                 compared.generated, compared.closest, compared.closest_names, compared.distances, strict=True
             ):
-                closest += [(_image(made), "generated"), (_image(near), f"{name}: {distance:.2f}")]
+                closest += [(_image(made), "generated"), (_image(near), f"{distance:.2f} {name}")]
             reals = [_image(real) for real in compared.real]
         buttons = [gr.Button(interactive=not over) for _ in range(2)]
         left = len(game.real_is_left) - len(game.answers)
         score = game.score() + ("" if over else f" {left} pairs to go.")
-        return (game, *pair, *buttons, score, gr.Button(interactive=not over), gr.Group(visible=over), closest, reals)
+        return (game, *pair, *buttons, score, gr.Button(interactive=not over), gr.Column(visible=over), closest, reals)
 
 
 def _image(pixels: np.ndarray) -> Image.Image:

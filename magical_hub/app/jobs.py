@@ -56,7 +56,7 @@ class Job:
         """The last line that it said; of one that ended, how it ended."""
         said = self._said[-1] if self._said else ""
         if self.runs:
-            return ("stopping, once a step is done: " if self._asked_to_stop else "") + (said or "starting")
+            return "stopping, once a step is done" if self._asked_to_stop else said or "starting"
         self._reader.join(timeout=5)
         said = next((line for line in reversed(self._said) if "%|" not in line), "")
         if self._asked_to_stop and self._process.returncode < 0:

@@ -26,7 +26,6 @@ STYLE = """
 #score { font-size: 1.1em; }
 .gradio-container .grid-wrap.fixed-height { min-height: 0; }
 .gradio-container .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
-.gradio-container table { overflow-wrap: anywhere; }
 """
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

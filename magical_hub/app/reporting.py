@@ -16,18 +16,18 @@ from magical_hub.app.watching import EVERY, status
 from magical_hub.errors import DataError
 
 EXPLAINED = {
-    "split": "If held-out images show what was trained on, every other figure flatters. Split by board or lot then.",
-    "fidelity": "How far the generated images are from real ones, beside how far other real images are (the floor).",
-    "seams": "Steps in brightness where sub-regions meet, beside those of real images: 1 is right.",
-    "coherence": "Whether the parts of an image belong together: one light, one lot, one rotation.",
-    "diversity": "Whether the images vary as real ones do, or are a few pictures drawn again and again.",
-    "leakage": "Whether training images come out again. The share of planted copies found is the sensitivity.",
-    "usefulness": "Whether a detector gets better by these images than by the same real images alone.",
+    "split": "*If held-out images show what was trained on, every other figure flatters. Split by board or lot then.*",
+    "fidelity": "*How far the generated images are from real ones, beside how far other real images are (the floor).*",
+    "seams": "*Steps in brightness where sub-regions meet, beside those of real images: 1 is right.*",
+    "coherence": "*Whether the parts of an image belong together: one light, one lot, one rotation.*",
+    "diversity": "*Whether the images vary as real ones do, or are a few pictures drawn again and again.*",
+    "leakage": "*Whether training images come out again. The share of planted copies found is the sensitivity.*",
+    "usefulness": "*Whether a detector gets better by these images than by the same real images alone.*",
 }
 """What a section is for, in a sentence."""
 PAGE = (
     '<iframe title="Report" sandbox srcdoc="{}" style="width: 100%; height: 80vh; border: 1px solid '
-    'var(--border-color-primary); border-radius: 8px; background: white"></iframe>'
+    'var(--border-color-primary); border-radius: 8px"></iframe>'
 )
 """Sandboxed: a report is a file that anybody may have written, and runs no script here."""
 
@@ -80,9 +80,8 @@ class ReportTab:
         place = _report_folder(folder)
         try:
             report = json.loads((place / "report.json").read_text())
-            rows = [
-                f"| {section['question']} | **{section['verdict']}** | {section['statement']} | "
-                f"{EXPLAINED.get(name, '')} |"
+            sections = [
+                f"- {section['question']} **{section['verdict']}**: {section['statement']} {EXPLAINED.get(name, '')}"
                 for name, section in report["sections"].items()
             ]
             verdict = f"### {report['statement']}"
@@ -92,8 +91,7 @@ class ReportTab:
                 f"{place} holds no report that can be read ({type(error).__name__}): give the folder that "
                 "magical-hub evaluate wrote"
             ) from error
-        table = ["| question | verdict | what was found | what it is for |", "| --- | --- | --- | --- |", *rows]
-        return "\n".join([verdict, "", *table]), PAGE.format(html.escape(page))
+        return "\n".join([verdict, "", *sections]), PAGE.format(html.escape(page))
 
     @in_one_line
     def _start(self, name: str, real: str, holdout: str, output: str, number: int) -> tuple[Any, ...]:

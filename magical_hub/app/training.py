@@ -84,7 +84,7 @@ class TrainTab:
             self.watch = gr.Button("Watch RUN", min_width=100)
         self.status = gr.HTML(status(None))
         self.curves = self._picture("Curves", "The figures of training over its steps")
-        self.samples = self._picture("Samples", "Real images in the first row, generated ones of fixed seeds below")
+        self.samples = self._picture("Samples", "Generated images of fixed seeds, below eight real ones")
 
     def _picture(self, label: str, alt_text: str) -> gr.Image:
         return gr.Image(**PICTURE, label=label, alt_text=alt_text, buttons=["fullscreen"], visible=False)
