@@ -21,7 +21,7 @@ from magical_hub import MagicalPipeline
 from magical_hub.data import render_package
 from magical_hub.files import written_whole
 from magical_hub.grid import Grid
-from magical_hub.pictures import picture_grid, save_picture_grid, with_marks
+from magical_hub.pictures import enlarged, picture_grid, save_picture_grid, with_marks
 
 COUNT, COLUMNS = 24, 6
 AROUND = 16
@@ -76,10 +76,8 @@ def defects(pipe: MagicalPipeline, labels: list[str]) -> np.ndarray:
         before = pipe(**asked, defects={}).images[0]
         after = pipe(**asked, defects={(1 + number % 2, 2): name}, masks=True)
         marked = with_marks(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
-        shown = [
-            image.convert("RGB").resize(marked.size, Image.Resampling.NEAREST) for image in (before, *after.images)
-        ]
-        sheet += [np.asarray(image).transpose(2, 0, 1) for image in (*shown, marked)]
+        shown = [enlarged(before), enlarged(after.images[0]), marked]
+        sheet += [np.asarray(image).transpose(2, 0, 1) for image in shown]
     return np.stack(sheet)
 
 

@@ -101,8 +101,8 @@ def target_to_row(image: Any, target: Any, columns: LabelledColumns) -> dict[Any
             for box, its in zip(boxes, torch.as_tensor(target["labels"]).tolist(), strict=True)
         ]
     if columns.mask and "masks" in target:
-        masks = torch.as_tensor(target["masks"]).numpy()
-        row[columns.mask] = Image.fromarray((masks > 0).any(0)) if len(masks) else None
+        masks: np.ndarray = torch.as_tensor(target["masks"]).numpy()
+        row[columns.mask] = Image.fromarray(np.any(masks > 0, axis=0)) if len(masks) else None
     return row
 
 
