@@ -44,8 +44,8 @@ def main(output_dir: Path, checkpoint: str = "package-128", seed: int = 1) -> No
     seams = np.concatenate([close_ups(images, grid) for images in (real, made)])
     save_picture_grid(seams, output_dir / "seams.png", len(PLACES))
     if pipe.generator.config.num_defects:
-        save_picture_grid(defects(pipe, labels[:3]), output_dir / "defects.png", 3)
-    walk(pipe, labels[:3], output_dir / "walk.gif")
+        save_picture_grid(defects(pipe, pipe.generator.config.class_names[:3]), output_dir / "defects.png", 3)
+    walk(pipe, pipe.generator.config.class_names[:3], output_dir / "walk.gif")
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:
@@ -71,14 +71,24 @@ def defects(pipe: MagicalPipeline, labels: list[str]) -> np.ndarray:
     """Rows of three: without a defect, with it, with its box and mask."""
     names, sheet = pipe.generator.config.defect_names, []
     for number, label in enumerate(labels):
-        name = names[number * len(names) // len(labels)]
+        place, name = usual_place(pipe, label, number)
         asked: dict[str, Any] = {"class_labels": label, "seeds": [number]}
         before = pipe(**asked, defects={}).images[0]
-        after = pipe(**asked, defects={(1 + number % 2, 2): name}, masks=True)
+        after = pipe(**asked, defects={place: name}, masks=True)
         marked = with_marks(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
         shown = [enlarged(before), enlarged(after.images[0]), marked]
         sheet += [np.asarray(image).transpose(2, 0, 1) for image in shown]
     return np.stack(sheet)
+
+
+def usual_place(pipe: MagicalPipeline, label: str, rank: int) -> tuple[tuple[int, int], str]:
+    """Where the training images of a class had a defect most often, of those that they had often the one of a rank."""
+    config = pipe.generator.config
+    if config.defect_frequencies is None:
+        return (0, 0), config.defect_names[rank]
+    frequencies = np.array(config.defect_frequencies)[config.class_names.index(label)]
+    number = np.argsort(-frequencies.max(0))[rank]
+    return divmod(int(frequencies[:, number].argmax()), config.cols), config.defect_names[number]
 
 
 def walk(pipe: MagicalPipeline, labels: list[str], path: Path, stops: int = 4, frames: int = 8) -> None:
