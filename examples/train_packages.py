@@ -2,9 +2,9 @@
 
     python examples/train_packages.py --output-dir runs/package-128 --max-minutes 60
 
-Any `datasets.Dataset` with images, a label column and boxes is trained on in the same way. Run again with --resume to go
-on. The bundled one began with 3,027 steps at `--lambda-r 2 --balance-at 0.5`, whose types had become nearly one picture
-each, and went on by `--init-from` for 5,300 steps as below.
+Any `datasets.Dataset` with images, a label column and boxes is trained on in the same way. Run again with --resume to
+go on. The bundled one began with 3,027 steps at `--lambda-r 2 --balance-at 0.5`, whose types had become nearly one
+picture each, and went on by `--init-from` for 5,300 steps as below.
 """
 
 from __future__ import annotations
