@@ -21,6 +21,7 @@ from hub_server import WRITE_TOKEN, HubServer
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator, TrainingConfig
 
@@ -243,3 +244,20 @@ def run_python() -> Callable[..., Completed]:
         return _run(["-c", source, *map(str, arguments)], cwd, environment)
 
     return run
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
+"""No sandbox: tests may run as root, and the pages are our own."""
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A module's own: while one is open, nothing else in the process can have an event loop."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: install Debian's package chromium, or Google Chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + QUIET)
+        yield browser
+        browser.close()

@@ -117,7 +117,15 @@ def test_the_notebook_keeps_its_outputs(notebook):
 
 
 def test_gallery(example, randomise, tmp_path):
-    shape = {"rows": 4, "cols": 4, "image_size": (64, 64), "base_width": 8, "max_width": 16, "latent_dim": 16}
+    shape = {
+        "rows": 4,
+        "cols": 4,
+        "image_size": (64, 64),
+        "base_width": 8,
+        "max_width": 16,
+        "latent_dim": 16,
+        "channels": 3,
+    }
     classes, defects = ["QFN", "BGA", "SOIC"], list(DEFECTS)
     names = {"num_classes": 3, "class_names": classes, "num_defects": len(defects), "defect_names": defects}
     generator = SeamlessGenerator(**shape, **names, style_dim=16)

@@ -64,6 +64,7 @@ def skipped(ran: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.split("'")[1] for line in ran.stdout.splitlines() if "didn't change, skipping" in line]
 
 
+@pytest.mark.slow
 def test_the_first_stages_run_once(loop):
     change(loop, prepare={"num_train": 24, "num_test": 2})
     ran = dvc(loop, "repro", "train")

@@ -17,6 +17,8 @@ FEW = 100
 IN_PLACE = 0.75
 """Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
 cut 5% askew they have 0.3 to 0.65."""
+WORTH_MEASURING = 50
+"""Steps from which on their cost is measured, by a few."""
 STRETCH = 1.05
 """Ratio of an image's shape to the canvas's from which on the stretching is worth a word."""
 
@@ -34,7 +36,7 @@ class Plan:
     alignment: float | None
     """`metrics.alignment` of the images looked at; None where it was not measured."""
     step_seconds: float | None
-    """Of a step on this machine, measured; None under several processes."""
+    """Of a step on this machine; None where it was not measured: under several processes, and of a few steps."""
     seconds: float | None
     """Of the whole training, decoding included, pictures and checkpoints not."""
     memory_bytes: int | None
@@ -97,7 +99,8 @@ class Plan:
 def plan(config: TrainingConfig) -> Plan:
     """Look at the data, fill in what is left open, and measure what training costs by a few steps of it.
 
-    Nothing is left behind. Under several processes the cost is not measured.
+    Nothing is left behind. The cost is not measured under several processes, nor where training is to be hardly longer
+    than the measuring.
 
     Args:
         config: as the user gave it.
@@ -109,9 +112,10 @@ def plan(config: TrainingConfig) -> Plan:
     source = source_of(config)
     survey = Survey(source)
     config = complete(config, survey)
-    cost = measure_cost(config, source) if int(os.environ.get("WORLD_SIZE", 1)) == 1 else None
     count = source.count
     assert config.canvas and config.channels and config.max_steps
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    cost = measure_cost(config, source) if alone and config.max_steps >= WORTH_MEASURING else None
     seconds = disk = None
     if cost is not None:
         seconds = config.max_steps * cost.step_seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,28 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from magical_hub import SeamlessGenerator
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
-"""No sandbox: tests may run as root, and the page is our own."""
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FILE = "img => fetch(img.src).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))"
 PATIENCE = 180_000
 """Milliseconds: the machine may be busy."""
 expect.set_options(timeout=PATIENCE)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: install Debian's package chromium, or Google Chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +85,7 @@ def serve() -> Callable[..., Any]:
     return _served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(
     serve: Callable[..., Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

@@ -99,7 +99,8 @@ def test_cmyk_is_colour_as_pillow_has_it(tmp_path):
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
 def test_other_colour_spaces_are_colour(tmp_path, mode):
     source = Image.new(mode, (4, 4), (128, 128, 128))
-    assert opened(saved(source, tmp_path / "a.tif")).mode == "RGB"
+    # Compressed: Pillow 12 cannot read the plain YCbCr that it writes.
+    assert opened(saved(source, tmp_path / "a.tif", compression="tiff_lzw")).mode == "RGB"
 
 
 def test_the_first_of_several_frames(tmp_path):

@@ -142,6 +142,7 @@ def test_a_window_reads_its_tiles_and_no_more(tmp_path, elpv_files, bytes_read):
     assert 2 * 256 * 256 <= bytes_read() - before <= 2 * 4 * 256 * 256 + 4096 < size / 10
 
 
+@pytest.mark.slow
 def test_training_from_tiles(tmp_path, elpv_files, tiny_config):
     """Through the public face, at 2048 px."""
     data = put(tmp_path / "in", elpv_files, 10, 2048, 2048, tile=(256, 256), compression="zlib")

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--no-sandbox"]
-"""No sandbox: tests may run as root, and the page is our own."""
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SHOWN = "images => images.map(image => [image.complete, image.naturalWidth, image.alt])"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: install Debian's package chromium, or Google Chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + QUIET)
-        yield browser
-        browser.close()
 
 
 class Watched:

@@ -90,6 +90,7 @@ GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """What is freed goes back to the system: the limit is on addresses, which glibc would keep for later."""
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_what_lowers_it(run_python, elpv_folder, tmp_path):
     ran = run_python(LIMITED, elpv_folder, tmp_path / "run", "plain", **GIVING_BACK)
     assert ran.returncode == 2, ran.stderr[-2000:]

@@ -38,7 +38,7 @@ def test_aligned_images_of_one_size_need_no_word(make_folder, packages, tmp_path
     assert planned.warnings == ()
     assert planned.seconds == pytest.approx(config.max_steps * planned.step_seconds, rel=0.1)
     text = planned.text()
-    for words in ("120 images", "2 x 2 sub-regions of 32 x 32 px", "10000 steps", "a step)", "MiB of memory"):
+    for words in ("120 images", "2 x 2 sub-regions of 32 x 32 px", "10000 steps", "a step)", "iB of memory"):
         assert words in text
     assert not (tmp_path / "run").exists()
 

@@ -94,6 +94,7 @@ def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):
     assert "error: batch_size 3 cannot be shared by 2 processes: give a multiple of their number" in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_processes_that_would_train_each_for_itself_are_refused(launch, tmp_path):
     """What Accelerate makes of a launch on a CPU without its variable: two trainings in one folder."""
@@ -103,6 +104,7 @@ def test_processes_that_would_train_each_for_itself_are_refused(launch, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_to_launcher_and_processes_alike_writes_a_checkpoint(elpv_folder, repo, tmp_path):
     """As the terminal sends it. The launcher then passes on what the processes had already."""
     launcher = ["--config_file", repo / CONFIG, "-m", "magical_hub.cli"]
