@@ -37,6 +37,7 @@ def table(repo):
     return run
 
 
+@pytest.mark.slow
 def test_loading(table):
     rows = table("loading", "--sizes 64 128 --sub-region 32 --num-images 2 --rounds 1 --seconds 0.01")
     assert [row[0] for row in rows] == ["64", "128"]

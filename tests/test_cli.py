@@ -1,13 +1,17 @@
-"""The command as a user runs it, each time in a process of its own."""
+"""The command as a user runs it: in a process of its own, but for mistakes that are told before any work begins."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+import sys
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
+
+from magical_hub import cli
 
 SIZES = {"image-size": 32, "rows": 2, "cols": 2, "base-width": 8, "max-width": 16, "latent-dim": 16, "batch-size": 4}
 TRAIN = [*(part for name, value in SIZES.items() for part in (f"--{name}", value)), "--mixed-precision", "no"]
@@ -19,6 +23,21 @@ def trained(run_command, elpv_folder, tmp_path_factory):
     run = tmp_path_factory.mktemp("cli") / "run"
     arguments = ("train", "--data", elpv_folder, "--output-dir", run, *TRAIN)
     return run, arguments, run_command(*arguments, "--max-steps", 2, "--resume", "--json")
+
+
+@pytest.fixture
+def run_here(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in this process, which has the libraries already."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, stopped.value.code, said.out, said.err)
+
+    return run
 
 
 def one_line_error(ran, *words: str) -> None:
@@ -123,9 +142,9 @@ def test_info(trained, run_command):
         ),
     ],
 )
-def test_mistakes_are_one_line_without_a_traceback(run_command, elpv_folder, pipe_folder, tmp_path, arguments, words):
+def test_mistakes_are_one_line_without_a_traceback(run_here, elpv_folder, pipe_folder, tmp_path, arguments, words):
     filled = arguments.format(tmp=tmp_path, elpv=elpv_folder, pipe=pipe_folder).split()
-    one_line_error(run_command(*filled), *words)
+    one_line_error(run_here(*filled), *words)
     assert not (tmp_path / "images").exists()
 
 

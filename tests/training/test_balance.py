@@ -57,6 +57,7 @@ def test_the_feature_critic_joins_in_when_balance_is_reached(tiny_config, tmp_pa
     assert MagicalPipeline.from_pretrained(tmp_path / "run").components.keys() == {"generator", "critic", "verifier"}
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
     train(tiny_config(tmp_path / "with", balance_at=0.0, max_steps=30, critic_lr=5e-3))
     lines = history(tmp_path / "with")

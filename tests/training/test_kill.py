@@ -70,7 +70,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp
     assert max(line.get("augmentation/strength", 0) for line in lines) > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_path, number):
     options = ["--image-size", "32", "--rows", "2", "--cols", "2", "--base-width", "8", "--max-width", "16"]
     command = [
@@ -97,6 +97,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_pat
     assert steps_done(tmp_path / "run") > 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(elpv_folder, tmp_path):
     """A limit on the size of files stands for the full disk: the kernel refuses the write in the same place."""
     options = ["--image-size", "32", "--rows", "2", "--cols", "2", "--base-width", "8", "--max-width", "16"]

@@ -48,6 +48,7 @@ def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
 
 
+@pytest.mark.slow
 def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
     """The second sitting starts where the strength has risen, and alters the critic's images from its first step."""
     settings = {"max_steps": 64, "augment_target": 0.0, "augment_windows": 64, "lambda_f": 0.0}

@@ -246,6 +246,7 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint(run, tiny_config, tmp_pat
     assert json.loads((tmp_path / "run" / "training_config.json").read_text())["init_from"] == str(folder)
 
 
+@pytest.mark.slow
 def test_a_resume_does_not_start_with_them_again(run, tiny_config, tmp_path):
     folder, _ = run
     first = shutil.copytree(folder, tmp_path / "first")
