@@ -44,7 +44,9 @@ def find_columns(
 
     for column in (image_column, label_column, objects_column, mask_column):
         if column not in (None, "auto") and column not in features:
-            raise DataError(f"the dataset has no column {column!r}: it has {', '.join(features)}")
+            raise DataError(
+                f"the dataset has no column {column!r}, only {', '.join(features)}: name another, or None for none"
+            )
     if objects_column == "auto":
         objects_column = next((name for name in features if object_fields(features[name])), None)
     if mask_column == "auto":
