@@ -60,7 +60,7 @@ def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_command, cla
         ({"data": "{}/void/empty"}, "neither a folder of images here nor a dataset that can be loaded"),
         ({"split": "test"}, "has no split 'test': it has train"),
         ({"format": "coco"}, "knows no defects: its images have no boxes for coco"),
-        ({"label_column": "kind"}, "no column 'kind': it has image, label"),
+        ({"label_column": "kind"}, "no column 'kind', only image, label"),
     ],
 )
 def test_mistakes(classes, checkpoint, tmp_path, changes, words):
