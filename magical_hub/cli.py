@@ -123,9 +123,9 @@ def generate(
 def augment(
     data: str,
     checkpoint: str,
-    output_dir: Path,
+    output_dir: str,
     num_images: int,
-    format: Literal["hf", "imagefolder", "coco", "yolo", "anomalib"] = "hf",
+    format: Literal["hf", "parquet", "imagefolder", "coco", "yolo", "anomalib"] = "hf",
     image_column: str = "image",
     label_column: str | None = "label",
     objects_column: str | None = "auto",
@@ -146,9 +146,9 @@ def augment(
     Args:
         data: a folder (one a class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
-        output_dir: new or empty folder.
+        output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and what else fsspec knows).
         num_images: how many synthetic images.
-        format: hf (load_from_disk), imagefolder, coco, yolo or anomalib.
+        format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
         image_column: column of the images.
         label_column: column of the classes to ask for: the checkpoint's classes, or its defects and a name for none.
         objects_column: column of boxes; auto finds it.
@@ -165,7 +165,7 @@ def augment(
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.augmentation import Settings, write_augmented
-    from magical_hub.provenance import chain
+    from magical_hub.provenance import steps_of
 
     settings = Settings(
         num_images,
@@ -184,7 +184,8 @@ def augment(
     )
     made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
-    _report({**asdict(made), "provenance": chain(output_dir)}, json, text)
+    about = asdict(made)
+    _report({**about, "provenance": steps_of(about.pop("record"))}, json, text)
 
 
 @app.command

@@ -126,6 +126,12 @@ def chain(path: Path) -> list[dict[str, Any]]:
         record = read(path.parent / FILE)
         if record is None or len(steps[0]) == 1:
             raise DataError(f"{path} has no record of where it comes from: it was not made here, or lost its {FILE}")
+    return steps + steps_of(record)
+
+
+def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What a record says, as `chain`: itself, what that came from, and so on."""
+    steps = []
     while record is not None:
         before = record.get("from")
         steps.append({key: value for key, value in record.items() if key != "from"})

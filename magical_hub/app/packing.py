@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,9 +14,8 @@ from magical_hub.app.making import Made
 from magical_hub.augmentation.labels import Known
 from magical_hub.export import write_dataset
 from magical_hub.export.labelled import Format
-from magical_hub.files import write_text
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import FILE, of_images
+from magical_hub.provenance import of_images
 
 FORMATS: dict[str, Format] = {"COCO": "coco", "YOLO": "yolo", "PNG and metadata.jsonl": "imagefolder"}
 """What the page offers, and what `write_dataset` calls it. Those for boxes come first."""
@@ -38,14 +36,14 @@ def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> P
     """
     place = Path(tempfile.mkdtemp(dir=folder))
     images = place / "images"
+    image = {"seeds": [picture.seed for picture in made.pictures], "truncation_psi": made.truncation_psi}
     write_dataset(
         _dataset(pipe, made),
         images,
         FORMATS[format_name],
         label_column="label" if pipe.generator.config.num_classes else None,
+        record={**of_images(pipe, image), "format": FORMATS[format_name]},
     )
-    image = {"seeds": [picture.seed for picture in made.pictures], "truncation_psi": made.truncation_psi}
-    write_text(images / FILE, json.dumps({**of_images(pipe, image), "format": FORMATS[format_name]}, indent=2))
     archive = shutil.make_archive(str(place / f"generated-{FORMATS[format_name]}"), "zip", images)
     shutil.rmtree(images)
     return Path(archive)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magical_hub.augmentation.augmenting import augment
 from magical_hub.augmentation.preparing import Settings
 from magical_hub.devices import move
 from magical_hub.errors import DataError
 from magical_hub.export.labelled import Format, write_dataset
-from magical_hub.files import write_text
+from magical_hub.export.places import check_place
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import FILE, of_images
+from magical_hub.provenance import of_images
 
 if TYPE_CHECKING:
     import datasets
@@ -23,13 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_augmented` made: images of either kind, and how many were made and dropped for which reason."""
+    """What `write_augmented` made: images of either kind, how many were made and dropped why, and its record."""
 
     output_dir: str
     format: str
     real: int
     synthetic: int
     counts: dict[str, int]
+    record: dict[str, Any]
 
 
 def write_augmented(
@@ -47,9 +47,9 @@ def write_augmented(
         data: a folder that `datasets.load_dataset("imagefolder")` reads (a folder a class, or metadata.jsonl), one
             that `save_to_disk` wrote, or the id of a dataset on the Hub.
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
-        output_dir: new or empty.
+        output_dir: new or empty, or a URL for fsspec, as of `write_dataset`.
         settings: what is made.
-        format: "hf", "imagefolder", "coco", "yolo" or "anomalib".
+        format: "hf", "parquet", "imagefolder", "coco", "yolo" or "anomalib".
         split: the split to augment; no other is written.
         device: cpu, cuda, mps ...
 
@@ -57,28 +57,26 @@ def write_augmented(
         DataError: where the data can't be read, or lack what the format needs.
         ConfigError, CheckpointError, AugmentationError: as `augment_dataset` and `MagicalPipeline.from_pretrained`.
     """
-    folder = Path(output_dir)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):  # before the work, not after it
-        raise DataError(f"{folder} holds something already: give a new or an empty folder")
+    check_place(output_dir)  # before the work, not after it
     dataset = load(data, split)
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
     if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
         raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
     made = augment(dataset, pipe, settings)
+    image = {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
+    record = {**of_images(pipe, image), "made": "dataset", "format": format, "real": len(dataset)}
     write_dataset(
         made.dataset,
-        folder,
+        output_dir,
         format,
         image_column=settings.image_column,
         label_column=settings.label_column,
         objects_column=settings.objects_column,
         mask_column=settings.mask_column,
+        record=record,
     )
-    image = {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
-    record = {**of_images(pipe, image), "made": "dataset", "format": format, "real": len(dataset)}
-    write_text(folder / FILE, json.dumps(record, indent=2))
-    return Written(str(folder), format, len(dataset), settings.num_images, made.counts)
+    return Written(str(output_dir), format, len(dataset), settings.num_images, made.counts, record)
 
 
 def load(data: str, split: str) -> datasets.Dataset:

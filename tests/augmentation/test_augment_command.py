@@ -79,3 +79,19 @@ def test_a_dataset_saved_to_the_disk(labelled, checkpoint, tmp_path):
         made = write_augmented(str(tmp_path / name), str(checkpoint), tmp_path / "out" / name, Settings(2))
         assert (made.real, made.synthetic, made.counts) == (10, 2, {"made": 2})
         assert len(datasets.load_from_disk(tmp_path / "out" / name)) == 12
+
+
+def test_the_result_goes_to_a_place_elsewhere(run_command, classes, checkpoint, tmp_path):
+    url = f"file://{tmp_path}/bucket/out"
+    arguments = ("augment", "--data", classes, "--checkpoint", checkpoint, "--num-images", 2, "--format", "parquet")
+    cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    ran = run_command(*arguments, "--output-dir", url, "--json", **cache)
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    assert about["output_dir"] == url and about["provenance"][0]["made"] == "dataset"
+    place = tmp_path / "bucket" / "out"
+    assert json.loads((place / "provenance.json").read_text())["format"] == "parquet"
+    rows = datasets.load_dataset(str(place), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows["synthetic"] == [False] * 4 + [True] * 2
+    with pytest.raises(DataError, match="out holds something already: give a new or an empty place"):
+        write_augmented(str(classes), str(checkpoint), url, Settings(2), "parquet")  # before any work is done

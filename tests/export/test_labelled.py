@@ -142,7 +142,7 @@ def test_unknown_objects_are_no_normal_images(packages, tmp_path, format):
 
 
 def test_mistakes(packages, tmp_path):
-    with pytest.raises(ConfigError, match="no format 'voc': give hf, imagefolder, coco, yolo, anomalib"):
+    with pytest.raises(ConfigError, match="no format 'voc': give hf, parquet, imagefolder, coco, yolo, anomalib"):
         write_dataset(packages, tmp_path / "out", "voc")
     with pytest.raises(DataError, match="no column 'class'"):
         write_dataset(packages, tmp_path / "out", label_column="class")

@@ -1,0 +1,129 @@
+"""Where a dataset is written: a folder of this machine, or a place that fsspec reaches (s3://, gs://, hf:// ...)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from magical_hub.errors import DataError
+from magical_hub.metrics.optional import MissingPackageError
+
+MARK = "incomplete.json"
+"""In a remote place: it says what is being written there, and goes when all is there."""
+
+
+def check_place(target: str | Path) -> None:
+    """Refuse a place that holds something, or can't be reached, before any work is done for it.
+
+    Raises:
+        DataError: where it holds something else than the beginnings of a dataset, or doesn't answer.
+        MissingPackageError: where fsspec needs a package for it.
+    """
+    if is_remote(target):
+        fs, root = _reached(str(target))
+        with _told(target):
+            found = fs.exists(root) and bool(fs.ls(root))
+            if found and not fs.exists(f"{root}/{MARK}"):
+                raise DataError(f"{target} holds something already: give a new or an empty place")
+        return
+    folder = Path(target)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} holds something already: give a new or an empty folder")
+
+
+@contextmanager
+def written_to(target: str | Path, request: dict[str, Any]) -> Iterator[Path]:
+    """Give a folder on this machine to fill; when the block ends well, the place holds what the folder does.
+
+    A folder appears whole or not at all. To a remote place files go one by one, under a mark that goes when the last
+    is there; where the same was begun before, files that are there in their full size stay.
+
+    Args:
+        target: the place.
+        request: what is written, in values of JSON: equal where it is the same.
+
+    Raises:
+        DataError: as `check_place`, and where something else was begun in a remote place.
+        MissingPackageError: as `check_place`.
+    """
+    check_place(target)
+    if is_remote(target):
+        with tempfile.TemporaryDirectory(prefix="magical-hub-") as name:
+            yield Path(name)
+            _upload(Path(name), str(target), request)
+        return
+    folder = Path(target)
+    beside = folder.with_name(folder.name + ".incomplete")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def is_remote(target: str | Path) -> bool:
+    """Whether it is a URL and no path."""
+    return isinstance(target, str) and "://" in target
+
+
+def _reached(target: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there."""
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, root = url_to_fs(target, use_listings_cache=False)
+    except ImportError as error:
+        raise MissingPackageError(f"{target} needs a package of its own: {error}") from error
+    except ValueError as error:
+        raise DataError(
+            f"{target} is no place that fsspec knows ({error}): give a path, s3://..., gs://..."
+        ) from error
+    return fs, root.rstrip("/")
+
+
+@contextmanager
+def _told(target: str | Path) -> Iterator[None]:
+    """What a remote place does wrong, in one line. Every file system has errors of its own."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{target} can't be written to ({reason}): check its name, your rights there and the network; the same "
+            "call goes on where this one stopped"
+        ) from error
+
+
+def _upload(folder: Path, target: str, request: dict[str, Any]) -> None:
+    fs, root = _reached(target)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with _told(target):
+        if fs.exists(f"{root}/{MARK}"):
+            if json.loads(fs.cat_file(f"{root}/{MARK}")) != request:
+                raise DataError(
+                    f"{target} holds the beginnings of another dataset: delete them, or give another place"
+                )
+        else:
+            fs.makedirs(root, exist_ok=True)
+            fs.pipe_file(f"{root}/{MARK}", json.dumps(request).encode())
+        there = fs.find(root, detail=True)
+        for path in tqdm(files, desc=f"Writing to {target}", unit="file"):
+            name = f"{root}/{path.relative_to(folder).as_posix()}"
+            if name not in there or there[name]["size"] != path.stat().st_size:
+                fs.makedirs(fs._parent(name), exist_ok=True)
+                fs.put_file(str(path), name)
+        fs.rm_file(f"{root}/{MARK}")
