@@ -185,7 +185,8 @@ def augment(
     made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
     about = asdict(made)
-    _report({**about, "provenance": steps_of(about.pop("record"))}, json, text)
+    about["provenance"] = steps_of(about.pop("record"))
+    _report(about, json, text)
 
 
 @app.command
