@@ -32,10 +32,13 @@ def run_here(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[st
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
+        code = 0
+        try:
             cli.main()
+        except SystemExit as stopped:
+            code = stopped.code
         said = capfd.readouterr()
-        return subprocess.CompletedProcess(sys.argv, stopped.value.code, said.out, said.err)
+        return subprocess.CompletedProcess(sys.argv, code, said.out, said.err)
 
     return run
 
@@ -61,9 +64,9 @@ def test_train(trained):
     assert (run / "model_index.json").is_file()
 
 
-def test_a_run_is_not_overwritten_but_resumed(trained, run_command):
+def test_a_run_is_not_overwritten_but_resumed(trained, run_command, run_here):
     _, arguments, _ = trained
-    one_line_error(run_command(*arguments, "--max-steps", 2), "holds a run already", "--resume")
+    one_line_error(run_here(*arguments, "--max-steps", 2), "holds a run already", "--resume")
     ran = run_command(*arguments, "--max-steps", 3, "--resume", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
@@ -82,7 +85,7 @@ def test_a_dry_run_says_what_training_would_be_and_leaves_nothing(run_command, e
     assert list(tmp_path.iterdir()) == []
 
 
-def test_generate(trained, run_command, tmp_path):
+def test_generate(trained, run_command, run_here, tmp_path):
     run, _, _ = trained
     arguments = ("generate", "--checkpoint", run, "--num-images", 3, "--seed", 5, "--output-dir", tmp_path / "a")
     ran = run_command(*arguments, "--json")
@@ -92,7 +95,7 @@ def test_generate(trained, run_command, tmp_path):
     assert [row["file_name"] for row in about["images"]] == ["00000.png", "00001.png", "00002.png"]
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == ["00000.png", "00001.png", "00002.png"]
     assert Image.open(tmp_path / "a" / "00002.png").size == (32, 32)
-    one_line_error(run_command(*arguments), "holds images already", "give a new")
+    one_line_error(run_here(*arguments), "holds images already", "give a new")
 
 
 def test_evaluate(trained, run_command, tmp_path):
@@ -106,13 +109,13 @@ def test_evaluate(trained, run_command, tmp_path):
     assert (run / "evaluation" / "report.html").is_file()
 
 
-def test_info(trained, run_command):
+def test_info(trained, run_command, run_here):
     run, _, _ = trained
     ran = run_command("info", "--checkpoint", run, "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     assert about["grid"] == [2, 2] and about["image_size"] == [32, 32] and about["critic"] is True
-    plain = run_command("info", "--checkpoint", run)
+    plain = run_here("info", "--checkpoint", run)
     assert plain.returncode == 0
     for words in ("grey images of 32 x 32 px", "2 x 2 sub-regions of 16 x 16 px", "none: it was trained without"):
         assert words in plain.stdout
@@ -181,11 +184,11 @@ def test_the_shell_completes(run_command, tmp_path):
     assert shell.returncode == 0 and "magical-hub" in shell.stdout, shell.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_one_line_too(run_command, trained, tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_line_too(run_here, trained, tmp_path):
     """No mistake in the options, so exit code 1, but no traceback either."""
     run, _, _ = trained
     (tmp_path / "file").write_text("in the way")
-    ran = run_command("generate", "--checkpoint", run, "--output-dir", tmp_path / "file" / "images")
+    ran = run_here("generate", "--checkpoint", run, "--output-dir", tmp_path / "file" / "images")
     assert ran.returncode == 1 and ran.stdout == ""
     assert "Traceback" not in ran.stderr and "error: Not a directory" in ran.stderr
 

@@ -77,6 +77,7 @@ def test_from_the_repository(run_python, repo, pipe_folder, tmp_path):
     assert about["size"] == [48, 32]
 
 
+@pytest.mark.slow
 def test_from_an_archive(run_python, archive, pipe_folder, tmp_path):
     about = run(run_python, tmp_path, FROM_AN_ARCHIVE, archive.parent, pipe_folder)
     assert about["size"] == [48, 32]
@@ -92,6 +93,7 @@ def test_the_bundled_checkpoint(run_python, repo, tmp_path):
     assert about["size"] == [128, 128]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_critic(run_python, repo, pipe, tmp_path):
     type(pipe)(pipe.generator).save_pretrained(tmp_path / "a")
     source = """

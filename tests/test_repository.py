@@ -57,6 +57,7 @@ print(MagicalPipeline.from_pretrained("acme/tiny@v1").generator.config.cols)
     assert "GET /api/models/acme/tiny/revision/v1" in server.requests
 
 
+@pytest.mark.slow
 def test_info_pulls_no_weights(run_command: Run, server: HubServer, tmp_path: Path) -> None:
     with server:
         done = run_command("info", "--checkpoint", "acme/tiny", **online(server, tmp_path))

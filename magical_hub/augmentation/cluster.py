@@ -32,8 +32,8 @@ def make_on_cluster(
 ) -> Iterator[tuple[int, Shard]]:
     """A shard a part, by the part's number, in the order in which they are ready.
 
-    What an actor that dies was at is made again by another one. Shards come back to this process, which writes them:
-    the nodes need not share a disk.
+    What an actor was at that dies, or whose node is lost, is made again once the others are done. Shards come back to
+    this process, which writes them: the nodes need not share a disk.
 
     Args:
         pipe: makes the images, on the device it is on.
@@ -44,36 +44,57 @@ def make_on_cluster(
 
     Raises:
         ConfigError: where the cluster doesn't answer, or has nothing to run on.
-        AugmentationError: where the tries of a part run out.
+        AugmentationError: where the tries of a part run out, or the actors die all the time.
         MissingPackageError: without the extra `ray`.
     """
     with extra("ray"):
-        import pyarrow as pa
         import ray
         import ray.data
 
     on_gpu = pipe.device.type == "cuda"
-    with _quietly(), _connected(address):
-        there = int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 0))
-        if not there:
-            raise ConfigError(f"the Ray cluster has no {'GPU' if on_gpu else 'core'}: add a node that has one")
+    with _quietly() as context, _connected(address):
         luggage = ray.put((pipe, recipe, parts))  # held here, so that an actor that starts again finds it
-        numbers = [{"number": number} for number in range(len(parts))]
-        made = ray.data.from_items(numbers, override_num_blocks=len(parts)).map_batches(
-            _Actor,
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(len(parts), there, num_actors or there)),
-            fn_constructor_args=([luggage],),
-            num_gpus=1 if on_gpu else None,
-            num_cpus=None if on_gpu else 1,
-        )
-        batches: Iterator[pa.Table] = iter(made.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
+        missing = set(range(len(parts)))
+        while missing:
+            before = len(missing)
+            for number, shard in _round(luggage, sorted(missing), on_gpu, num_actors):
+                missing.remove(number)
+                yield number, shard
+            # Where nothing came of a round, Ray is to say why.
+            context.max_errored_blocks = -1 if len(missing) < before else 0
+
+
+def _round(luggage: Any, numbers: list[int], on_gpu: bool, num_actors: int | None) -> Iterator[tuple[int, Shard]]:
+    """The shards of these parts, but for those that actors were at that died."""
+    import ray
+    import ray.data
+
+    there = int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 0))
+    if not there:
+        raise ConfigError(f"the Ray cluster has no {'GPU' if on_gpu else 'core'}: add a node that has one")
+    blocks = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    made = blocks.map_batches(
+        _Actor,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(len(numbers), there, num_actors or there)),
+        fn_constructor_args=([luggage],),
+        num_gpus=1 if on_gpu else None,
+        num_cpus=None if on_gpu else 1,
+        max_task_retries=0,  # a retry would wait for the actor, and that for a node
+    )
+    try:
+        batches: Any = made.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0)
         for batch in batches:
             (row,) = batch.to_pylist()
             if row["error"]:
                 raise AugmentationError(row["error"])
             yield row["number"], Shard(row["arrow"], row["counts"])
+    except ray.exceptions.RayActorError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AugmentationError(
+            f"the actors on the Ray cluster die ({reason}): see to its memory and nodes; the same call goes on"
+        ) from error
 
 
 class _Actor:
@@ -140,16 +161,16 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Ray Data's own bars and plans stay off: there is one bar for all engines."""
+def _quietly() -> Iterator[Any]:
+    """Ray Data's settings, which are put back: without its own bars and plans, and going on where an actor is lost."""
     from ray.data import DataContext
 
     context, logger = DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.enable_progress_bars, logger.level
-    context.enable_progress_bars = False
-    logger.setLevel(logging.ERROR)
+    before = context.enable_progress_bars, context.max_errored_blocks, logger.level
+    context.enable_progress_bars, context.max_errored_blocks = False, -1
+    logger.setLevel(logging.CRITICAL)  # a lost actor is a page of its own there
     try:
-        yield
+        yield context
     finally:
-        context.enable_progress_bars = before[0]
-        logger.setLevel(before[1])
+        context.enable_progress_bars, context.max_errored_blocks = before[:2]
+        logger.setLevel(before[2])

@@ -1,4 +1,4 @@
-"""Rows made on a real Ray cluster of two cores of this machine."""
+"""Rows made on a real Ray cluster of two cores, and on one of several nodes, each a raylet of its own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import datasets
 import numpy as np
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from magical_hub import augment_dataset
 from magical_hub.errors import AugmentationError, ConfigError
@@ -111,6 +112,52 @@ def test_mistakes(labelled, class_pipe, settings, words, tmp_path, monkeypatch):
 def test_a_stream_is_made_where_it_is_read(labelled, class_pipe):
     with pytest.raises(ConfigError, match="leave engine 'ray' out"):
         augment_dataset(labelled.to_iterable_dataset(), class_pipe, 2, engine="ray")
+
+
+def node_filter(folder: Path) -> Any:
+    """A filter that keeps all and says in files which nodes it ran on."""
+
+    def keep(images: np.ndarray, annotations: Any) -> list[bool]:
+        (folder / ray.get_runtime_context().get_node_id()).touch()
+        time.sleep(0.2)
+        return [True] * len(images)
+
+    return keep
+
+
+@pytest.mark.slow
+def test_nodes_share_the_work_and_one_may_be_lost(labelled, class_pipe, cache, tmp_path, monkeypatch):
+    """A head without cores and three nodes of one each; one is killed with all its actors once each has worked."""
+    ray.shutdown()
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    local = augment_dataset(labelled, class_pipe, 20 * 64, seed=3, keep="all")
+    rows = local.with_format(None).cast_column("image", datasets.Image(decode=False))[:]
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "another")
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 2**27}
+    )
+    try:
+        nodes = [cluster.add_node(num_cpus=1, object_store_memory=2**27) for _ in range(3)]
+        cluster.wait_for_nodes()
+
+        def lose_one() -> None:
+            while len([*seen.iterdir()]) < 3:
+                time.sleep(0.05)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            (tmp_path / "lost").touch()
+
+        loser = threading.Thread(target=lose_one)
+        loser.start()
+        settings: dict[str, Any] = {"engine": "ray", "ray_address": cluster.address, "keep": node_filter(seen)}
+        made = augment_dataset(labelled, class_pipe, 20 * 64, seed=3, **settings)
+        loser.join()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert (tmp_path / "lost").exists() and len([*seen.iterdir()]) == 3
+    assert made.with_format(None).cast_column("image", datasets.Image(decode=False))[:] == rows
 
 
 @pytest.mark.slow

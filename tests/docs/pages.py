@@ -39,8 +39,8 @@ SLOW = {
 """Lines that take more than a few seconds, or are much like others: they run in `make test-slow`. So do scripts of
 examples/, which tests/test_examples.py runs in the quick tests, and lines that README.md has too, which run there."""
 
-SLOW_PAGES = {"docs/mlops.md", "docs/training.md"}
-"""Pages that take long as a whole: for the store of MLflow, and for many trainings."""
+SLOW_PAGES = {"docs/augmentation.md", "docs/mlops.md", "docs/training.md"}
+"""Pages that take long as a whole: for many trainings, and for the store of MLflow."""
 
 EXIT_CODES = {"magical-hub train --data IMAGES --output-dir RUN --push-to-hub OWNER/NAME": 3}
 """Other than 0: there are too few images to look for copies, so the gate refuses."""

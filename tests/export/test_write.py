@@ -221,7 +221,7 @@ def fill_the_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
 
-@pytest.mark.parametrize("form", ["zarr", "tiff"])
+@pytest.mark.parametrize("form", ["zarr", pytest.param("tiff", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line(large, tmp_path, form):
     """A limit on the size of files stands for it."""
     pipe, saved = large

@@ -22,7 +22,10 @@ def weights(run):
     "settings",
     [
         {},
-        {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
+        pytest.param(
+            {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_passes_equal_the_batch_at_once(tiny_config, tmp_path, settings):

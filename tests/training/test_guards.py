@@ -26,7 +26,7 @@ def rate(run, step, player="critic"):
         return json.loads(opened.metadata()["settings"])["param_groups"][0]["lr"]
 
 
-@pytest.mark.parametrize("warmup", [0, 1])
+@pytest.mark.parametrize("warmup", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_goes_back_and_on_at_lower_rates(tiny_config, tmp_path, caplog, warmup):
     """To its last checkpoint or, before the first, to its start. (The first step of a warm-up has a rate of 0.)"""
     settings = {"critic_lr": EXPLODES, "warmup_steps": warmup, "on_nan": "roll_back", "checkpoint_every": 1}

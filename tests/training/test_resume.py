@@ -26,9 +26,9 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
     "settings",
     [
         {},
-        {"mixed_precision": "bf16", "balance_at": 0.0},
+        pytest.param({"mixed_precision": "bf16", "balance_at": 0.0}, marks=pytest.mark.slow),
         {"generator": "magical", "critic_sees": "sub_regions", "adversarial": "wasserstein", "n_critic": 2},
-        {"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1},
+        pytest.param({"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
