@@ -46,7 +46,7 @@ def weights(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp_path, kills):
     """With an augmentation whose strength rises and falls on the way."""
-    settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills}
+    settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills + 16}
     settings |= {"augment_target": 0.0, "augment_windows": 64}
     once = start(tiny_config(tmp_path / "once", **settings))
     moments = random.Random(kills)
