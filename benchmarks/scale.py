@@ -180,7 +180,9 @@ def speed(
 def engines(
     shards: int = 10, side: int = 128, sub_region: int = 32, base_width: int = 32, max_width: int = 128
 ) -> None:
-    """Print rows a second of the local engine in this process, and of Ray with one and two workers.
+    """Print rows a second of the local engine in this process and in two, and of Ray with one and two workers.
+
+    Two processes say what the machine's second core is worth: two threads of one core are not two cores.
 
     Args:
         shards: of the long call, each of 64 rows; the short one has one a worker.
@@ -195,7 +197,13 @@ def engines(
     settings: dict[str, Any] = {"label_column": None, "objects_column": None}
     print("| engine | rows a second | against local | start, s |\n| --- | --- | --- | --- |")
     local = None
-    for name, engine, workers in (("local", "local", 1), ("Ray, 1 worker", "ray", 1), ("Ray, 2 workers", "ray", 2)):
+    players = (
+        ("local", "local", 1),
+        ("local, 2 processes", "local", 2),
+        ("Ray, 1 worker", "ray", 1),
+        ("Ray, 2 workers", "ray", 2),
+    )
+    for name, engine, workers in players:
         seconds = []
         for rows in (TOGETHER * workers, TOGETHER * shards):
             with tempfile.TemporaryDirectory() as cache:
