@@ -18,7 +18,7 @@ FORMAT = 1
 """Of report.json: keys may be added within a format, and never change their meaning."""
 OVERALL = {
     Verdict.GOOD: "Fit for use, as far as this report looked.",
-    Verdict.WEAK: "Use with care: see what is weak.",
+    Verdict.WEAK: "Use with care: see what is weak, or was not looked at.",
     Verdict.BAD: "Do not use these images.",
     Verdict.NONE: "No verdict: nothing could be measured.",
 }
@@ -38,15 +38,19 @@ class EvaluationReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all sections."""
-        return worst(Verdict.NONE, *(section.verdict for section in self.sections.values()))
+        """The worst of all sections; weak where they are good and one was left out: nobody looked there."""
+        verdicts = [section.verdict for section in self.sections.values()]
+        found = worst(Verdict.NONE, *verdicts)
+        return Verdict.WEAK if found is Verdict.GOOD and Verdict.NONE in verdicts else found
 
     @property
     def statement(self) -> str:
         """The verdict in words, and what it is due to."""
-        to_blame = [name for name, section in self.sections.items() if section.verdict is self.verdict]
-        due = f" ({', '.join(to_blame)})" if self.verdict in (Verdict.WEAK, Verdict.BAD) else ""
-        return OVERALL[self.verdict] + due
+        if self.verdict in (Verdict.GOOD, Verdict.NONE):
+            return OVERALL[self.verdict]
+        counted = (Verdict.WEAK, Verdict.NONE) if self.verdict is Verdict.WEAK else (Verdict.BAD,)
+        to_blame = [name for name, section in self.sections.items() if section.verdict in counted]
+        return f"{OVERALL[self.verdict]} ({', '.join(to_blame)})"
 
     @property
     def leaks(self) -> bool | None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from magical_hub import Grid, TrainingConfig, evaluate, train
 from magical_hub.errors import ConfigError, DataError
-from magical_hub.evaluation import Verdict
+from magical_hub.evaluation import EvaluationReport, Section, Verdict
 
 GRID = {"rows": 2, "cols": 2}
 
@@ -94,6 +94,17 @@ def test_exact_copies_are_found_without_held_out_images(folders, small_network, 
     clean = evaluate(write_folder(cells[220:224], tmp_path / "clean"), folders["train"], network=small_network)
     assert clean.leaks is None and "no held-out images are known" in clean.sections["leakage"].statement
     assert "rows and cols" in clean.sections["seams"].statement and clean.sections["seams"].verdict is Verdict.NONE
+
+
+def test_good_sections_alone_are_no_fit_report():
+    good, weak, unknown = (Section("a", "?", verdict, "") for verdict in (Verdict.GOOD, Verdict.WEAK, Verdict.NONE))
+    report = EvaluationReport({"fidelity": good, "diversity": good}, {})
+    assert report.verdict is Verdict.GOOD and report.statement == "Fit for use, as far as this report looked."
+    report = EvaluationReport({"fidelity": good, "leakage": unknown, "seams": weak}, {})
+    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not looked at. (leakage, seams)")
+    report = EvaluationReport({"fidelity": good, "leakage": unknown}, {})
+    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not looked at. (leakage)")
+    assert EvaluationReport({"leakage": unknown}, {}).verdict is Verdict.NONE
 
 
 def test_shuffled_sub_regions_are_incoherent_and_show_seams(judge, cells, perfect):
