@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64decode
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -27,20 +28,20 @@ from magical_hub.training import TrainingResult
 
 
 @pytest.fixture(scope="module")
-def tracked(tiny_config, tmp_path_factory) -> tuple[Path, TrainingResult]:
-    """A RUN whose figures and model went to a store of its own."""
+def tracked(tiny_config, tmp_path_factory) -> Iterator[tuple[Path, TrainingResult]]:
+    """A RUN whose figures and model went to a store of its own, which MLflow asks as long as these tests run."""
     folder = tmp_path_factory.mktemp("tracked")
+    for number in range(12):
+        (folder / "data" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)
+        Image.fromarray(pixels).save(folder / "data" / "ab"[number % 2] / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        data = folder / "data"
-        for number in range(12):
-            (data / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)
-            Image.fromarray(pixels).save(data / "ab"[number % 2] / f"{number}.png")
-        settings = {"data": str(data), "label_column": "label", "report_to": "mlflow"}
-        result = train(tiny_config(folder / "wafer", **settings, max_steps=2))
-    return folder / "wafer", result
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        with pytest.MonkeyPatch.context() as within:
+            within.chdir(folder)
+            settings = {"data": str(folder / "data"), "label_column": "label", "report_to": "mlflow"}
+            result = train(tiny_config(folder / "wafer", **settings, max_steps=2))
+        yield folder / "wafer", result
 
 
 @pytest.fixture
@@ -96,15 +97,9 @@ def test_wrong_rows(run):
 
 
 def test_a_store_that_cannot_be_had_is_one_line(tiny_config, tmp_path, monkeypatch):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri("nowhere://store")
-    try:
-        with pytest.raises(
-            ConfigError, match=r"report_to mlflow cannot be started .*nowhere.*: look at its address"
-        ) as e:
-            train(tiny_config(tmp_path / "run", report_to="mlflow"))
-    finally:
-        mlflow.set_tracking_uri(before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://store")
+    with pytest.raises(ConfigError, match=r"report_to mlflow cannot be started .*nowhere.*: look at its address") as e:
+        train(tiny_config(tmp_path / "run", report_to="mlflow"))
     assert "\n" not in str(e.value)
 
 
