@@ -93,7 +93,7 @@ def generate(
         num_images: how many.
         class_labels: a class for all images, or one an image; names or numbers.
         seed: image i hangs on the seed and i alone.
-        truncation_psi: 1 keeps all variety; towards 0 images draw near their mean.
+        truncation_psi: 1 is as trained; towards 0 images draw near their mean, up to 2 away from it.
         batch_size: images at a time, as PNG files.
         format: tiff and zarr are written tile by tile, so of any size; the same command goes on with what was cut off.
         croissant: write Croissant metadata (croissant.json) beside PNG files.

@@ -109,7 +109,8 @@ class MagicalPipeline(DiffusionPipeline):
             generator: draws one int64 seed an image, before anything else. None: torch's global one.
             seeds: (N,) one an image, instead.
             latents: (N, L); None draws them from the seeds.
-            truncation_psi: 1 keeps all variety; towards 0 images draw near the mean of their class.
+            truncation_psi: 1 is as trained; towards 0 images draw near the mean of their class, up to 2 away from it:
+                1.2 may bring back some of the variety that training lost (docs/quality.md).
             batch_size: images at a time.
             output_type: "pil", "np" or "pt".
             regions: locations of the only sub-regions to make; None makes and joins them all. They come without boxes.

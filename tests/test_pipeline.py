@@ -138,8 +138,11 @@ def test_latents_of_ones_own(pipe):
 
 def test_truncation_draws_images_together(pipe):
     seeds = list(range(8))
-    spread = [pipe(seeds=seeds, truncation_psi=psi, output_type="pt").images.std(0).mean() for psi in (1.0, 0.5, 0.0)]
+    spread = [pipe(seeds=seeds, truncation_psi=psi, output_type="pt").images.std(0).mean() for psi in (1.5, 1.0, 0.5)]
     assert spread[0] > spread[1] > spread[2]
+    for psi in (-0.1, 2.5, float("nan")):
+        with pytest.raises(ConfigError, match=f"truncation_psi is {psi}: give 0"):
+            pipe(seeds=seeds, truncation_psi=psi)
 
 
 # -- classes -----------------------------------------------------------------------------------------------------

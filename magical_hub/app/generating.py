@@ -55,7 +55,12 @@ class GenerateTab:
             0, label="Seed", info="The same seed gives the same images, here and by the command.", precision=0
         )
         self.truncation = gr.Slider(
-            0, 1, value=1, label="Truncation", info="1 keeps all variety; towards 0 images draw near their mean."
+            0,
+            2,
+            value=1,
+            step=0.05,
+            label="Truncation",
+            info="1 is as trained; towards 0 images draw near their mean, above 1 away from it.",
         )
         self.draw = gr.Checkbox(label="With defects as often as in training", visible=False)
         self.go = gr.Button("Generate", variant="primary")

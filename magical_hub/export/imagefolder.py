@@ -38,7 +38,7 @@ def write_imagefolder(
         num_images: how many.
         class_labels: a class for all, or one an image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.
-        truncation_psi: 1 keeps all variety.
+        truncation_psi: 1 is as trained (see `MagicalPipeline`).
         batch_size: images in memory at a time.
         croissant: write Croissant metadata beside them too (croissant.json; extra `croissant`).
 

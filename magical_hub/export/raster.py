@@ -25,7 +25,7 @@ class Raster:
         pipe: makes it.
         seed: its own, as in `pipe(seeds=[seed])`.
         class_label: its class; None draws it from the seed.
-        truncation_psi: 1 keeps all variety.
+        truncation_psi: 1 is as trained (see `MagicalPipeline`).
     """
 
     pipe: MagicalPipeline

@@ -37,7 +37,7 @@ def write_series(
         format: "tiff" or "zarr".
         class_labels: a class for all, or one an image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.
-        truncation_psi: 1 keeps all variety.
+        truncation_psi: 1 is as trained (see `MagicalPipeline`).
 
     Returns:
         A row an image, as `write_imagefolder`; the rows stand in metadata.jsonl too.

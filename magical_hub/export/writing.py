@@ -39,7 +39,7 @@ def write(
         format: "tiff": a tiled BigTIFF, deflated; "zarr": Zarr 3, with the attributes of OME-NGFF 0.5.
         seed: the image's own.
         class_label: its class, by number or name; None draws it from the seed.
-        truncation_psi: 1 keeps all variety.
+        truncation_psi: 1 is as trained (see `MagicalPipeline`).
 
     Returns:
         file_name, seed and, where there are classes, class_label and class_name.

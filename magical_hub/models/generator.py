@@ -159,7 +159,7 @@ class MagicalGenerator(Network):
             defect_labels: (B, R, K) int64: 0 for none, else 1 + the number of the defect; None for none anywhere.
             seeds: (B,) int64 seeds of the pixel noise; None for none.
             window: rows and columns of sub-regions.
-            truncation_psi: 1 keeps all variety, towards 0 draws the style to its mean.
+            truncation_psi: 1 is as trained, towards 0 draws the style to its mean, up to 2 away from it.
 
         Returns:
             (B, C, h * window rows, w * window columns) in [-1, 1].
