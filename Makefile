@@ -3,8 +3,7 @@
 PYTHON ?= python3
 
 BIN := .venv/bin
-# Bytecode is made of what is imported, and not of all that is installed.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CODE := benchmarks examples magical_hub tests $(wildcard hubconf.py)
 
 .PHONY: demo test test-slow docs style quality clean
