@@ -60,7 +60,7 @@ def test_what_does_not_suit_is_said_with_its_figure(make_folder, packages, tmp_p
 
 
 def test_all_that_is_proposed_is_what_training_does(make_folder, packages, tmp_path):
-    config = TrainingConfig(data=make_folder(packages), output_dir=str(tmp_path / "run"), max_minutes=0.001, **SMALL)
+    config = TrainingConfig(data=make_folder(packages), output_dir=str(tmp_path / "run"), max_minutes=0.05, **SMALL)
     planned = plan(config)
     assert planned.seconds < 5
     assert train(config).steps >= 1
