@@ -39,3 +39,8 @@ class AugmentationError(MagicalError):
 
 class TrainingStopped(Exception):
     """Training was asked to stop by a signal. It wrote a checkpoint; no mistake of anybody's."""
+
+
+def first_line(error: BaseException) -> str:
+    """What goes of another library's error into one of ours: its first line, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ import torch
 from magical_hub.augmentation.making import Shard, make_shard
 from magical_hub.augmentation.plan import Wish
 from magical_hub.augmentation.rows import Recipe
-from magical_hub.errors import AugmentationError, ConfigError, MagicalError
+from magical_hub.errors import AugmentationError, ConfigError, MagicalError, first_line
 from magical_hub.metrics.optional import extra
 from magical_hub.pipeline import MagicalPipeline
 
@@ -91,7 +91,7 @@ def _round(luggage: Any, numbers: list[int], on_gpu: bool, num_actors: int | Non
                 raise AugmentationError(row["error"])
             yield row["number"], Shard(row["arrow"], row["counts"])
     except ray.exceptions.RayActorError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise AugmentationError(
             f"the actors on the Ray cluster die ({reason}): see to its memory and nodes; the same call goes on"
         ) from error
@@ -142,7 +142,7 @@ def _connected(address: str | None) -> Iterator[None]:
         _knock(address)
         ray.init(address, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConfigError(
             f"the Ray cluster at {address} does not answer ({reason}): start it there (`ray start`), give its "
             "HOST:PORT, set RAY_AUTH_MODE=token where it wants a token, or leave the address out"

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.data.columns import LabelledColumns, read_objects
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, first_line
 
 MASKS_READ = 32
 """Masks that are decoded, to see which values mark a defect."""
@@ -109,7 +109,7 @@ def _header(value: Any, name: str) -> Image.Image | None:
     try:
         return Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
     except (OSError, SyntaxError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{name} cannot be read ({reason}): replace it or leave its row out") from error
 
 

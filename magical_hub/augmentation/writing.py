@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magical_hub.augmentation.augmenting import augment
 from magical_hub.augmentation.preparing import Settings
 from magical_hub.devices import move
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, first_line
 from magical_hub.export.labelled import Format, write_dataset
 from magical_hub.export.places import check_place
 from magical_hub.pipeline import MagicalPipeline
@@ -100,7 +100,7 @@ def load(data: str, split: str) -> datasets.Dataset:
         else:
             found = datasets.load_dataset(data)
     except Exception as error:  # the loaders raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise DataError(
             f"{data} is neither a folder of images here nor a dataset that can be loaded ({reason}): "
             "check the name and the network"

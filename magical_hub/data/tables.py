@@ -12,7 +12,7 @@ import fsspec
 from magical_hub.data.columns import object_fields, read_objects
 from magical_hub.data.marks import Boxes, Marks, Mask
 from magical_hub.data.records import Record, Source, hash_of
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import datasets
@@ -82,7 +82,7 @@ def from_labelled_folder(folder: Path, columns: Columns) -> Source:
         table = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
     except Exception as error:  # as above
         raise DataError(
-            f"{folder} cannot be read as images with a metadata.jsonl ({_reason(error)}): mend it, or leave "
+            f"{folder} cannot be read as images with a metadata.jsonl ({first_line(error)}): mend it, or leave "
             "objects_column and mask_column out"
         ) from error
     return _from_dataset(table, columns)
@@ -90,14 +90,9 @@ def from_labelled_folder(folder: Path, columns: Columns) -> Source:
 
 def _cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
     return DataError(
-        f"{dataset_id} is neither a folder here nor a dataset that can be loaded ({_reason(error)}): "
+        f"{dataset_id} is neither a folder here nor a dataset that can be loaded ({first_line(error)}): "
         "check the name, the split and the network"
     )
-
-
-def _reason(error: Exception) -> str:
-    """What a user needs of it: one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _from_dataset(dataset: datasets.Dataset, columns: Columns) -> Source:
@@ -131,7 +126,7 @@ def _from_stream(stream: datasets.IterableDataset, fingerprint: str, columns: Co
             except StopIteration:
                 return
             except Exception as error:  # every file system has its own
-                raise DataError(f"the stream broke off at row {row} ({_reason(error)}): try again") from error
+                raise DataError(f"the stream broke off at row {row} ({first_line(error)}): try again") from error
             yield reader.record(row, example)
             row += 1
 

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
 from magical_hub.data.images import grey_or_rgb, to_canvas
 from magical_hub.data.records import Record, Source
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, first_line
 from magical_hub.files import ScatteredReads, write_text
 from magical_hub.grid import Grid
 
@@ -105,7 +105,7 @@ def _tiled_image(path: Path, *state: int) -> TiledImage | None:
         with contextlib.closing(ScatteredReads(path)) as reads:
             image._decode(reads, 0)
     except Exception as error:  # decoders raise many kinds
-        logger.warning("the tiles of %s cannot be read (%s): it is decoded whole", path.name, _reason(error))
+        logger.warning("the tiles of %s cannot be read (%s): it is decoded whole", path.name, first_line(error))
         return None
     return image
 
@@ -223,8 +223,4 @@ def _rectangle(path: Path, name: str, channels: int, rows: slice, cols: slice) -
         with contextlib.closing(ScatteredReads(path)) as file:
             return image.read(file, channels, rows, cols)
     except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{name} cannot be read ({_reason(error)}): replace it or leave it out") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{name} cannot be read ({first_line(error)}): replace it or leave it out") from error

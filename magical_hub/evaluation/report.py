@@ -46,11 +46,9 @@ class EvaluationReport:
     @property
     def statement(self) -> str:
         """The verdict in words, and what it is due to."""
-        if self.verdict in (Verdict.GOOD, Verdict.NONE):
-            return OVERALL[self.verdict]
-        counted = (Verdict.WEAK, Verdict.NONE) if self.verdict is Verdict.WEAK else (Verdict.BAD,)
+        counted = {Verdict.WEAK: (Verdict.WEAK, Verdict.NONE), Verdict.BAD: (Verdict.BAD,)}.get(self.verdict, ())
         to_blame = [name for name, section in self.sections.items() if section.verdict in counted]
-        return f"{OVERALL[self.verdict]} ({', '.join(to_blame)})"
+        return OVERALL[self.verdict] + (f" ({', '.join(to_blame)})" if to_blame else "")
 
     @property
     def leaks(self) -> bool | None:

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from magical_hub.errors import DataError
 from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.repository import in_one_line
 
 MARK = "incomplete.json"
 """In a remote place: it says what is being written there, and goes when all is there."""
@@ -101,16 +102,17 @@ def _told(target: str | Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{target} can't be written to ({reason}): check its name, your rights there and the network; the same "
-            "call goes on where this one stopped"
+            f"{target} can't be written to ({in_one_line(error)}): check its name, your rights there and the network; "
+            "the same call goes on where this one stopped"
         ) from error
 
 
 def _upload(folder: Path, target: str, request: dict[str, Any]) -> None:
     fs, root = _reached(target)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {
+        f"{root}/{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     with _told(target):
         if fs.exists(f"{root}/{MARK}"):
             if json.loads(fs.cat_file(f"{root}/{MARK}")) != request:
@@ -121,9 +123,9 @@ def _upload(folder: Path, target: str, request: dict[str, Any]) -> None:
             fs.makedirs(root, exist_ok=True)
             fs.pipe_file(f"{root}/{MARK}", json.dumps(request).encode())
         there = fs.find(root, detail=True)
-        for path in tqdm(files, desc=f"Writing to {target}", unit="file"):
-            name = f"{root}/{path.relative_to(folder).as_posix()}"
+        for parent in {name.rpartition("/")[0] for name in files}:
+            fs.makedirs(parent, exist_ok=True)
+        for name, path in tqdm(files.items(), desc=f"Writing to {target}", unit="file"):
             if name not in there or there[name]["size"] != path.stat().st_size:
-                fs.makedirs(fs._parent(name), exist_ok=True)
                 fs.put_file(str(path), name)
         fs.rm_file(f"{root}/{MARK}")

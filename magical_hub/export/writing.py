@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from magical_hub import provenance
 from magical_hub.errors import ConfigError
+from magical_hub.export.places import is_remote
 from magical_hub.export.raster import Raster
 from magical_hub.export.tiff import write_tiff
 from magical_hub.export.zarr import write_zarr
@@ -63,7 +64,7 @@ def write(
 def _checked(path: str | Path, format: Format) -> Path:
     if format not in get_args(Format):
         raise ConfigError(f"format is {format!r}: give {' or '.join(get_args(Format))}")
-    if "://" in str(path):
+    if is_remote(path):
         raise ConfigError(f"{path} is no place on this machine: give a path, and copy the file from there")
     suffixes = SUFFIXES[format]
     target = Path(path)

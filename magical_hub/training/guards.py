@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from magical_hub.errors import TrainingError
+from magical_hub.errors import TrainingError, first_line
 from magical_hub.training.checkpoints import last_checkpoint
 from magical_hub.training.config import TrainingConfig
 
@@ -59,7 +59,7 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
     if config.auto_batch_size and num_processes == 1 and at_once % 2 == 0:
         return replace(config, gradient_accumulation=2 * config.gradient_accumulation)
     height, width = config.canvas or (0, 0)
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     raise TrainingError(
         f"out of memory with {at_once} windows of {config.window_rows} x {config.window_cols} sub-regions at once "
         f"({reason}): "

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, first_line
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.split import Split
 
@@ -53,7 +53,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
     except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != accelerator.num_processes:  # each would train for itself, all in one folder

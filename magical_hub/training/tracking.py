@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 import magical_hub
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, first_line
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
 
@@ -31,7 +31,7 @@ def tracker(config: TrainingConfig, accelerator: Accelerator) -> Iterator[None]:
         try:
             accelerator.init_trackers("magical_hub", config=settings, init_kwargs=names)
         except Exception as error:  # each tracker has its own kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ConfigError(
                 f"report_to {config.report_to} cannot be started ({reason}): look at its address and settings, or "
                 "leave report_to out"

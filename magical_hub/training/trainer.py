@@ -18,7 +18,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from magical_hub.data import CanvasStore
-from magical_hub.errors import CheckpointError, TrainingStopped
+from magical_hub.errors import CheckpointError, TrainingStopped, first_line
 from magical_hub.grid import Grid
 from magical_hub.models import Generator
 from magical_hub.models.base import weights_sha256
@@ -395,6 +395,6 @@ class Trainer:
                 self.config = replace(self.config, gradient_accumulation=passes)
                 check_shares(self.config, self.split, self.accelerator.num_processes)
         except (KeyError, RuntimeError) as error:  # of another version of this library, say
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error
         return int(about["step"])
