@@ -142,3 +142,18 @@ def test_labels(table, tmp_path):
     assert counts["all"] + counts["none"] == 20 * 4
     assert sum(count for name, count in counts.items() if name not in ("all", "none")) == counts["all"] > 0
     assert all(0 <= float(cell) <= 1 for *_, real, made, _ in rows for cell in (real, made))
+
+
+@pytest.mark.slow
+def test_detection(table, tmp_path):
+    """From training to the table, on the run's own packages alone; what is there is not sought again."""
+    options = f"--output-dir {tmp_path} --counts 1 2 --image-size 64 --max-steps 2 --num-test 24 --seeds 2 --steps 3"
+    options += " --num-extra 4 --resamples 3 --keep all"
+    rows = table("", options, script="detection.py")
+    assert [row[:2] for row in rows] == [["boxes", "1"], ["boxes", "2"]] and (tmp_path / "boxes.png").exists()
+    for count in (1, 2):
+        split = json.loads((tmp_path / f"boxes-{count}" / "split.json").read_text())
+        assert len(split["train"]) + len(split["validation"]) == 16 * count and not split["holdout"]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert table("", options, script="detection.py") == rows
+    assert made and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made

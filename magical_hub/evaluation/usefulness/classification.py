@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,28 +136,40 @@ def taught(
 
 
 def classical(images: np.ndarray, labels: np.ndarray, seed: int) -> Maker:
-    """Real images moved, lit and blurred a little by albumentations; not mirrored, for a marking would be false."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
-    with extra("eval"):
-        import albumentations
+    """Real images altered a little by `alterations`."""
 
     def make(wanted: np.ndarray, turn: int) -> np.ndarray:
-        alter = albumentations.Compose(
-            [
-                albumentations.Affine(
-                    scale=(0.97, 1.03), translate_percent=(-0.03, 0.03), rotate=(-3, 3), border_mode=1, p=0.8
-                ),
-                albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.8),
-                albumentations.GaussNoise(std_range=(0.005, 0.03), p=0.5),
-                albumentations.GaussianBlur(blur_limit=(3, 3), p=0.2),
-            ],
-            seed=seed * 1000 + turn,
-        )
+        alter = alterations(seed * 1000 + turn)
         chosen = images[_of_classes(labels, wanted, np.random.default_rng([seed, turn]))]
         altered = [alter(image=np.ascontiguousarray(image.transpose(1, 2, 0)))["image"] for image in chosen]
         return np.stack(altered).transpose(0, 3, 1, 2)
 
     return make
+
+
+def alterations(seed: int, **compose: Any) -> Any:
+    """Images moved, lit and blurred a little by albumentations; not mirrored, for a marking would be false.
+
+    Args:
+        seed: of all that is random.
+        compose: what else `albumentations.Compose` is to know, as of boxes.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
+    with extra("eval"):
+        import albumentations
+
+    return albumentations.Compose(
+        [
+            albumentations.Affine(
+                scale=(0.97, 1.03), translate_percent=(-0.03, 0.03), rotate=(-3, 3), border_mode=1, p=0.8
+            ),
+            albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.8),
+            albumentations.GaussNoise(std_range=(0.005, 0.03), p=0.5),
+            albumentations.GaussianBlur(blur_limit=(3, 3), p=0.2),
+        ],
+        seed=seed,
+        **compose,
+    )
 
 
 def procedural(images: np.ndarray, labels: np.ndarray, normal: int, seed: int) -> Maker:

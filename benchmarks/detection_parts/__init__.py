@@ -1,0 +1,1 @@
+"""What benchmarks/detection.py compares: the images, the detector and the measure."""
