@@ -43,6 +43,7 @@ class MagicalCritic(SubRegionNetwork):
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's.
         base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
         max_width: the most channels at any level.
+        twins: whether it sees how far two images of one place and class differ.
     """
 
     @register_to_config
@@ -56,6 +57,7 @@ class MagicalCritic(SubRegionNetwork):
         max_width: int = 256,
         num_classes: int = 0,
         num_defects: int = 0,
+        twins: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -68,7 +70,7 @@ class MagicalCritic(SubRegionNetwork):
             num_defects=num_defects,
         )
         self.grid = Grid(rows, cols, *image_size)
-        features = self._build_trunk(channels, base_width, max_width)
+        features = self._build_trunk(channels, base_width, max_width, twins)
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
         self.col_head = Linear(features, cols)
@@ -86,6 +88,7 @@ class MagicalCritic(SubRegionNetwork):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
+        twins: bool = False,
     ) -> CriticOutput:
         """Judge sub-regions, each as a part of its window, so that what crosses a seam must continue.
 
@@ -97,11 +100,13 @@ class MagicalCritic(SubRegionNetwork):
             class_labels: (B,) int64, or None where the critic has no classes.
             window: rows and columns of sub-regions.
             defect_labels: (B, R, K) int64 of the whole images, or None where the critic has no defects.
+            twins: whether images 2i and 2i + 1 are two of one location and class. Without, a critic that looks for
+                twins takes each image for its own.
 
         Returns:
             An answer for each of the B * window rows * window columns sub-regions, image by image.
         """
-        return self.judge(images, locations, class_labels, window, defect_labels)
+        return self.judge(images, locations, class_labels, window, defect_labels, twins)
 
     def judge(
         self,
@@ -110,12 +115,13 @@ class MagicalCritic(SubRegionNetwork):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
+        twins: bool = False,
     ) -> CriticOutput:
         """What `forward` does, free of what a trainer wraps around `forward` (an autocast to 16 bits)."""
         check_class_labels(class_labels, self.config.num_classes)
         check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         members = self.grid.members(locations, window)
-        features = self._features(images, window)
+        features = self._features(images, window, twins)
         rows, cols = members.flatten() // self.grid.cols, members.flatten() % self.grid.cols
         direction = self.row_projection(rows) + self.col_projection(cols)
         class_logits = None

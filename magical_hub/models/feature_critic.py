@@ -18,7 +18,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from magical_hub.grid import Grid, Window
 from magical_hub.models.imagenet import Normalise, load_efficientnet
-from magical_hub.models.layers import SLOPE
+from magical_hub.models.layers import SLOPE, beside_twin
 
 FINEST = 4
 """Pixels a cell of the finest features. Those of two pixels a cell cost as much as all others, and tell less."""
@@ -71,7 +71,7 @@ class FeatureHead(nn.Module):
 
     def __init__(self, inputs: int, width: int, rows: int, cols: int, num_classes: int, num_defects: int) -> None:
         super().__init__()
-        self.conv1 = _normed(nn.Conv2d(inputs, width, 3, padding=1))
+        self.conv1 = _normed(nn.Conv2d(2 * inputs, width, 3, padding=1))
         self.conv2 = _normed(nn.Conv2d(width, width, 3, padding=1))
         self.score = _normed(nn.Conv2d(width, 1, 1, bias=False))
         self.row_projection = nn.Embedding(rows, width)
@@ -89,8 +89,9 @@ class FeatureHead(nn.Module):
         cols: torch.Tensor,
         class_labels: torch.Tensor | None,
         defects: torch.Tensor | None,
+        twins: bool,
     ) -> torch.Tensor:
-        x = F.leaky_relu(self.conv1(features), SLOPE)
+        x = F.leaky_relu(self.conv1(beside_twin(features, twins)), SLOPE)
         x = F.leaky_relu(self.conv2(x), SLOPE)
         direction = self.row_projection(rows) + self.col_projection(cols)
         if self.class_projection is not None and class_labels is not None:
@@ -142,6 +143,7 @@ class FeatureCritic(nn.Module):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
+        twins: bool = False,
     ) -> list[torch.Tensor]:
         """Scores of every cell.
 
@@ -151,6 +153,7 @@ class FeatureCritic(nn.Module):
             class_labels: (B,) int64, or None without classes.
             window: rows and columns of sub-regions in the images.
             defect_labels: (B, R, K) int64 of the whole canvases, or None without defects.
+            twins: whether images 2i and 2i + 1 are two of one location and class; else each counts as its own twin.
 
         Returns:
             (B, h, w) a scale: higher for what looks real.
@@ -160,7 +163,8 @@ class FeatureCritic(nn.Module):
         if defect_labels is not None:
             members = self.grid.members(locations, window)
             defects = defect_labels.flatten(1).gather(1, members).unflatten(1, window)
-        return [head(x, rows, cols, class_labels, defects) for head, x in zip(self.heads, features, strict=True)]
+        pairs = zip(self.heads, features, strict=True)
+        return [head(x, rows, cols, class_labels, defects, twins) for head, x in pairs]
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:

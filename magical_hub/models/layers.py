@@ -35,6 +35,19 @@ def repeat_edges(x: torch.Tensor) -> torch.Tensor:
     return F.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
+def beside_twin(x: torch.Tensor, twins: bool) -> torch.Tensor:
+    """Maps, and how far they are from those of each one's twin: (B, C, H, W) -> (B, 2 C, H, W).
+
+    A critic that sees that far sees a generator that makes one picture of a place (Lin et al. 2018, "PacGAN"; Salimans
+    et al. 2016, "minibatch discrimination").
+
+    Args:
+        twins: whether images 2i and 2i + 1 are twins; else each is its own.
+    """
+    pairs = x.unflatten(0, (-1, 2)) if twins else x[:, None]
+    return torch.cat([x, (pairs - pairs.flip(1)).abs().flatten(0, 1)], 1)
+
+
 class Bound(torch.autograd.Function):
     """Clamp to [-1, 1]; where a value lies outside, only a gradient that leads back inside is let through.
 

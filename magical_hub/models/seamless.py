@@ -17,6 +17,7 @@ from torch import nn
 
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
+from magical_hub.models.base_picture import BasePicture
 from magical_hub.models.canvas_map import CanvasMap
 from magical_hub.models.checks import (
     check_defect_labels,
@@ -34,11 +35,14 @@ from magical_hub.models.layers import (
     ModulatedConv2d,
     PositionNoise,
     activate,
-    double,
     position_noise,
     smooth_pixels,
 )
 from magical_hub.models.mapping import LatentMapping
+from magical_hub.models.spans import LevelSpans, Span, cut, doubled_within, plan_spans, reach
+
+QUIET = 0.2
+"""By how much less a generator that draws on a base picture adds to it at the start: it should be seen."""
 
 FIRST_MAP_LAYER = 1024
 """The number of the first noise layer of the map; below it are those of the convolutions."""
@@ -51,62 +55,6 @@ class Conditions:
     class_labels: torch.Tensor | None
     defect_labels: torch.Tensor | None
     seeds: torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class Span:
-    """Cells first .. last - 1 of one level along one axis, counted from where the tile starts."""
-
-    first: int
-    last: int
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def grown(self, by: int) -> Span:
-        """With `by` more cells on each side: what a convolution that takes them away must be given."""
-        return Span(self.first - by, self.last + by)
-
-    def halved(self) -> Span:
-        """The cells of half the resolution that bilinear doubling reads to make this span."""
-        return Span((self.first - 1) // 2, self.last // 2 + 1)
-
-
-@dataclass(frozen=True)
-class LevelSpans:
-    """What one level works out along one axis."""
-
-    given: Span
-    """Its input: features of the level before (of the first level: of the map)."""
-    mid: Span
-    """Between its two convolutions, in its own resolution."""
-    made: Span
-    """Its features."""
-    picture: Span
-    """Its part of the picture."""
-
-
-def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
-    """What every level must work out along one axis for `size` pixels: the halo, from the layers backwards."""
-    pixels = Span(0, size)
-    smoothed = pixels.grown(1)  # the filter takes a pixel off each side
-    shuffled = Span(smoothed.first // 2, -(-smoothed.last // 2))
-    made, picture = shuffled.grown(1), pixels.halved()
-    spans = []
-    for level in reversed(range(num_levels)):
-        mid = made.grown(1)
-        given = (mid.halved() if level else mid).grown(1)
-        spans.append(LevelSpans(given, mid, made, picture))
-        made, picture = given, picture.halved()
-    return spans[::-1]
-
-
-def reach(level: int, num_levels: int) -> int:
-    """How far, in pixels, from where it stands a change of what the block of a level (from 1) is given shows."""
-    size = 2**num_levels  # one cell of the map holds every place that a pixel can have in a cell
-    span = plan_spans(size, num_levels)[level].given
-    cell = 2 ** (num_levels - level + 1)
-    return max(-span.first * cell, span.last * cell - size)
 
 
 class SeamlessBlock(nn.Module):
@@ -160,6 +108,8 @@ class SeamlessGenerator(Network):
         max_width: the most channels at any level, and the channels of the map.
         num_levels: levels of the synthesis; a cell of the map is 2**num_levels px wide.
         noise_channels: channels of local noise that the map takes in, each cell's own.
+        base_picture: whether what the layers draw is added to a learned picture of each class (see BasePicture),
+            which a trainer starts with the mean of its images.
         num_defects, defect_names, defect_frequencies: as `MagicalGenerator`'s. What a defect changes lies in its
             sub-region and within `defect_reach` pixels of it, one sub-region at the most: beyond, an image with and
             without it agree exactly.
@@ -182,6 +132,7 @@ class SeamlessGenerator(Network):
         max_width: int = 128,
         num_levels: int = 4,
         noise_channels: int = 16,
+        base_picture: bool = False,
         num_classes: int = 0,
         class_names: list[str] | None = None,
         class_frequencies: list[float] | None = None,
@@ -241,6 +192,11 @@ class SeamlessGenerator(Network):
         share = (num_levels + 1) ** -0.5
         self.to_picture = nn.ModuleList(Conv2d(outputs, channels, 1, gain=share) for outputs in widths)
         self.to_pixels = Conv2d(widths[-1], channels * 4, 3, gain=share)
+        self.base = BasePicture(image_size, channels, num_classes) if base_picture else None
+        if base_picture:
+            with torch.no_grad():
+                for layer in (*self.to_picture, self.to_pixels):
+                    layer.weight.mul_(QUIET)
 
     def forward(
         self,
@@ -363,24 +319,8 @@ class SeamlessGenerator(Network):
         # From the level's features to pixels: a 3 x 3 convolution, four pixels a cell, and the filter.
         pixels = smooth_pixels(self.to_pixels(x))
         down, across = (Span(2 * (span.first + 1) + 1, 2 * (span.last - 1) - 1) for span in (rows.made, cols.made))
-        pixels = cut(pixels, (down, across), *whole)
-        return Bound.apply((pixels + doubled_within(picture, drawn, *whole)).float())
-
-
-def doubled_within(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
-    """Bilinear doubling of a tensor that covers `covered`, cut to the spans asked for.
-
-    The outermost cells that come of the doubling lack a neighbour, and are never among those asked for.
-    """
-    down, across = (Span(2 * span.first, 2 * span.last) for span in covered)
-    return cut(double(x), (down, across), rows, cols)
-
-
-def cut(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
-    """The part of a tensor that covers `covered`.
-
-    By padding with less than nothing: the gradient of a slice loses the layout, which made a step twice as long.
-    """
-    down, across = covered
-    sides = (down.first - rows.first, rows.last - down.last, across.first - cols.first, cols.last - across.last)
-    return F.pad(x, (*sides[2:], *sides[:2]))
+        pixels = (cut(pixels, (down, across), *whole) + doubled_within(picture, drawn, *whole)).float()
+        if self.base is not None:
+            corner = first_rows * self.cell, first_cols * self.cell
+            pixels = pixels + self.base(*corner, height, width, conditions.class_labels)
+        return Bound.apply(pixels)

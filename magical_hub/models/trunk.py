@@ -11,7 +11,7 @@ from torch import nn
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
 from magical_hub.models.checks import check_sub_region
-from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings
+from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, beside_twin, num_doublings
 
 
 class HalvingBlock(nn.Module):
@@ -35,10 +35,11 @@ class SubRegionNetwork(Network):
 
     grid: Grid
 
-    def _build_trunk(self, channels: int, base_width: int, max_width: int) -> int:
+    def _build_trunk(self, channels: int, base_width: int, max_width: int, twins: bool = False) -> int:
         """Make the layers that `_features` runs; returns the number of features.
 
         Args:
+            twins: whether the last convolution sees, beside an image, how its twin differs from it.
             channels: of the images, 1 or 3.
             base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
             max_width: the most channels at any level.
@@ -53,13 +54,17 @@ class SubRegionNetwork(Network):
         # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
         self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
         self.blocks = nn.ModuleList(HalvingBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.last_conv = Conv2d(features, features, 3, gain=GAIN, padding=1)
+        self.sees_twins = twins
+        self.last_conv = Conv2d(2 * features if twins else features, features, 3, gain=GAIN, padding=1)
         cells = (self.cell_size[0] >> doublings) * (self.cell_size[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
         return features
 
-    def _features(self, images: torch.Tensor, window: Window) -> torch.Tensor:
-        """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""
+    def _features(self, images: torch.Tensor, window: Window, twins: bool = False) -> torch.Tensor:
+        """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions.
+
+        `twins`: whether images 2i and 2i + 1 are two of one place and class; else each counts as its own twin.
+        """
         self.grid.window(window).check_images(images)
         height, width = window[0] * self.cell_size[0], window[1] * self.cell_size[1]
         if images.shape[2:] != (height, width):
@@ -68,6 +73,8 @@ class SubRegionNetwork(Network):
         x = activate(self.stem(x))
         for block in self.blocks:
             x = block(x)
+        if self.sees_twins:
+            x = beside_twin(x, twins)
         x = activate(self.last_conv(x))
         cells = Grid(*window, *x.shape[2:]).crop_all(x).flatten(0, 1)
         return activate(self.trunk(cells.flatten(1)))

@@ -22,6 +22,7 @@ from magical_hub.models import (
 )
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
+from magical_hub.training.mean_picture import start_from_mean
 
 VERIFIER_LR = 5e-3
 """Adam's rate for the verifier, a plain classifier (equalised rates: high numbers are right)."""
@@ -41,15 +42,20 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
         "num_classes": len(names),
         "num_defects": len(store.defect_names or []),
     }
-    generator = {"seamless": SeamlessGenerator, "magical": MagicalGenerator}[config.generator](
+    kind, more = {
+        "seamless": (SeamlessGenerator, {"base_picture": True}),
+        "magical": (MagicalGenerator, {}),
+    }[config.generator]
+    generator = kind(
         **shape,
+        **more,
         latent_dim=config.latent_dim,
         class_names=names or None,
         class_frequencies=(counts / counts.sum()).tolist() if names else None,
         defect_names=store.defect_names,
         defect_frequencies=_defect_frequencies(store, train),
     )
-    critic = MagicalCritic(**shape)
+    critic = MagicalCritic(**shape, twins=config.critic_sees == "windows")
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 
@@ -97,6 +103,21 @@ def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) 
         owner = "critic" if name == "feature_critic" else name
         parameters.setdefault(owner, []).extend(network.parameters())
     return {name: torch.optim.Adam(its, lr=rates[name], betas=betas[name]) for name, its in parameters.items()}
+
+
+def begin(
+    config: TrainingConfig, generator: Generator, critic: MagicalCritic, store: CanvasStore, train: np.ndarray
+) -> dict[str, Any]:
+    """Give new networks what they start with: a checkpoint's weights where one is named, else the mean of the images.
+
+    Returns:
+        Where the checkpoint comes from, as of `start_from`; empty without one.
+    """
+    if config.init_from is not None:
+        return start_from(config.init_from, generator, critic)
+    if isinstance(generator, SeamlessGenerator) and generator.base is not None:
+        start_from_mean(generator.base, store, generator.grid, train, config.seed)
+    return {}
 
 
 def start_from(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:

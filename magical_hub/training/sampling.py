@@ -51,9 +51,12 @@ class Draw:
 
 
 class StepSampler:
-    """Draws windows of training images: every image once an epoch, in an order of its own each epoch.
+    """Draws windows of training images in twins: two images of one class at one place, each with its own latent.
 
-    With class labels the classes take turns, and every image of a class comes once before any of it comes twice.
+    How far twins differ shows a critic whether a generator makes one picture of a place: among windows of many places
+    it can't see that. Every image comes once an epoch, in an order of its own each epoch; where a class has an odd
+    number of them, one comes twice. With class_balance the classes take turns, each in epochs of its own. A batch of
+    an odd number of windows has no twins.
 
     Args:
         seed: the run's seed.
@@ -63,7 +66,8 @@ class StepSampler:
         window: rows and columns of sub-regions in a window.
         latent_dim: L.
         process, num_processes: whose share of the global batch to give.
-        class_labels: (num_images,) to draw every class equally often; None to draw every image equally often.
+        class_labels: (num_images,) int64, 0 or more; None for one class.
+        class_balance: draw every class equally often, and not every image.
         defects: (num_images, R, K) fields of defect classes; None for none.
         defect_balance: share of the windows that are drawn around a defect, every class of them in turn.
     """
@@ -79,15 +83,18 @@ class StepSampler:
         process: int = 0,
         num_processes: int = 1,
         class_labels: np.ndarray | None = None,
+        class_balance: bool = False,
         defects: np.ndarray | None = None,
         defect_balance: float = 0.0,
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
+        self.group = 1 if batch_size % 2 else 2  # windows of one class and place
         self.grid, self.window, self.latent_dim = grid, window, latent_dim
         share = batch_size // num_processes
         self.share = slice(process * share, (process + 1) * share)
-        labels = np.zeros(num_images, np.int64) if class_labels is None else class_labels
-        self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        self._labels = np.zeros(num_images, np.int64) if class_labels is None else class_labels
+        classes = [np.flatnonzero(self._labels == label) for label in np.unique(self._labels)]
+        self._turns = [[images] for images in classes] if class_balance else [classes]
         marked = [] if defects is None else [label for label in np.unique(defects) if label]
         self._marks = [np.argwhere(defects == label) for label in marked]  # (image, row, column) of each
         self.defect_balance = defect_balance if self._marks else 0.0
@@ -96,12 +103,11 @@ class StepSampler:
         """The draw of that number (counted from 0; a step takes n_critic of them)."""
         rng = np.random.default_rng([self.seed, 1, number])
         count = self.window[0] * self.window[1]
+        groups = self.batch_size // self.group
         # Windows may hang over the edge and are then pushed back: else the edges, which fewer windows reach, starve.
-        tops = rng.integers(1 - self.window[0], self.grid.rows, self.batch_size).clip(
-            0, self.grid.rows - self.window[0]
-        )
-        lefts = rng.integers(1 - self.window[1], self.grid.cols, self.batch_size).clip(
-            0, self.grid.cols - self.window[1]
+        tops, lefts = (
+            rng.integers(1 - length, side, groups).clip(0, side - length).repeat(self.group)
+            for length, side in zip(self.window, (self.grid.rows, self.grid.cols), strict=True)
         )
         indices = self._indices(number)
         if self.defect_balance:
@@ -121,22 +127,53 @@ class StepSampler:
         )
 
     def _draw_around_defects(self, number: int, indices: np.ndarray, tops: np.ndarray, lefts: np.ndarray) -> None:
-        """Let a share of the windows (their images, rows and columns; in place) hold a defect somewhere."""
+        """Let a share of the windows (their images, rows and columns; in place) hold a defect somewhere.
+
+        Twins hold one of the same kind, at the same place where two images of a class have it there.
+        """
         rng = np.random.default_rng([self.seed, 3, number])
-        for slot in np.flatnonzero(rng.random(self.batch_size) < self.defect_balance):
-            marks = self._marks[(number * self.batch_size + slot) % len(self._marks)]
-            indices[slot], row, col = marks[rng.integers(len(marks))]
-            tops[slot] = np.clip(row - rng.integers(self.window[0]), 0, self.grid.rows - self.window[0])
-            lefts[slot] = np.clip(col - rng.integers(self.window[1]), 0, self.grid.cols - self.window[1])
+        groups = self.batch_size // self.group
+        for turn in np.flatnonzero(rng.random(groups) < self.defect_balance):
+            marks = self._marks[(number * groups + turn) % len(self._marks)]
+            first = turn * self.group
+            indices[first], tops[first], lefts[first] = self._around(marks, rng)
+            if self.group == 1:
+                continue
+            alike = self._alike(marks, indices[first], tops[first], lefts[first])
+            twin = (rng.choice(alike), tops[first], lefts[first]) if len(alike) else self._around(marks, rng)
+            indices[first + 1], tops[first + 1], lefts[first + 1] = twin
+
+    def _around(self, marks: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
+        """The image of one of the marks, and the first row and column of a window that holds it."""
+        image, *place = marks[rng.integers(len(marks))]
+        top, left = (
+            int(np.clip(cell - rng.integers(length), 0, side - length))
+            for cell, length, side in zip(place, self.window, (self.grid.rows, self.grid.cols), strict=True)
+        )
+        return int(image), top, left
+
+    def _alike(self, marks: np.ndarray, image: int, top: int, left: int) -> np.ndarray:
+        """Other images of the same class with one of the marks in the window: their numbers."""
+        images, rows, cols = marks.T
+        inside = (rows - top) // self.window[0] == 0
+        inside &= (cols - left) // self.window[1] == 0
+        return images[inside & (self._labels[images] == self._labels[image]) & (images != image)]
 
     def _indices(self, number: int) -> np.ndarray:
         orders: dict[tuple[int, int], np.ndarray] = {}
-        indices = []
-        for place in range(number * self.batch_size, (number + 1) * self.batch_size):
-            turn, label = divmod(place, len(self._classes))
-            images = self._classes[label]
-            epoch, within = divmod(turn, len(images))
-            if (label, epoch) not in orders:
-                orders[label, epoch] = np.random.default_rng([self.seed, 2, epoch, label]).permutation(images)
-            indices.append(orders[label, epoch][within])
-        return np.array(indices)
+        groups = self.batch_size // self.group
+        drawn = []
+        for place in range(number * groups, (number + 1) * groups):
+            within, turn = divmod(place, len(self._turns))
+            epoch, within = divmod(within, sum(-(-len(images) // self.group) for images in self._turns[turn]))
+            if (turn, epoch) not in orders:
+                orders[turn, epoch] = self._order(turn, epoch)
+            drawn.append(orders[turn, epoch][within])
+        return np.concatenate(drawn)
+
+    def _order(self, turn: int, epoch: int) -> np.ndarray:
+        """The groups of an epoch: (G, group)."""
+        rng = np.random.default_rng([self.seed, 2, epoch, turn])
+        orders = [rng.permutation(images) for images in self._turns[turn]]
+        whole = [np.append(images, images[: len(images) % self.group]) for images in orders]
+        return rng.permutation(np.concatenate(whole).reshape(-1, self.group))

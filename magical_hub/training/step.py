@@ -60,6 +60,8 @@ class Asked:
     """(B, R, K) fields of defects of the whole canvases."""
     coefficients: torch.Tensor
     """(B,) places between real and fake for the gradient penalty."""
+    twins: bool
+    """Whether images 2i and 2i + 1 are of one place and class (see StepSampler)."""
 
     def conditions(self, copies: int = 1) -> tuple[torch.Tensor, torch.Tensor | None, Window, torch.Tensor | None]:
         """What both critics take beside images (or features): of so many batches of them, one after the other."""
@@ -172,7 +174,7 @@ class TrainingStep:
         with torch.no_grad():
             made = self._make(batch) if batch.made is None else batch.made
             fake = made.seen.detach()
-        judged = self.critic(torch.cat([asked.real, fake]), *asked.conditions(2))
+        judged = self.critic(torch.cat([asked.real, fake]), *asked.conditions(2), asked.twins)
         on_real, on_fake = _halves(judged)
         terms = {
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
@@ -196,7 +198,7 @@ class TrainingStep:
         asked = batch.asked
         assert self.feature_critic is not None and batch.real_features is not None and made.features is not None
         both = [torch.cat([a, b.detach()]) for a, b in zip(batch.real_features, made.features, strict=True)]
-        scores = self.feature_critic(both, *asked.conditions(2))
+        scores = self.feature_critic(both, *asked.conditions(2), asked.twins)
         return _mean([losses.relativistic(*score.chunk(2)) for score in scores])
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
@@ -205,7 +207,7 @@ class TrainingStep:
         made = self._make(batch) if batch.made is None else batch.made
 
         def judge(images: torch.Tensor) -> CriticOutput:
-            return self.bare_critic(images, *asked.conditions())
+            return self.bare_critic(images, *asked.conditions(), asked.twins)
 
         self.bare_critic.requires_grad_(False)
         judged = judge(made.seen)
@@ -242,7 +244,7 @@ class TrainingStep:
     def _deceive_features(self, batch: Batch, made: Made) -> torch.Tensor:
         """The generator's side of the feature critic's game."""
         assert self.bare_heads is not None and batch.real_features is not None and made.features is not None
-        conditions = batch.asked.conditions()
+        conditions = *batch.asked.conditions(), batch.asked.twins
         self.bare_heads.requires_grad_(False)
         with torch.no_grad():
             real = self.bare_heads(batch.real_features, *conditions)
@@ -278,7 +280,7 @@ class TrainingStep:
     def mean_score(self, draw: Draw, real: Real) -> torch.Tensor:
         """The critic's mean score of real windows that take no part in training, altered as those that do: ()."""
         asked = self._ask(draw.to(real.windows.device), real)
-        return self.bare_critic(asked.real, *asked.conditions()).score.mean()
+        return self.bare_critic(asked.real, *asked.conditions(), asked.twins).score.mean()
 
     def _ask(self, draw: Draw, real: Real) -> Asked:
         """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
@@ -300,13 +302,14 @@ class TrainingStep:
             labels=None if real.labels is None else real.labels.repeat_interleave(count),
             defects=None if real.defects is None else real.defects.repeat_interleave(count, 0),
             coefficients=draw.coefficients[:, 0] if whole else draw.coefficients.flatten(),
+            twins=whole and len(draw.locations) % 2 == 0,
         )
 
     def _penalty(self, real: torch.Tensor, fake: torch.Tensor, asked: Asked, number: int) -> torch.Tensor | None:
         """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            judged = self.bare_critic.judge(images, *asked.conditions())
+            judged = self.bare_critic.judge(images, *asked.conditions(), asked.twins)
             return judged.score.unflatten(0, (len(images), -1)).mean(1)
 
         with torch.autocast(real.device.type, enabled=False):

@@ -29,12 +29,12 @@ from magical_hub.training.balance import Balance
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, is_out_of_memory, with_less_at_once
 from magical_hub.training.networks import (
+    begin,
     build_feature_critic,
     build_networks,
     build_optimizers,
     build_verifier,
     copy_on_cpu,
-    start_from,
 )
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
 from magical_hub.training.record import RunRecord
@@ -134,8 +134,8 @@ class Trainer:
         self.networks |= {name: network for name, network in others.items() if network is not None}
         last = self._last_checkpoint() if config.resume else None
         came: dict[str, Any] = {}
-        if config.init_from is not None and last is None:
-            came = start_from(config.init_from, self.generator, self.critic)
+        if last is None:
+            came = begin(config, self.generator, self.critic, store, self.train_indices)
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
         self.optimizers = build_optimizers(config, self.networks)
@@ -165,7 +165,8 @@ class Trainer:
                 config.latent_dim,
                 accelerator.process_index,
                 accelerator.num_processes,
-                store.labels[indices] if config.class_balance else None,
+                store.labels[indices],
+                config.class_balance,
                 None if store.defects is None else store.defects[indices],
                 config.defect_balance,
             )

@@ -147,3 +147,20 @@ def test_the_score_has_a_second_derivative():
         for parameter in grown:
             parameter -= 1e-4 * before / squared * parameter.grad
     assert penalty().item() < before
+
+
+def test_twins_are_told_how_far_they_differ():
+    """Else the critic can't see that a generator makes one picture of a place."""
+    torch.manual_seed(0)
+    critic = build(2, 2, (32, 32), twins=True)
+    one, other = noise(2, 1, 16, 16).split(1)
+    place = torch.zeros(2).long()
+    alike = critic(torch.cat([one, one]), place, twins=True).score
+    apart = critic(torch.cat([one, other]), place, twins=True).score
+    assert torch.allclose(alike[0], alike[1]) and not torch.allclose(alike[0], apart[0], atol=1e-3)
+    # Without a twin an image is its own; and the order of two makes no difference.
+    assert torch.allclose(critic(one, place[:1]).score[0], alike[0], atol=1e-6)
+    swapped = critic(torch.cat([other, one]), place, twins=True).score
+    assert torch.allclose(swapped.flip(0), apart, atol=1e-6)
+    others = critic(torch.cat([one, other, noise(2, 1, 16, 16)]), torch.zeros(4).long(), twins=True).score
+    assert torch.allclose(others[:2], apart, atol=1e-6)

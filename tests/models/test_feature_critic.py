@@ -78,7 +78,7 @@ def test_its_precision_does_not_hang_on_what_is_around_it():
 def test_the_heads_alone_are_what_is_saved():
     features = FrozenFeatures(64, 64)
     state = FeatureCritic(Grid(4, 4, 128, 128), features.widths).state_dict()
-    assert sum(value.numel() for value in state.values()) < 600_000
+    assert sum(value.numel() for value in state.values()) < 800_000
     assert not any("stage" in key or "stem" in key for key in state)
 
 

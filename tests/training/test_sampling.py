@@ -74,12 +74,13 @@ def test_the_parts_of_a_draw_are_the_draw(count):
 
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 99))
 def test_every_image_once_an_epoch(num_images, batch_size, seed):
+    """And where twins need an even number and there is none, one of them twice."""
     draws = sampler(seed, num_images, batch_size)
-    epochs = 3
-    indices = np.concatenate([draws.draw(n).indices for n in range(-(-epochs * num_images // batch_size))])
-    orders = indices[: epochs * num_images].reshape(epochs, num_images)
+    epochs, length = 3, num_images if batch_size % 2 else num_images + num_images % 2
+    indices = np.concatenate([draws.draw(n).indices for n in range(-(-epochs * length // batch_size))])
+    orders = indices[: epochs * length].reshape(epochs, length)
     for order in orders:
-        assert sorted(order.tolist()) == list(range(num_images))
+        assert {*order.tolist()} == {*range(num_images)}
     if num_images > 12:
         assert len({tuple(order) for order in orders}) == epochs  # in another order each
 
@@ -87,13 +88,46 @@ def test_every_image_once_an_epoch(num_images, batch_size, seed):
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9), st.integers(0, 99))
 def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels, batch_size, seed):
     labels = np.array(labels)
-    draws = sampler(seed, len(labels), batch_size, class_labels=labels)
+    draws = sampler(seed, len(labels), batch_size, class_labels=labels, class_balance=True)
     indices = np.concatenate([draws.draw(n).indices for n in range(30)])
+    group = 1 if batch_size % 2 else 2
     counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
-    assert counts.max() - counts.min() <= 1
+    assert counts.max() - counts.min() <= group
     for label in np.unique(labels):
-        images = np.bincount(indices[labels[indices] == label], minlength=len(labels))[labels == label]
-        assert images.max() - images.min() <= 1
+        own = np.flatnonzero(labels == label)
+        drawn = indices[labels[indices] == label]
+        length = len(own) + len(own) % group
+        for epoch in range(len(drawn) // length):
+            assert {*drawn[epoch * length : (epoch + 1) * length].tolist()} == {*own.tolist()}
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 5), st.booleans(), st.integers(0, 99))
+def test_twins_are_two_of_one_class_at_one_place(labels, pairs, balance, seed):
+    labels = np.array(labels)
+    draws = sampler(seed, len(labels), 2 * pairs, class_labels=labels, class_balance=balance)
+    for number in range(5):
+        draw = draws.draw(number)
+        one, other = draw.indices.reshape(-1, 2).T
+        assert np.array_equal(labels[one], labels[other])
+        assert torch.equal(draw.locations[::2], draw.locations[1::2])
+        assert not torch.equal(draw.latents[::2], draw.latents[1::2])
+        # An image is its own twin where it is alone in its class.
+        assert np.array_equal(one == other, np.bincount(labels)[labels[one]] == 1)
+
+
+def test_twins_with_a_defect_have_one_of_its_kind():
+    rng = np.random.default_rng(0)
+    labels, defects = rng.integers(0, 2, 60), (rng.random((60, 3, 4)) < 0.2) * rng.integers(1, 3, (60, 3, 4))
+    draws = sampler(0, 60, 32, class_labels=labels, defects=defects, defect_balance=1.0)
+    together = 0
+    for number in range(20):
+        draw = draws.draw(number)
+        members = GRID.members(draw.locations.numpy(), (2, 2))
+        shown = [{*kinds[kinds > 0].tolist()} for kinds in defects.reshape(60, -1)[draw.indices[:, None], members]]
+        assert all(one & other for one, other in zip(shown[::2], shown[1::2], strict=True))
+        together += int((draw.locations[::2] == draw.locations[1::2]).sum())
+        assert not (draw.indices[::2] == draw.indices[1::2]).any()
+    assert together > 0.95 * 20 * 16  # about two of thirty images have it at a place by chance
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
