@@ -86,7 +86,8 @@ class TrainingConfig:
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = 16
-    """Windows in a step, over all processes together."""
+    """Windows in a step, over all processes together; an even number comes in twins, two images of one class at one
+    place, by which the critic sees whether a generator makes one picture of it."""
     gradient_accumulation: int = 1
     """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
     stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""

@@ -52,11 +52,12 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
         error: what said that memory ran out.
 
     Raises:
-        TrainingError: unless `auto_batch_size` is on, a pass has an even number of windows, and there is one process.
+        TrainingError: unless `auto_batch_size` is on, a pass can be halved, and there is one process.
             Of several, those with memory left wait for the one without in the middle of a step, and could not be told.
     """
     at_once = config.batch_size // (num_processes * config.gradient_accumulation)
-    if config.auto_batch_size and num_processes == 1 and at_once % 2 == 0:
+    whole = at_once % (4 if config.critic_sees == "windows" else 2) == 0  # twins stay together
+    if config.auto_batch_size and num_processes == 1 and whole:
         return replace(config, gradient_accumulation=2 * config.gradient_accumulation)
     height, width = config.canvas or (0, 0)
     reason = first_line(error)

@@ -61,14 +61,14 @@ def alone(launch, tmp_path_factory):
     """Runs of one process, of two seeds. Not to be changed."""
     folder = tmp_path_factory.mktemp("alone")
     for seed in (0, 1):
-        assert launch(folder / str(seed), 4, 1, "--seed", seed).returncode == 0
+        assert launch(folder / str(seed), 8, 1, "--seed", seed).returncode == 0
     return [folder / str(seed) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("passes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path, passes):
     """The penalty's double backward included; the weights are no yardstick: Adam makes a step of any rounding."""
-    ran = launch(tmp_path / "two", 4, 2, "--gradient-accumulation", passes)
+    ran = launch(tmp_path / "two", 8, 2, "--gradient-accumulation", passes)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert ran.stdout.count("\n") == 1 and json.loads(ran.stdout)["steps"] == 2  # one of the two reports
 
