@@ -94,6 +94,8 @@ def generator(real: datasets.Dataset, folder: Path, max_minutes: float, max_step
                 data=real,
                 label_column="package",
                 objects_column="objects",
+                lambda_r=4.0,  # as for package-128: drawn edges are sharper than a camera's
+                balance_at=0.5,
                 image_size=real[0]["image"].size[::-1],
                 rows=4,
                 cols=4,
