@@ -49,7 +49,7 @@ def test_passes_may_change_from_sitting_to_sitting(tiny_config, tmp_path):
 
 
 def test_twins_are_not_parted(tiny_config, tmp_path):
-    with pytest.raises(ConfigError, match="batch_size 4 in 4 parts would part twins, two windows of one place: give a"):
+    with pytest.raises(ConfigError, match="batch_size 4 in 4 parts would part twins, two windows of one place"):
         train(tiny_config(tmp_path / "run", gradient_accumulation=4))
     train(tiny_config(tmp_path / "odd", batch_size=3, gradient_accumulation=3, max_steps=1))
 

@@ -222,8 +222,8 @@ def test_a_run_writes_how_strong_it_is_and_why(tiny_config, tmp_path):
 
 def test_once_it_rises_the_critic_sees_altered_images_real_and_generated(tiny_config, tmp_path):
     """The step after it starts from the weights of a run without, and gives another score to both."""
-    train(tiny_config(tmp_path / "with", max_steps=9, augment_windows=64, augment_target=0.0, seed=5))
-    train(tiny_config(tmp_path / "without", max_steps=9, augment="off", seed=5))
+    train(tiny_config(tmp_path / "with", max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
+    train(tiny_config(tmp_path / "without", max_steps=9, augment="off", seed=3))
     assert figures(tmp_path / "with", "augmentation/strength") == {8: 0.5}
     for name in ("critic/score_real", "critic/score_fake"):
         altered, plain = (figures(tmp_path / run, name) for run in ("with", "without"))
@@ -247,7 +247,7 @@ def test_both_players_are_judged_by_the_same_altered_images(tiny_config, tmp_pat
 
     monkeypatch.setattr(MagicalCritic, "forward", watched_critic)
     monkeypatch.setattr(SeamlessGenerator, "forward", watched_generator)
-    train(tiny_config(tmp_path / "run", max_steps=9, augment_windows=64, augment_target=0.0, seed=5))
+    train(tiny_config(tmp_path / "run", max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
     both, generated, real = seen[-3:]
     assert torch.equal(both, torch.cat([real, generated]))
     altered = [i for i in range(len(generated)) if not torch.equal(generated[i], made[-1][i])]
