@@ -19,7 +19,7 @@ from magical_hub.training.augmentation import AdaptiveStrength
 from magical_hub.training.balance import Balance
 from magical_hub.training.networks import build_feature_critic, build_optimizers
 from magical_hub.training.sampling import Draw, StepSampler
-from magical_hub.training.step import TrainingStep
+from magical_hub.training.step import Real, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ class Players:
         torch.manual_seed(0)
         widths = {"base_width": self.config.base_width, "max_width": self.config.max_width}
         shape: dict[str, Any] = {"rows": rows, "cols": cols, "image_size": canvas, "channels": 3, **widths}
-        self.generator = getattr(magical_hub, case.generator)(**shape, latent_dim=self.config.latent_dim)
-        self.critic = MagicalCritic(**shape)
+        more = {"base_picture": True} if kind == "seamless" else {}
+        self.generator = getattr(magical_hub, case.generator)(**shape, **more, latent_dim=self.config.latent_dim)
+        self.critic = MagicalCritic(**shape, twins=self.config.critic_sees == "windows")
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
         self.features, self.heads = build_feature_critic(self.config, self.generator)
         self.networks |= {} if self.heads is None else {"feature_critic": self.heads}
@@ -92,7 +93,7 @@ class Players:
             None if self.heads is None else prepare(self.heads),
         )
 
-    def crop(self, draw: Draw) -> tuple[torch.Tensor, None]:
+    def crop(self, draw: Draw) -> Real:
         """The real windows of a draw, as the trainer reads them."""
         pixels = torch.from_numpy(self.store.crop(self.grid, draw.indices, draw.locations.numpy(), self.config.window))
-        return pixels.to(self.accelerator.device).float() / 127.5 - 1, None
+        return Real(pixels.to(self.accelerator.device).float() / 127.5 - 1, labels=None, defects=None)

@@ -38,7 +38,7 @@ class AuthorsOrder:
     def __call__(self, draw: Draw) -> dict[str, torch.Tensor]:
         """One update of the critic and two of the generator, on the sub-regions of a draw."""
         players, config = self.players, self.players.config
-        windows, _ = players.crop(draw)
+        windows = players.crop(draw).windows
         real = players.grid.window(config.window).crop_all(windows).flatten(0, 1)
         locations = players.grid.members(draw.locations, config.window).flatten().to(self.device)
         return {
