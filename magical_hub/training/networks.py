@@ -152,8 +152,8 @@ def _shape(generator: Generator) -> str:
     grid, config = generator.grid, generator.config
     kind = f"{type(generator).__name__} of {grid.rows} x {grid.cols}"
     cells = f"{kind} sub-regions of {grid.cell_height} x {grid.cell_width} px"
-    settings = ("channels", "latent_dim", "base_width", "max_width", "num_classes", "num_defects")
-    return ", ".join([cells, *(f"{name} {config[name]}" for name in settings)])
+    settings = ("channels", "latent_dim", "base_width", "max_width", "num_classes", "num_defects", "base_picture")
+    return ", ".join([cells, *(f"{name} {config[name]}" for name in settings if name in config)])
 
 
 def copy_on_cpu(network: Any) -> Any:
