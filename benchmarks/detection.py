@@ -26,9 +26,9 @@ from detection_parts.arms import Boxed, boxed, classical, copy_paste, few_of_eac
 from detection_parts.detector import look, mapped, teach
 from detection_parts.precision import mean_average_precision
 from tqdm import tqdm
-from usefulness import HEADER, draw_curves, print_rows
+from usefulness import HEADER, draw_curves, print_rows, trained
 
-from magical_hub import MagicalPipeline, TrainingConfig, train
+from magical_hub import MagicalPipeline
 from magical_hub.data import package_dataset
 from magical_hub.data.packages import DEFECTS
 from magical_hub.evaluation.usefulness import TaskResult
@@ -76,7 +76,18 @@ def main(
         folder = output_dir / f"boxes-{count}"
         if not (folder / "detection.json").exists():
             real = few_of_each(count, image_size, seed)
-            pipe = generator(real, folder, max_minutes, max_steps, seed)
+            pipe = trained(
+                folder,
+                data=real,
+                label_column="package",
+                objects_column="objects",
+                lambda_r=4.0,  # as packages want it: drawn edges are sharper than a camera's
+                balance_at=0.5,
+                image_size=image_size,
+                max_minutes=max_minutes,
+                max_steps=max_steps,
+                seed=seed,
+            )
             arms = further(real, pipe, num_extra, keep)
             test = boxed(package_dataset(num_test, image_size, seed=seed + 1))
             task = detect(boxed(real), arms, test, seeds, steps, resamples, seed)
@@ -84,30 +95,6 @@ def main(
         results[count] = json.loads((folder / "detection.json").read_text())
         print_rows("boxes", count, results[count])
     draw_curves(results, output_dir / "boxes.png")
-
-
-def generator(real: datasets.Dataset, folder: Path, max_minutes: float, max_steps: int, seed: int) -> MagicalPipeline:
-    """Trained on these images, or found where it was."""
-    if not (folder / "model_index.json").exists():
-        train(
-            TrainingConfig(
-                data=real,
-                label_column="package",
-                objects_column="objects",
-                lambda_r=4.0,  # as for package-128: drawn edges are sharper than a camera's
-                balance_at=0.5,
-                image_size=real[0]["image"].size[::-1],
-                rows=4,
-                cols=4,
-                holdout_fraction=0,
-                max_minutes=max_minutes,
-                max_steps=max_steps,
-                seed=seed,
-                output_dir=str(folder),
-                resume=True,
-            )
-        )
-    return MagicalPipeline.from_pretrained(folder)
 
 
 def further(

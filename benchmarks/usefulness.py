@@ -133,29 +133,28 @@ def generator(
     real: Labelled, folder: Path, image_size: int, max_minutes: float, max_steps: int, seed: int
 ) -> MagicalPipeline:
     """Trained on these images, or found where it was."""
+    pixels = real.images.transpose(0, 2, 3, 1)
+    pictures = [Image.fromarray(one[..., 0] if one.shape[-1] == 1 else one) for one in pixels]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["normal", "defective"])}
+    )
+    table = datasets.Dataset.from_dict({"image": pictures, "label": real.labels.tolist()}, features=features)
+    return trained(
+        folder,
+        data=table,
+        label_column="label",
+        class_balance=True,
+        image_size=image_size,
+        max_minutes=max_minutes,
+        max_steps=max_steps,
+        seed=seed,
+    )
+
+
+def trained(folder: Path, **settings: Any) -> MagicalPipeline:
+    """A generator trained with these settings on all images given, none held out; or found where it was."""
     if not (folder / "model_index.json").exists():
-        pixels = real.images.transpose(0, 2, 3, 1)
-        pictures = [Image.fromarray(one[..., 0] if one.shape[-1] == 1 else one) for one in pixels]
-        features = datasets.Features(
-            {"image": datasets.Image(), "label": datasets.ClassLabel(names=["normal", "defective"])}
-        )
-        table = datasets.Dataset.from_dict({"image": pictures, "label": real.labels.tolist()}, features=features)
-        train(
-            TrainingConfig(
-                data=table,
-                label_column="label",
-                class_balance=True,
-                image_size=image_size,
-                rows=4,
-                cols=4,
-                holdout_fraction=0,
-                max_minutes=max_minutes,
-                max_steps=max_steps,
-                seed=seed,
-                output_dir=str(folder),
-                resume=True,
-            )
-        )
+        train(TrainingConfig(output_dir=str(folder), rows=4, cols=4, holdout_fraction=0, resume=True, **settings))
     return MagicalPipeline.from_pretrained(folder)
 
 

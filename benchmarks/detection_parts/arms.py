@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from typing import Literal, NamedTuple
 
 import datasets
@@ -18,8 +16,6 @@ from magical_hub.evaluation.usefulness.classification import alterations
 FEATHER = 1.5
 """Pixels over which a pasted defect fades into the package."""
 
-CHUNK = 500
-
 
 class Boxed(NamedTuple):
     """Images (N, 3, S, S) uint8; of each its boxes (n, 4), x, y, width and height in pixels, and their kinds (n,)."""
@@ -31,19 +27,15 @@ class Boxed(NamedTuple):
 
 def few_of_each(count: int, image_size: int, seed: int) -> datasets.Dataset:
     """The first `count` packages of a series with each kind of defect, and as many sound ones as all these."""
-    chosen: list[int] = []
-    found: Counter[int] = Counter()
     wanted = {0: count * len(DEFECTS), **dict.fromkeys(range(1, 1 + len(DEFECTS)), count)}
-    for chunk in itertools.count(1):
-        rows = package_dataset(chunk * CHUNK, image_size, seed=seed)
-        chosen, found = [], Counter()
-        for number, label in enumerate(rows["label"]):
-            if found[label] < wanted[label]:
-                found[label] += 1
-                chosen.append(number)
-        if len(chosen) == sum(wanted.values()):
-            return rows.select(chosen)
-    raise AssertionError("a series has no end")
+    length = sum(wanted.values())
+    while True:
+        length *= 2
+        rows = package_dataset(length, image_size, seed=seed)
+        labels = np.array(rows["label"])
+        chosen = [np.flatnonzero(labels == label)[:many] for label, many in wanted.items()]
+        if all(len(its) == many for its, many in zip(chosen, wanted.values(), strict=True)):
+            return rows.select(np.sort(np.concatenate(chosen)))
 
 
 def boxed(rows: datasets.Dataset) -> Boxed:

@@ -63,11 +63,13 @@ class Asked:
     twins: bool
     """Whether images 2i and 2i + 1 are of one place and class (see StepSampler)."""
 
-    def conditions(self, copies: int = 1) -> tuple[torch.Tensor, torch.Tensor | None, Window, torch.Tensor | None]:
+    def conditions(
+        self, copies: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Window, torch.Tensor | None, bool]:
         """What both critics take beside images (or features): of so many batches of them, one after the other."""
         labels = None if self.labels is None else self.labels.repeat(copies)
         defects = None if self.defects is None else self.defects.repeat(copies, 1, 1)
-        return self.locations.repeat(copies), labels, self.window, defects
+        return self.locations.repeat(copies), labels, self.window, defects, self.twins
 
     @property
     def member_defects(self) -> torch.Tensor | None:
@@ -174,7 +176,7 @@ class TrainingStep:
         with torch.no_grad():
             made = self._make(batch) if batch.made is None else batch.made
             fake = made.seen.detach()
-        judged = self.critic(torch.cat([asked.real, fake]), *asked.conditions(2), asked.twins)
+        judged = self.critic(torch.cat([asked.real, fake]), *asked.conditions(2))
         on_real, on_fake = _halves(judged)
         terms = {
             "critic/adversarial": self.game.critic(on_real.score, on_fake.score),
@@ -198,7 +200,7 @@ class TrainingStep:
         asked = batch.asked
         assert self.feature_critic is not None and batch.real_features is not None and made.features is not None
         both = [torch.cat([a, b.detach()]) for a, b in zip(batch.real_features, made.features, strict=True)]
-        scores = self.feature_critic(both, *asked.conditions(2), asked.twins)
+        scores = self.feature_critic(both, *asked.conditions(2))
         return _mean([losses.relativistic(*score.chunk(2)) for score in scores])
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
@@ -207,7 +209,7 @@ class TrainingStep:
         made = self._make(batch) if batch.made is None else batch.made
 
         def judge(images: torch.Tensor) -> CriticOutput:
-            return self.bare_critic(images, *asked.conditions(), asked.twins)
+            return self.bare_critic(images, *asked.conditions())
 
         self.bare_critic.requires_grad_(False)
         judged = judge(made.seen)
@@ -244,7 +246,7 @@ class TrainingStep:
     def _deceive_features(self, batch: Batch, made: Made) -> torch.Tensor:
         """The generator's side of the feature critic's game."""
         assert self.bare_heads is not None and batch.real_features is not None and made.features is not None
-        conditions = *batch.asked.conditions(), batch.asked.twins
+        conditions = batch.asked.conditions()
         self.bare_heads.requires_grad_(False)
         with torch.no_grad():
             real = self.bare_heads(batch.real_features, *conditions)
@@ -280,7 +282,7 @@ class TrainingStep:
     def mean_score(self, draw: Draw, real: Real) -> torch.Tensor:
         """The critic's mean score of real windows that take no part in training, altered as those that do: ()."""
         asked = self._ask(draw.to(real.windows.device), real)
-        return self.bare_critic(asked.real, *asked.conditions(), asked.twins).score.mean()
+        return self.bare_critic(asked.real, *asked.conditions()).score.mean()
 
     def _ask(self, draw: Draw, real: Real) -> Asked:
         """What the critic is asked: about whole windows, or about each of their sub-regions alone."""
@@ -309,7 +311,7 @@ class TrainingStep:
         """The penalty on the gradient, in float32: its second derivative loses too much in 16 bits."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            judged = self.bare_critic.judge(images, *asked.conditions(), asked.twins)
+            judged = self.bare_critic.judge(images, *asked.conditions())
             return judged.score.unflatten(0, (len(images), -1)).mean(1)
 
         with torch.autocast(real.device.type, enabled=False):

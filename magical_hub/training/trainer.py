@@ -133,9 +133,7 @@ class Trainer:
         others = {"feature_critic": heads, "verifier": self.verifier}
         self.networks |= {name: network for name, network in others.items() if network is not None}
         last = self._last_checkpoint() if config.resume else None
-        came: dict[str, Any] = {}
-        if last is None:
-            came = begin(config, self.generator, self.critic, store, self.train_indices)
+        came = begin(config, self.generator, self.critic, store, self.train_indices) if last is None else {}
         self.ema = EMAModel(self.generator.parameters(), decay=config.ema_decay, foreach=True)
         self.ema.to(accelerator.device)
         self.optimizers = build_optimizers(config, self.networks)
