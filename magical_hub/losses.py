@@ -101,7 +101,7 @@ def zero_centred_penalty(
     return weight / 2 * gradient.flatten(1).square().sum(1).mean()
 
 
-def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor, rare: float = 1.0) -> torch.Tensor:
     """One term of -L_C = -E[log P(C = c' given x)], to be minimised: a cross-entropy.
 
     Called with real sub-regions (the critic) and with fake ones (the generator and, as the formula says, the critic).
@@ -109,11 +109,14 @@ def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     Args:
         logits: (B, classes).
         labels: (B,) int64.
+        rare: how often a label other than 0 counts. It is a constant, so that the mean over parts of a batch stays
+            that over the whole.
 
     Returns:
         A scalar.
     """
-    return F.cross_entropy(logits.float(), labels)
+    each = F.cross_entropy(logits.float(), labels, reduction="none")
+    return torch.where(labels > 0, rare * each, each).mean()
 
 
 def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: float = LAMBDA_B) -> torch.Tensor:

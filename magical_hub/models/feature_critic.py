@@ -7,7 +7,7 @@ rare; beside the one that sees pixels it doesn't (docs/quality.md has the figure
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -104,8 +104,21 @@ class FeatureHead(nn.Module):
         return self.score(x)[:, 0].float() + by_place
 
 
+class FeatureOutput(NamedTuple):
+    """What a feature critic says of B images of n sub-regions."""
+
+    scores: list[torch.Tensor]
+    """(B, h, w) a scale, higher for what looks real."""
+    defect_logits: torch.Tensor | None
+    """(B * n, 1 + num_defects) of all sub-regions, image by image, the first for none; None without defects."""
+
+
 class FeatureCritic(nn.Module):
     """Heads on frozen features, one a scale: is a cell of an image of this place (and class) real?
+
+    Further heads say which defect they see in a sub-region: its surest cell decides. On these features that takes a
+    few hundred windows with a defect, where a critic that learns from pixels under R1 sees none after thousands of
+    steps (docs/quality.md); a generator shows the defects that a critic sees.
 
     It takes what `FrozenFeatures` gives and not images, so that both players can share one pass through that network.
 
@@ -125,6 +138,7 @@ class FeatureCritic(nn.Module):
         self.heads = nn.ModuleList(
             FeatureHead(i, width, grid.rows, grid.cols, num_classes, num_defects) for i in inputs
         )
+        self.defect_heads = nn.ModuleList(_defect_head(i, width, num_defects) for i in inputs if num_defects)
         self.eval()  # the norms change when `update_norms` says so, and not with every pass
 
     @torch.no_grad()
@@ -144,8 +158,8 @@ class FeatureCritic(nn.Module):
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
         twins: bool = False,
-    ) -> list[torch.Tensor]:
-        """Scores of every cell.
+    ) -> FeatureOutput:
+        """Judge every cell, and say which defects the sub-regions have.
 
         Args:
             features: (B, channels, h, w) a scale.
@@ -154,9 +168,6 @@ class FeatureCritic(nn.Module):
             window: rows and columns of sub-regions in the images.
             defect_labels: (B, R, K) int64 of the whole canvases, or None without defects.
             twins: whether images 2i and 2i + 1 are two of one location and class; else each counts as its own twin.
-
-        Returns:
-            (B, h, w) a scale: higher for what looks real.
         """
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         defects = None
@@ -164,7 +175,25 @@ class FeatureCritic(nn.Module):
             members = self.grid.members(locations, window)
             defects = defect_labels.flatten(1).gather(1, members).unflatten(1, window)
         pairs = zip(self.heads, features, strict=True)
-        return [head(x, rows, cols, class_labels, defects, twins) for head, x in pairs]
+        scores = [head(x, rows, cols, class_labels, defects, twins) for head, x in pairs]
+        return FeatureOutput(scores, self._find_defects(features, window) if self.defect_heads else None)
+
+    def _find_defects(self, features: list[torch.Tensor], window: Window) -> torch.Tensor:
+        """The sum over the scales of what the surest cells of each sub-region say."""
+        pairs = zip(self.defect_heads, features, strict=True)
+        found = torch.stack([F.adaptive_max_pool2d(head(x), window) for head, x in pairs]).sum(0)
+        return found.flatten(2).mT.flatten(0, 1)
+
+
+def _defect_head(inputs: int, width: int, num_defects: int) -> nn.Sequential:
+    """A plain classifier of cells, which sees its cell's neighbours too."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, 1 + num_defects, 1),
+    )
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:

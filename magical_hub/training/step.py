@@ -186,7 +186,7 @@ class TrainingStep:
         if penalty is not None:
             terms["critic/penalty"] = penalty
         if batch.real_features is not None:
-            terms["critic/features"] = self._judge_features(batch, made)
+            terms |= self._judge_features(batch, made)
         if self.config.classify_fakes:
             terms["critic/location_fake"] = weight * self._classify(on_fake, asked)
         return terms, {
@@ -195,13 +195,17 @@ class TrainingStep:
             "critic/score_fake": on_fake.score.mean(),
         }
 
-    def _judge_features(self, batch: Batch, made: Made) -> torch.Tensor:
-        """The feature critic's side of its game: relativistic pairs of cells, the mean over the scales."""
+    def _judge_features(self, batch: Batch, made: Made) -> Losses:
+        """The feature critic's side of its game: relativistic pairs of cells, the mean over the scales; L_C."""
         asked = batch.asked
         assert self.feature_critic is not None and batch.real_features is not None and made.features is not None
         both = [torch.cat([a, b.detach()]) for a, b in zip(batch.real_features, made.features, strict=True)]
-        scores = self.feature_critic(both, *asked.conditions(2))
-        return _mean([losses.relativistic(*score.chunk(2)) for score in scores])
+        judged = self.feature_critic(both, *asked.conditions(2))
+        terms = {"critic/features": _mean([losses.relativistic(*score.chunk(2)) for score in judged.scores])}
+        if judged.defect_logits is not None:
+            on_real = judged.defect_logits.chunk(2)[0]
+            terms["critic/defects"] = self.config.lambda_c * self._classify_defects(on_real, asked)
+        return terms
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
         """-E[D(G(z, c'))] (or what stands for it) + L_C on the sub-regions + L_B on the windows that they make up."""
@@ -222,7 +226,7 @@ class TrainingStep:
         }
         self.bare_critic.requires_grad_(True)
         if made.features is not None:
-            terms["generator/features"] = config.lambda_f * self._deceive_features(batch, made)
+            terms |= self._deceive_features(batch, made)
         return terms, {}
 
     def verifier_losses(self, batch: Batch) -> tuple[Losses, dict[str, torch.Tensor]]:
@@ -243,8 +247,8 @@ class TrainingStep:
                 figures[f"verifier/{name}_accuracy"] = (logits.argmax(1) == wanted).float().mean()
         return terms, figures
 
-    def _deceive_features(self, batch: Batch, made: Made) -> torch.Tensor:
-        """The generator's side of the feature critic's game."""
+    def _deceive_features(self, batch: Batch, made: Made) -> Losses:
+        """The generator's side of the feature critic's game; L_C."""
         assert self.bare_heads is not None and batch.real_features is not None and made.features is not None
         conditions = batch.asked.conditions()
         self.bare_heads.requires_grad_(False)
@@ -252,7 +256,12 @@ class TrainingStep:
             real = self.bare_heads(batch.real_features, *conditions)
         fake = self.bare_heads(made.features, *conditions)
         self.bare_heads.requires_grad_(True)
-        return _mean([losses.relativistic(better=ours, worse=theirs) for ours, theirs in zip(fake, real, strict=True)])
+        pairs = zip(fake.scores, real.scores, strict=True)
+        deceived = _mean([losses.relativistic(better=ours, worse=theirs) for ours, theirs in pairs])
+        terms = {"generator/features": self.config.lambda_f * deceived}
+        if fake.defect_logits is not None:
+            terms["generator/defects"] = self.config.lambda_c * self._classify_defects(fake.defect_logits, batch.asked)
+        return terms
 
     def _batch(self, draw: Draw) -> Batch:
         real = self.crop(draw)  # 1. crop: psi(x, c')
@@ -322,9 +331,14 @@ class TrainingStep:
         if asked.labels is not None and judged.class_logits is not None:
             count = len(asked.members) // len(asked.labels)
             loss = loss + losses.auxiliary_classifier(judged.class_logits, asked.labels.repeat_interleave(count))
-        if asked.member_defects is not None and judged.defect_logits is not None:
-            loss = loss + losses.auxiliary_classifier(judged.defect_logits, asked.member_defects)
+        if judged.defect_logits is not None:
+            loss = loss + self._classify_defects(judged.defect_logits, asked)
         return loss
+
+    def _classify_defects(self, logits: torch.Tensor, asked: Asked) -> torch.Tensor:
+        """L_C of the defects. A window drawn around one has one sub-region with it, as a rule: that counts for all."""
+        assert asked.member_defects is not None
+        return losses.auxiliary_classifier(logits, asked.member_defects, rare=self.window[0] * self.window[1])
 
     def _update(
         self,

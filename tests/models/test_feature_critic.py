@@ -12,7 +12,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
 from magical_hub.grid import Grid
-from magical_hub.losses import relativistic
+from magical_hub.losses import auxiliary_classifier, relativistic
 from magical_hub.models import FeatureCritic, FrozenFeatures
 
 
@@ -112,11 +112,36 @@ def test_the_class_counts():
     assert all(float(better.mean()) > float(worse.mean()) for better, worse in scores)
 
 
+def test_it_learns_to_find_a_small_defect_in_its_sub_region(elpv_files):
+    """A dark scratch of 3 x 9 px in one of four sub-regions of 32 px, or none: in windows that it has not seen too."""
+    torch.manual_seed(0)
+    real = cells(elpv_files, 24, 64)
+    images, labels = torch.cat([real, real.flip(2)], 1).view(48, 1, 64, 64), torch.zeros(48, 2, 2, dtype=torch.int64)
+    for number in range(0, 48, 2):
+        row, col = divmod(number // 2 % 4, 2)
+        images[number, :, 32 * row + 12 : 32 * row + 15, 32 * col + 10 : 32 * col + 19] = -1
+        labels[number, row, col] = 1
+    features, places = FrozenFeatures(64, 64), torch.zeros(32, dtype=torch.int64)
+    critic = FeatureCritic(Grid(2, 2, 64, 64), features.widths, num_defects=1)
+    seen = [maps[:32] for maps in features(images)]
+    optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.99))
+    for _ in range(60):
+        logits = critic(seen, places, window=(2, 2), defect_labels=labels[:32]).defect_logits
+        optimizer.zero_grad()
+        auxiliary_classifier(logits, labels[:32].flatten(), rare=4.0).backward()
+        optimizer.step()
+    unseen = [maps[32:] for maps in features(images)]
+    logits = critic(unseen, places[:16], window=(2, 2), defect_labels=labels[32:]).defect_logits
+    right = logits.argmax(1) == labels[32:].flatten()
+    assert logits.shape == (64, 2) and right.float().mean() > 0.95
+
+
 def train(critic, real, real_places, fake, fake_places, labels=(None, None), updates=30):
     """Update a feature critic; its last scores of real and of fake, scale by scale."""
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.99))
     for _ in range(updates):
-        pairs = list(zip(critic(real, real_places, labels[0]), critic(fake, fake_places, labels[1]), strict=True))
+        judged = critic(real, real_places, labels[0]), critic(fake, fake_places, labels[1])
+        pairs = list(zip(*(of.scores for of in judged), strict=True))
         optimizer.zero_grad()
         torch.stack([relativistic(*pair) for pair in pairs]).mean().backward()
         optimizer.step()

@@ -43,7 +43,9 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
     store = open_store(tmp_path / "run" / "data")
     assert pipe.generator.config.defect_names == store.defect_names and pipe.verifier is not None
     lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    assert {"verifier/class", "verifier/defect", "critic/features"} <= set(lines[-1])
+    assert {"verifier/class", "verifier/defect", "critic/features", "critic/defects", "generator/defects"} <= set(
+        lines[-1]
+    )
 
     # The frequencies are those of the training part, by class and location.
     split = json.loads((tmp_path / "run" / "split.json").read_text())
