@@ -184,6 +184,7 @@ def test_the_shell_completes(run_command, tmp_path):
     assert shell.returncode == 0 and "magical-hub" in shell.stdout, shell.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line_too(run_here, trained, tmp_path):
     """No mistake in the options, so exit code 1, but no traceback either."""
     run, _, _ = trained

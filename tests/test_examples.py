@@ -95,6 +95,7 @@ def notebook(repo) -> Any:
     return nbformat.read(repo / "examples" / "quickstart.ipynb", as_version=4)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(notebook, tmp_path, monkeypatch):
     """In a kernel of its own, with few images and steps in the cell of its parameters."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))

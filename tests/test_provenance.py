@@ -108,6 +108,7 @@ def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
         assert word not in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_the_hub(run, run_python, tmp_path):
     load = """
 import json

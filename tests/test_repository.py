@@ -65,6 +65,7 @@ def test_info_pulls_no_weights(run_command: Run, server: HubServer, tmp_path: Pa
     assert not server.count("safetensors")
 
 
+@pytest.mark.slow
 def test_an_unknown_id_is_one_line(run_command: Run, server: HubServer, tmp_path: Path) -> None:
     with server:
         done = run_command(
