@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -78,6 +79,15 @@ def test_figures(example, repo, tmp_path):
     assert {path.name: Image.open(path).size for path in tmp_path.iterdir()} == kept
     page = (repo / "docs" / "method.md").read_text()
     assert all(f"pictures/{name})" in page for name in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["package-128", "package-512"])
+def test_train_packages(repo, tmp_path, name):
+    few = ["--output-dir", tmp_path / "run", "--max-images", "24", "--max-steps", "1", "--batch-size", "2"]
+    subprocess.run([sys.executable, repo / "examples" / "train_packages.py", name, *few], check=True, timeout=300)
+    generator = MagicalPipeline.from_pretrained(tmp_path / "run").generator
+    assert f"package-{generator.grid.height}" == name and generator.config.class_names == ["QFN", "BGA", "SOIC"]
 
 
 @pytest.mark.slow
