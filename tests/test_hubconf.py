@@ -150,7 +150,6 @@ def libraries(tmp_path_factory) -> Path:
     return site
 
 
-@pytest.mark.slow
 def test_the_dependencies_are_enough(archive, libraries, tmp_path):
     """The short form: Python without its own packages, and those of `dependencies` alone."""
     source = f"import sys; sys.path.append({str(libraries)!r})\n{FROM_AN_ARCHIVE}"
