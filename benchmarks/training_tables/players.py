@@ -76,21 +76,19 @@ class Players:
         """The step of this library on these players, from now on channels-last and in the configured precision."""
         for network in (self.generator, self.critic):
             network.to(memory_format=torch.channels_last)
-        prepare, balance = self.accelerator.prepare, Balance(self.config.balance_at)
-        generator, critic, *optimizers = prepare(self.generator, self.critic, *self.optimizers.values())
+        balance = Balance(self.config.balance_at)
         balance.reached = True  # the feature critic, if any, has joined in
+        prepared = self.accelerator.prepare(*self.networks.values(), *self.optimizers.values())
         return TrainingStep(
             self.config,
             self.grid,
             self.accelerator,
-            generator,
-            critic,
-            dict(zip(self.optimizers, optimizers, strict=True)),
+            dict(zip(self.optimizers, prepared[len(self.networks) :], strict=True)),
             self.crop,
             AdaptiveStrength(self.config.augment_target, self.config.augment_windows, self.config.batch_size),
             balance,
             None if self.features is None else self.features.to(self.accelerator.device),
-            None if self.heads is None else prepare(self.heads),
+            **dict(zip(self.networks, prepared[: len(self.networks)], strict=True)),
         )
 
     def crop(self, draw: Draw) -> Real:

@@ -116,14 +116,13 @@ class TrainingStep:
         config: the weights of the losses.
         grid: the grid of the canvas.
         accelerator: owns devices, precision and processes.
-        generator, critic: as `accelerator.prepare` gave them.
         optimizers: of the "generator", of the "critic" (of both critics, where there are two) and of the "verifier",
-            likewise.
+            as `accelerator.prepare` gave them.
         crop: gives the real windows of a draw.
         augmentation: how strongly what the critics see is altered, now.
         balance: whether the feature critic has joined in, and how heavy the penalties are.
         features: what the feature critic looks through; None without it.
-        feature_critic, verifier: as `accelerator.prepare` gave them.
+        generator, critic, feature_critic, verifier: likewise prepared.
     """
 
     def __init__(
@@ -131,13 +130,14 @@ class TrainingStep:
         config: TrainingConfig,
         grid: Grid,
         accelerator: Accelerator,
-        generator: nn.Module,
-        critic: nn.Module,
         optimizers: Mapping[str, torch.optim.Optimizer],
         crop: Crop,
         augmentation: AdaptiveStrength,
         balance: Balance,
-        features: FrozenFeatures | None = None,
+        features: FrozenFeatures | None,
+        *,
+        generator: nn.Module,
+        critic: nn.Module,
         feature_critic: nn.Module | None = None,
         verifier: nn.Module | None = None,
     ) -> None:

@@ -152,7 +152,10 @@ class Trainer:
         self.step = 0 if last is None else self._restore(last)
         self.record = RunRecord(config, store, split, last, self.step, came)
         self._lower_rates()
-        generator, critic, *optimizers = accelerator.prepare(self.generator, self.critic, *self.optimizers.values())
+        # All networks first: what a checkpoint brought of an optimizer goes where its parameters are by then.
+        prepared = accelerator.prepare(*self.networks.values(), *self.optimizers.values())
+        players = dict(zip(self.networks, prepared[: len(self.networks)], strict=True))
+        optimizers = dict(zip(self.optimizers, prepared[len(self.networks) :], strict=True))
         self.sampler, self.held_out_sampler = (
             StepSampler(
                 config.seed,
@@ -174,15 +177,12 @@ class Trainer:
             self.config,
             self.grid,
             accelerator,
-            generator,
-            critic,
-            dict(zip(self.optimizers, optimizers, strict=True)),
+            optimizers,
             lambda draw: self._crop(draw, self.train_indices),
             self.augmentation,
             self.balance,
             None if features is None else features.to(accelerator.device),
-            None if heads is None else accelerator.prepare(heads),
-            None if self.verifier is None else accelerator.prepare(self.verifier),
+            **players,
         )
         self.watcher = Watcher(config, accelerator, store, split, self.grid, self.step)
         self.saved_step = self.sampled_step = self.step

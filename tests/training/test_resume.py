@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
+from magical_hub.training.processes import make_accelerator
+from magical_hub.training.run import prepare_run
 from magical_hub.training.step import TrainingStep
+from magical_hub.training.trainer import Trainer
 
 
 def contents(run: Path, step: int) -> dict[str, bytes]:
@@ -49,6 +53,27 @@ def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
 
     pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
+
+
+def test_what_a_checkpoint_brings_goes_to_the_device_of_the_run(tiny_config, tmp_path, monkeypatch):
+    """The moments of all optimizers, those of the second critic too. A device without data stands in for a GPU."""
+    train(tiny_config(tmp_path, max_steps=2, balance_at=0.0))
+    config = tiny_config(tmp_path, max_steps=4, balance_at=0.0, resume=True)
+    accelerator = make_accelerator(config)
+    config, store, split = prepare_run(config, accelerator)
+    monkeypatch.setitem(AcceleratorState._shared_state, "device", torch.device("meta"))
+    torch.__future__.set_swap_module_params_on_conversion(True)  # the same parameters, as on the way to a GPU
+    try:
+        trainer = Trainer(config, accelerator, store, split, 0)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    assert trainer.step == 2
+    for optimizer in trainer.optimizers.values():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        assert parameters and {p.device.type for p in parameters} == {"meta"}
+        assert len(optimizer.state) == len(parameters)
+        moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        assert {moment.device.type for moment in moments} == {"meta"}
 
 
 @pytest.mark.slow
