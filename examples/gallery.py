@@ -1,14 +1,16 @@
-"""The pictures of the README and of the documentation's gallery, all from one checkpoint.
+"""The pictures of the README and of the documentation's gallery, from the bundled checkpoints.
 
     python examples/gallery.py --output-dir docs/pictures
 
 rendered.png and generated.png: packages of the same types, real ones and generated ones. seams.png: where four
 sub-regions meet, four times as large, real above and generated below. defects.png: images without and with a defect,
-and what is said of it. walk.gif: from one latent to another and on, seed and class kept.
+and what is said of it. walk.gif: from one latent to another and on, seed and class kept. large.png: a package of each
+type, rendered above and below as the checkpoint of large images makes it, at half their size.
 """
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,11 @@ PLACES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2)]
 """Row and column of the sub-region below such a corner and right of it: one an image."""
 
 
-def main(output_dir: Path, checkpoint: str = "package-128", seed: int = 1) -> None:
+def main(output_dir: Path, checkpoint: str = "package-128", large: str = "package-512", seed: int = 1) -> None:
     """Write all pictures; without defects.png, where the checkpoint knows no defects."""
-    pipe = MagicalPipeline.from_pretrained(checkpoint)
-    pipe.set_progress_bar_config(disable=True)
+    pipe, of_large = (MagicalPipeline.from_pretrained(name) for name in (checkpoint, large))
+    for each in (pipe, of_large):
+        each.set_progress_bar_config(disable=True)
     grid = pipe.generator.grid
     rendered = [render_package(number, image_size=grid.height, seed=seed, defect_rate=0.0) for number in range(COUNT)]
     labels = [package.package for package in rendered]
@@ -46,6 +49,22 @@ def main(output_dir: Path, checkpoint: str = "package-128", seed: int = 1) -> No
     if pipe.generator.config.num_defects:
         save_picture_grid(defects(pipe, pipe.generator.config.class_names[:3]), output_dir / "defects.png", 3)
     walk(pipe, pipe.generator.config.class_names[:3], output_dir / "walk.gif")
+    save_picture_grid(
+        one_of_each(of_large, seed), output_dir / "large.png", len(of_large.generator.config.class_names)
+    )
+
+
+def one_of_each(pipe: MagicalPipeline, seed: int) -> np.ndarray:
+    """Of each type the first rendered package, then a generated one, at half their size: (2 n, C, H / 2, W / 2)."""
+    side, labels = pipe.generator.grid.height, list(pipe.generator.config.class_names)
+    series = (render_package(number, image_size=side, seed=seed, defect_rate=0.0) for number in itertools.count())
+    rendered: dict[str, Image.Image] = {}
+    while len(rendered) < len(labels):
+        package = next(series)
+        rendered.setdefault(package.package, Image.fromarray(package.image))
+    made = pipe(class_labels=labels, seeds=range(len(labels)), defects=none(pipe)).images
+    shown = [*(rendered[label] for label in labels), *made]
+    return np.stack([np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in shown])
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:

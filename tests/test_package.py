@@ -15,6 +15,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import magical_hub
+from magical_hub import MagicalPipeline
 from magical_hub.checkpoint import BUNDLED, bundled_names
 
 
@@ -120,10 +121,13 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
 
 def test_every_bundled_checkpoint_has_its_card_and_is_small(repo):
     names = bundled_names()
-    assert names == ["package-128"]
+    assert names == ["package-128", "package-512"]
     for name in names:
         card = ModelCard.load(repo / "model_cards" / f"{name}.md")
         assert card.data.library_name == "magical_hub" and card.data.license == "apache-2.0"
         assert "@@" not in card.text
-        assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 10 * 2**20
+        assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 16 * 2**20
+        side = int(name.removeprefix("package-"))
+        (image,) = MagicalPipeline.from_pretrained(name)(class_labels="BGA", seeds=[0]).images
+        assert image.size == (side, side) and image.mode == "RGB"
         assert not [file for file in (BUNDLED / name).rglob("*") if file.suffix not in ("", ".json", ".safetensors")]
