@@ -295,14 +295,15 @@ def test_any_configuration_is_loaded_or_refused_in_one_line(
     kind: type, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
-    known: dict[str, Any] = {"rows": 2, "cols": 3, "image_size": [32, 48], "base_width": 8, "max_width": 16}
-    known |= {"num_defects": 2} if kind is LabelVerifier else {}
+    known: dict[str, Any] = {"rows": 2, "cols": 3, "image_size": [32, 48]}
+    known |= {"num_defects": 2, "width": 8} if kind is LabelVerifier else {"base_width": 8, "max_width": 16}
     config = {"_class_name": kind.__name__, **known}
     names = [
         *(
             "rows",
             "cols",
             "image_size",
+            "width",
             "base_width",
             "max_width",
             "num_defects",

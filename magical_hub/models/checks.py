@@ -15,6 +15,7 @@ BOUNDS = {
     "image_size": (1, 2**20),
     "latent_dim": (1, 2**14),
     "style_dim": (1, 2**14),
+    "width": (1, 2**13),
     "base_width": (1, 2**13),
     "max_width": (1, 2**13),
     "num_levels": (2, 8),

