@@ -141,7 +141,7 @@ def test_labels(table, tmp_path):
     counts = {name: int(count) for name, count, *_ in rows}
     assert counts["all"] + counts["none"] == 20 * 4
     assert sum(count for name, count in counts.items() if name not in ("all", "none")) == counts["all"] > 0
-    assert all(0 <= float(cell) <= 1 for *_, real, made, _ in rows for cell in (real, made))
+    assert all(0 <= float(cell) <= 1 for _, _, real, made, *_ in rows for cell in (real, made))
 
 
 @pytest.mark.slow
