@@ -23,6 +23,8 @@ VISIBLE = 10.0
 FAINTEST = 0.5
 """Share of a defect's greatest change below which a change is its halo, and not the defect. Generated textures around
 a defect change a little too: with a quarter, boxes were several times as large as real ones (docs/quality.md)."""
+SMOOTH = 1 / 32
+"""Deviation of the Gaussian that changes are smoothed by first, in sides of a sub-region: else a mask is specks."""
 SMALLEST = 0.2
 """Share of the largest piece of a defect below which a piece is dropped."""
 NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -62,9 +64,11 @@ def find_defects(with_defects: np.ndarray, without: np.ndarray, field: np.ndarra
     marks = []
     for group, number in enumerate(numbers, start=1):
         own = np.where(owner == group, change, 0.0)
-        mask = _cleaned(own > max(VISIBLE, FAINTEST * float(own.max())))
-        if mask.any():
-            marks.append(DefectMark(number, box_of(mask), mask))
+        if own.max() <= VISIBLE:
+            continue
+        smooth = ndimage.gaussian_filter(own, SMOOTH * min(grid.cell_height, grid.cell_width))
+        mask = _cleaned(smooth > FAINTEST * smooth.max())
+        marks.append(DefectMark(number, box_of(mask), mask))
     return marks
 
 
