@@ -116,7 +116,7 @@ def tell(
     ]:
         right = [float((its[there] == fields[there]).mean()) for its in (real, made)]
         share = right[1] / right[0] if right[0] else float("nan")
-        sizes = " | ".join(f"{np.median(its[name]):.0f}" if name in its else "" for its in areas)
+        sizes = " | ".join(f"{np.median(its[name]):.0f}" if name in its else "-" for its in areas)
         print(f"| {name} | {there.sum()} | {right[0]:.2f} | {right[1]:.2f} | {share:.2f} | {sizes} |")
 
 
