@@ -126,7 +126,7 @@ def test_every_bundled_checkpoint_has_its_card_and_is_small(repo):
         card = ModelCard.load(repo / "model_cards" / f"{name}.md")
         assert card.data.library_name == "magical_hub" and card.data.license == "apache-2.0"
         assert "@@" not in card.text
-        assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 16 * 2**20
+        assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 9 * 2**20
         side = int(name.removeprefix("package-"))
         (image,) = MagicalPipeline.from_pretrained(name)(class_labels="BGA", seeds=[0]).images
         assert image.size == (side, side) and image.mode == "RGB"

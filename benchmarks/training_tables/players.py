@@ -17,7 +17,7 @@ from magical_hub.data import open_store
 from magical_hub.grid import Grid
 from magical_hub.training.augmentation import AdaptiveStrength
 from magical_hub.training.balance import Balance
-from magical_hub.training.networks import build_feature_critic, build_optimizers
+from magical_hub.training.networks import build_feature_critic, build_optimizers, prepare
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.step import Real, TrainingStep
 
@@ -78,17 +78,17 @@ class Players:
             network.to(memory_format=torch.channels_last)
         balance = Balance(self.config.balance_at)
         balance.reached = True  # the feature critic, if any, has joined in
-        prepared = self.accelerator.prepare(*self.networks.values(), *self.optimizers.values())
+        players, optimizers = prepare(self.accelerator, self.networks, self.optimizers)
         return TrainingStep(
             self.config,
             self.grid,
             self.accelerator,
-            dict(zip(self.optimizers, prepared[len(self.networks) :], strict=True)),
+            optimizers,
             self.crop,
             AdaptiveStrength(self.config.augment_target, self.config.augment_windows, self.config.batch_size),
             balance,
             None if self.features is None else self.features.to(self.accelerator.device),
-            **dict(zip(self.networks, prepared[: len(self.networks)], strict=True)),
+            **players,
         )
 
     def crop(self, draw: Draw) -> Real:

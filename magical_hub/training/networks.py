@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from magical_hub.data import CanvasStore
@@ -103,6 +104,18 @@ def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) 
         owner = "critic" if name == "feature_critic" else name
         parameters.setdefault(owner, []).extend(network.parameters())
     return {name: torch.optim.Adam(its, lr=rates[name], betas=betas[name]) for name, its in parameters.items()}
+
+
+def prepare(
+    accelerator: Accelerator, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both as Accelerate wants them, by the same names.
+
+    All networks come first: what a checkpoint brought of an optimizer goes where its parameters are by then.
+    """
+    prepared = accelerator.prepare(*networks.values(), *optimizers.values())
+    count = len(networks)
+    return dict(zip(networks, prepared[:count], strict=True)), dict(zip(optimizers, prepared[count:], strict=True))
 
 
 def begin(

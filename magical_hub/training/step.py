@@ -239,11 +239,9 @@ class TrainingStep:
             labels = real.labels.repeat_interleave(len(asked.members) // len(real.labels))
             terms["verifier/class"] = losses.auxiliary_classifier(judged.class_logits, labels)
             figures["verifier/class_accuracy"] = (judged.class_logits.argmax(1) == labels).float().mean()
-        if asked.member_defects is not None:
+        if (defects := asked.member_defects) is not None:
             terms["verifier/defect"] = self._classify_defects(judged.defect_logits, asked)
-            figures["verifier/defect_accuracy"] = (
-                (judged.defect_logits.argmax(1) == asked.member_defects).float().mean()
-            )
+            figures["verifier/defect_accuracy"] = (judged.defect_logits.argmax(1) == defects).float().mean()
         return terms, figures
 
     def _deceive_features(self, batch: Batch, made: Made) -> Losses:

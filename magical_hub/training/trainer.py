@@ -35,6 +35,7 @@ from magical_hub.training.networks import (
     build_optimizers,
     build_verifier,
     copy_on_cpu,
+    prepare,
 )
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
 from magical_hub.training.record import RunRecord
@@ -152,10 +153,7 @@ class Trainer:
         self.step = 0 if last is None else self._restore(last)
         self.record = RunRecord(config, store, split, last, self.step, came)
         self._lower_rates()
-        # All networks first: what a checkpoint brought of an optimizer goes where its parameters are by then.
-        prepared = accelerator.prepare(*self.networks.values(), *self.optimizers.values())
-        players = dict(zip(self.networks, prepared[: len(self.networks)], strict=True))
-        optimizers = dict(zip(self.optimizers, prepared[len(self.networks) :], strict=True))
+        players, optimizers = prepare(accelerator, self.networks, self.optimizers)
         self.sampler, self.held_out_sampler = (
             StepSampler(
                 config.seed,
