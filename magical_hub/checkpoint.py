@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 import magical_hub.models
 from magical_hub.errors import CheckpointError
+from magical_hub.files import expanded
 from magical_hub.models.base import Network, component_files
 from magical_hub.repository import pull
 from magical_hub.safety import check_inside, read_json
@@ -34,7 +35,7 @@ def locate(name: str | Path) -> Path | str:
     Raises:
         CheckpointError: where the folder is no pipeline, or the name can be none of the three.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if (folder / "model_index.json").is_file():
             return folder

@@ -103,10 +103,12 @@ def generate(
     from magical_hub import MagicalPipeline
     from magical_hub.devices import move
     from magical_hub.export import write_imagefolder, write_series
+    from magical_hub.files import expanded
     from magical_hub.provenance import chain
 
     if croissant and format != "png":
         raise ConfigError(f"croissant is for PNG files, and format is {format}: leave one of them out")
+    output_dir = expanded(output_dir)
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
     labels = class_labels[0] if class_labels and len(class_labels) == 1 else class_labels
@@ -227,11 +229,12 @@ def evaluate(
         json: print the report as one JSON object on stdout.
     """
     from magical_hub import evaluate
+    from magical_hub.files import expanded
 
     if (checkpoint is None) == (generated is None):
         raise ConfigError("give either --checkpoint or --generated")
     subject = checkpoint if checkpoint is not None else str(generated)
-    if output_dir is None and not (Path(subject) / "split.json").is_file():
+    if output_dir is None and not (expanded(subject) / "split.json").is_file():
         raise ConfigError("there is no RUN to put the report into: give --output-dir")
     report = evaluate(
         subject,

@@ -14,6 +14,20 @@ from filelock import FileLock, Timeout
 from magical_hub.errors import ConfigError
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path as a shell reads it: ~ is the home folder. Every path that a user gives goes through it.
+
+    Raises:
+        ConfigError: where it names the home folder of a user that this machine does not know.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path} names a home folder that this machine does not know: give the whole path"
+        ) from error
+
+
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
     """Keep other processes from writing to a file or folder meanwhile. A process's lock goes with it, however it ends.

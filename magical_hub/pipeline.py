@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,12 @@ from magical_hub.annotations import DefectMark, annotate, find_defects, join_mas
 from magical_hub.checkpoint import as_os_error, fetch
 from magical_hub.conditions import Asked, Defects, ask
 from magical_hub.errors import CheckpointError, ConfigError
-from magical_hub.files import write_text
+from magical_hub.files import expanded, write_text
 from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
+from magical_hub.models.base import floating_dtypes
 from magical_hub.repository import PULLING, in_one_line
+from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     from magical_hub.hub import PushResult
@@ -262,15 +264,17 @@ class MagicalPipeline(DiffusionPipeline):
 
         Takes what `diffusers.DiffusionPipeline.from_pretrained` takes (revision, variant, dtype, token, cache_dir,
         local_files_only ...). Weights are safetensors, always: a pickle is never loaded, and no code of a repository
-        is ever run.
+        is ever run. A dtype may be a string ("float16").
 
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
+            ConfigError: where the dtype is no floating-point type of torch.
         """
         name = Path(pretrained_model_name_or_path)
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
+        kwargs = floating_dtypes(kwargs)
         where = {key: kwargs.pop(key) for key in PULLING & kwargs.keys()}
         folder, _ = fetch(name, cls._get_signature_keys(cls)[0], kwargs.get("variant"), **where)
         try:
@@ -288,13 +292,17 @@ class MagicalPipeline(DiffusionPipeline):
         The record that the pipeline came with (provenance.json) goes along; where weights changed since, in one of
         their own.
 
-        Takes what `diffusers.DiffusionPipeline.save_pretrained` takes; weights are safetensors, always.
+        Takes what `diffusers.DiffusionPipeline.save_pretrained` takes (`variant` names the weights' files, as "fp16"
+        does; they are cast by `pipe.to` beforehand). Weights are safetensors, always, and one file a network.
+
+        Raises:
+            ConfigError: where a network's weights are larger than `max_shard_size`.
         """
         if kwargs.pop("push_to_hub", False):
             raise ConfigError(
                 "save_pretrained does not push: call push_to_hub, which is private unless told otherwise"
             )
-        folder = Path(save_directory)
+        folder = expanded(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder))
         try:
@@ -349,11 +357,12 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
     if seeds is None:
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**63 - 1, (count,), generator=generator, device=device).cpu()
-    if isinstance(seeds, torch.Tensor):
-        seeds = seeds.tolist()
-    if any(not 0 <= seed < 2**63 for seed in seeds):
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str) or getattr(seeds, "ndim", 1) != 1:
+        raise ConfigError(f"seeds is {seeds!r}: give a list of whole numbers, one an image")
+    numbers = [whole_number(seed) for seed in seeds]
+    if any(not 0 <= seed < 2**63 for seed in numbers):
         raise ConfigError("a seed is out of range: give whole numbers from 0 to 2**63 - 1")
-    return torch.tensor(list(seeds), dtype=torch.int64)
+    return torch.tensor(numbers, dtype=torch.int64)
 
 
 def _convert(images: torch.Tensor, output_type: str) -> Any:

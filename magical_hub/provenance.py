@@ -19,6 +19,7 @@ from typing import Any
 import magical_hub
 from magical_hub.checkpoint import BUNDLED, locate
 from magical_hub.errors import DataError
+from magical_hub.files import expanded
 from magical_hub.models.base import weights_sha256
 
 FILE = "provenance.json"
@@ -117,6 +118,7 @@ def chain(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: where there is no record, or it is damaged.
     """
+    path = expanded(path)
     if not path.exists():
         raise DataError(f"there is no {path}: give a folder or an image that was made here")
     steps = []

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from magical_hub import MagicalPipeline
+from magical_hub import MagicalGenerator, MagicalPipeline
 from magical_hub.errors import CheckpointError, ConfigError, GridError
 
 LEVEL = 1 / 255 + 1e-6
@@ -187,6 +187,16 @@ def test_no_annotations_without_classes(pipe):
         ({"seeds": [-1]}, ConfigError, "a seed is out of range"),
         ({"seeds": [2**63]}, ConfigError, "a seed is out of range"),
         ({"seeds": torch.tensor([3, -1])}, ConfigError, "a seed is out of range"),
+        ({"seeds": [7.9]}, ConfigError, "a seed is 7.9, which is no whole number"),
+        ({"seeds": np.array([7.0])}, ConfigError, "which is no whole number"),
+        ({"seeds": torch.tensor([7.0])}, ConfigError, "which is no whole number"),
+        ({"seeds": [True]}, ConfigError, "a seed is True, which is no whole number"),
+        ({"seeds": torch.tensor([True])}, ConfigError, "which is no whole number"),
+        ({"seeds": ["7"]}, ConfigError, "a seed is '7', which is no whole number"),
+        ({"seeds": "7"}, ConfigError, "seeds is '7': give a list of whole numbers"),
+        ({"seeds": 7}, ConfigError, "seeds is 7: give a list of whole numbers"),
+        ({"seeds": [[7]]}, ConfigError, "which is no whole number"),
+        ({"seeds": np.uint64([2**63])}, ConfigError, "a seed is out of range"),
         ({"seeds": []}, ConfigError, "num_images is 0"),
         ({"seeds": [1, 2], "num_images": 3}, ConfigError, "num_images is 3"),
         ({"seeds": [1, 2], "latents": torch.zeros(3, 16)}, ConfigError, "give one of each an image"),
@@ -202,6 +212,12 @@ def test_no_annotations_without_classes(pipe):
 def test_arguments_that_cannot_be(pipe, arguments, error, words):
     with pytest.raises(error, match=words):
         pipe(**arguments)
+
+
+@pytest.mark.parametrize("seeds", [np.array([7], np.uint8), [np.int64(7)], torch.tensor([7]), [torch.tensor(7)], (7,)])
+def test_whole_numbers_of_other_libraries_are_seeds(pipe, seeds):
+    made = pipe(seeds=seeds)
+    assert made.seeds.tolist() == [7] and np.array_equal(made.images[0], pipe(seeds=[7]).images[0])
 
 
 @pytest.mark.parametrize("label", [3, -1, "scratch", 1.5])
@@ -280,6 +296,71 @@ def test_another_precision(fixture, request, tmp_path):
     assert (half(seeds=[3], output_type="pt").images - pipe(seeds=[3], output_type="pt").images).abs().mean() < 0.05
     region = [made.region(5, 7, 20, 30, seed=3, output_type="pt") for made in (half, pipe)]
     assert (region[0] - region[1]).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "how", [{"dtype": "bfloat16"}, {"torch_dtype": "torch.bfloat16"}, {"dtype": {"default": "bfloat16"}}]
+)
+def test_a_precision_by_name(pipe_folder, how):
+    half = MagicalPipeline.from_pretrained(pipe_folder, **how)
+    assert {p.dtype for p in half.generator.parameters()} == {torch.bfloat16}
+    if "default" not in str(how):
+        alone = MagicalGenerator.from_pretrained(pipe_folder, subfolder="generator", **how)
+        assert {p.dtype for p in alone.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("dtype", ["float17", "int8", "load", torch.int8, 16, {"generator": "half a float"}])
+def test_what_is_no_precision(pipe_folder, dtype):
+    for key in ("dtype", "torch_dtype"):
+        with pytest.raises(ConfigError, match="give one of float32, float16, bfloat16, float64"):
+            MagicalPipeline.from_pretrained(pipe_folder, **{key: dtype})
+
+
+def test_a_variant_is_saved_beside_the_others(pipe, pipe_folder, tmp_path):
+    folder = Path(shutil.copytree(pipe_folder, tmp_path / "a"))
+    half = MagicalPipeline.from_pretrained(folder, dtype=torch.float16)
+    half.save_pretrained(folder, variant="fp16")
+    names = {path.name for path in (folder / "generator").iterdir()}
+    assert names == {"config.json", WEIGHTS, "diffusion_pytorch_model.fp16.safetensors"}
+    for kind in (MagicalPipeline, diffusers.DiffusionPipeline):
+        again = kind.from_pretrained(folder, variant="fp16", dtype=torch.float16)
+        assert {p.dtype for p in again.generator.parameters()} == {torch.float16}
+    saved = load_file(folder / "generator" / "diffusion_pytorch_model.fp16.safetensors")
+    assert all(torch.equal(value, pipe.generator.state_dict()[name].half()) for name, value in saved.items())
+    assert torch.equal(
+        MagicalPipeline.from_pretrained(folder)(seeds=[3], output_type="pt").images,
+        pipe(seeds=[3], output_type="pt").images,
+    )
+
+
+@pytest.mark.parametrize("size", [1000, "2KB"])
+def test_weights_larger_than_a_shard(pipe, tmp_path, size):
+    for thing in (pipe, pipe.generator):
+        with pytest.raises(ConfigError, match=r"a Magical\w+ of [\d,]+ bytes is one file, and max_shard_size is"):
+            thing.save_pretrained(tmp_path / "a", max_shard_size=size)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    pipe.save_pretrained(tmp_path / "b", max_shard_size="1GB")
+    assert (tmp_path / "b" / "generator" / WEIGHTS).is_file()
+
+
+@pytest.mark.parametrize("size", ["much", "5XB", [], -1])
+def test_what_is_no_size_of_a_shard(pipe, tmp_path, size):
+    with pytest.raises(ConfigError, match="max_shard_size"):
+        pipe.save_pretrained(tmp_path, max_shard_size=size)
+
+
+def test_a_tilde_is_the_home_folder(pipe, pipe_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(shutil.copytree(pipe_folder, tmp_path / "elsewhere"))
+    pipe.save_pretrained("~/mine")
+    pipe.generator.save_pretrained("~/alone")
+    assert (tmp_path / "mine" / "model_index.json").is_file() and (tmp_path / "alone" / WEIGHTS).is_file()
+    assert not Path("~").exists()
+    assert torch.equal(MagicalPipeline.from_pretrained("~/mine")(seeds=[3]).latents, pipe(seeds=[3]).latents)
+    with pytest.raises(
+        ConfigError, match="~nobody-of-that-name/x names a home folder that this machine does not know"
+    ):
+        pipe.save_pretrained("~nobody-of-that-name/x")
 
 
 def test_a_missing_folder(tmp_path):

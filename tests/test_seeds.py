@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from magical_hub.errors import ConfigError
 from magical_hub.seeds import image_seed
 
 
@@ -24,6 +28,16 @@ def test_seeds_stay_what_they_are():
         8724540124617128742,
         2107909234125892846,
     ]
+
+
+@pytest.mark.parametrize("seed", [7.9, 7.0, True, np.True_, "7", None, np.float64(7)])
+def test_other_things_are_no_seeds(seed):
+    with pytest.raises(ConfigError, match=r"a seed is .*, which is no whole number"):
+        image_seed(seed, 0)
+
+
+def test_whole_numbers_of_numpy_and_torch_are_seeds():
+    assert {image_seed(seed, 3) for seed in (7, np.uint8(7), np.int64(7), torch.tensor(7))} == {image_seed(7, 3)}
 
 
 def test_seeds_differ():

@@ -12,7 +12,8 @@ from magical_hub.augmentation.preparing import Settings
 from magical_hub.devices import move
 from magical_hub.errors import DataError, first_line
 from magical_hub.export.labelled import Format, write_dataset
-from magical_hub.export.places import check_place
+from magical_hub.export.places import check_place, is_remote
+from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import of_images
 
@@ -76,7 +77,8 @@ def write_augmented(
         mask_column=settings.mask_column,
         record=record,
     )
-    return Written(str(output_dir), format, len(dataset), settings.num_images, made.counts, record)
+    place = str(output_dir if is_remote(output_dir) else expanded(output_dir))
+    return Written(place, format, len(dataset), settings.num_images, made.counts, record)
 
 
 def load(data: str, split: str) -> datasets.Dataset:
@@ -87,7 +89,7 @@ def load(data: str, split: str) -> datasets.Dataset:
     """
     import datasets
 
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if not folder.is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data):
         raise DataError(f"there is no folder {data}: give a folder of images, or the id of a dataset on the Hub")
     try:

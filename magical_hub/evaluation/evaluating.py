@@ -21,6 +21,7 @@ from magical_hub.evaluation.images import Computed
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.evaluation.usefulness import section as usefulness_section
+from magical_hub.files import expanded
 from magical_hub.metrics import efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
 
@@ -86,7 +87,7 @@ def evaluate(
         MissingPackageError: without the extra `eval`.
     """
     subject = Subject.of(pipe_or_folder)
-    folder = Path(output_dir) if output_dir is not None else subject.run / "evaluation" if subject.run else None
+    folder = expanded(output_dir) if output_dir is not None else subject.run / "evaluation" if subject.run else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     network = efficientnet_lite0() if network is None else network

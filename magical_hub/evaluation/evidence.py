@@ -13,6 +13,7 @@ from magical_hub.data import Source, look, open_source, open_store, prepare_stor
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import Computed, ImageSet
 from magical_hub.export import write_imagefolder
+from magical_hub.files import expanded
 from magical_hub.grid import Grid
 from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
@@ -76,7 +77,7 @@ class Subject:
         """
         if isinstance(thing, MagicalPipeline):
             return cls(type(thing.generator).__name__, thing, None, None)
-        folder = Path(thing).expanduser()
+        folder = expanded(thing)
         if folder.is_dir() and not ((folder / "model_index.json").exists() or (folder / "checkpoints").is_dir()):
             return cls(str(thing), None, folder, None)
         pipe = MagicalPipeline.from_pretrained(thing)

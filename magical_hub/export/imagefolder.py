@@ -14,7 +14,7 @@ from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.export.croissant import write_croissant
 from magical_hub.export.request import ClassLabels, check_folder, check_request, each_class, record_of
-from magical_hub.files import only_writer, write_text, written_whole
+from magical_hub.files import expanded, only_writer, write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -49,7 +49,7 @@ def write_imagefolder(
     Raises:
         ConfigError: where a number is out of range, the folder holds images, or another process is writing there.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     check_request(num_images, class_labels)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: give 1 or more")

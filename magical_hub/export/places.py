@@ -13,6 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from magical_hub.errors import DataError
+from magical_hub.files import expanded
 from magical_hub.metrics.optional import MissingPackageError
 from magical_hub.repository import in_one_line
 
@@ -34,7 +35,7 @@ def check_place(target: str | Path) -> None:
             if found and not fs.exists(f"{root}/{MARK}"):
                 raise DataError(f"{target} holds something already: give a new or an empty place")
         return
-    folder = Path(target)
+    folder = expanded(target)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} holds something already: give a new or an empty folder")
 
@@ -60,7 +61,7 @@ def written_to(target: str | Path, request: dict[str, Any]) -> Iterator[Path]:
             yield Path(name)
             _upload(Path(name), str(target), request)
         return
-    folder = Path(target)
+    folder = expanded(target)
     beside = folder.with_name(folder.name + ".incomplete")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

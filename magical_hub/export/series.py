@@ -11,7 +11,7 @@ from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.export.request import check_folder, check_request, each_class, record_of
 from magical_hub.export.writing import SUFFIXES, Format, write
-from magical_hub.files import only_writer, write_text
+from magical_hub.files import expanded, only_writer, write_text
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -45,7 +45,7 @@ def write_series(
     Raises:
         ConfigError: as `write`, and where the folder holds other images.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     check_request(num_images, class_labels)
     seeds = [image_seed(seed, number) for number in range(num_images)]
     labels: list[Any] = each_class(class_labels, num_images) or [None] * num_images

@@ -11,7 +11,7 @@ from magical_hub.export.places import is_remote
 from magical_hub.export.raster import Raster
 from magical_hub.export.tiff import write_tiff
 from magical_hub.export.zarr import write_zarr
-from magical_hub.files import only_writer
+from magical_hub.files import expanded, only_writer
 from magical_hub.pipeline import MagicalPipeline
 
 Format = Literal["tiff", "zarr"]
@@ -67,7 +67,7 @@ def _checked(path: str | Path, format: Format) -> Path:
     if is_remote(path):
         raise ConfigError(f"{path} is no place on this machine: give a path, and copy the file from there")
     suffixes = SUFFIXES[format]
-    target = Path(path)
+    target = expanded(path)
     if target.suffix.lower() not in suffixes:
         raise ConfigError(f"{path} is to hold a {format}: give a name that ends in {' or '.join(suffixes)}")
     if target.exists():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from magical_hub.errors import CheckpointError, ConfigError, LeakageError
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.evaluation.report import FORMAT
+from magical_hub.files import expanded
 from magical_hub.hub.contents import kept_report
 from magical_hub.safety import read_json
 
@@ -45,7 +46,7 @@ def find_report(given: EvaluationReport | str | Path | None, run: Path | None) -
     if given is None:
         file = None if run is None else run / "evaluation" / "report.json"
         return read_json(file, file.parent) if file is not None and file.is_file() else None
-    file = Path(given)
+    file = expanded(given)
     file = file / "report.json" if file.is_dir() else file
     try:
         return read_json(file, file.parent)

@@ -13,7 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 from magical_hub.checkpoint import locate
 from magical_hub.errors import ConfigError, HubError, MagicalError
 from magical_hub.evaluation import EvaluationReport
-from magical_hub.files import write_text
+from magical_hub.files import expanded, write_text
 from magical_hub.hub import contents, gate
 from magical_hub.hub.card import Run, is_ours, write_card
 from magical_hub.models.base import component_files, weights_sha256
@@ -93,7 +93,7 @@ def push(
         _write(pipe, folder, repo_id, finding, Run.of(run), critic=critic, license=license, dataset=dataset)
         files = contents.check_contents(folder, components)
         if dry_run is not None:
-            return PushResult(repo_id, finding.kind, files, str(_keep(folder, Path(dry_run))))
+            return PushResult(repo_id, finding.kind, files, str(_keep(folder, expanded(dry_run))))
         upload = _Upload(HfApi(token=token, **versioned()), repo_id, folder, files, components, finding)
         try:
             upload.prepare(private, revision)

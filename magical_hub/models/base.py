@@ -5,26 +5,59 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
 from safetensors.torch import save
 
 from magical_hub.errors import CheckpointError, ConfigError, MagicalError
+from magical_hub.files import expanded
 from magical_hub.repository import PULLING, in_one_line, pull, what_stands_there
 from magical_hub.safety import check_inside, read_header, read_json
 
 FLOATS = {"F64", "F32", "F16", "BF16"}
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def component_files(variant: str | None = None) -> tuple[str, str]:
     """The names of a network's configuration and weights in its folder; `variant` as in diffusers ("fp16")."""
     stem, dot, ending = SAFETENSORS_WEIGHTS_NAME.rpartition(".")
     return "config.json", f"{stem}.{variant}{dot}{ending}" if variant else SAFETENSORS_WEIGHTS_NAME
+
+
+def floating_dtypes(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `from_pretrained` with a dtype that is given by name ("float16") as torch's own.
+
+    diffusers would load anything else than a `torch.dtype` in float32.
+
+    Args:
+        kwargs: `dtype` or `torch_dtype`, of which a pipeline takes a dictionary of components too, and others.
+
+    Raises:
+        ConfigError: where it is no floating-point type of torch.
+    """
+    changed = dict(kwargs)
+    for key in ("dtype", "torch_dtype"):
+        value = changed.get(key)
+        if isinstance(value, Mapping):
+            changed[key] = {part: _floating(each) for part, each in value.items()}
+        elif value is not None:
+            changed[key] = _floating(value)
+    return changed
+
+
+def _floating(dtype: Any) -> torch.dtype:
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or found not in DTYPES:
+        names = ", ".join(str(each).removeprefix("torch.") for each in DTYPES)
+        raise ConfigError(f"dtype is {dtype!r}: give one of {names}")
+    return found
 
 
 class Network(ModelMixin, ConfigMixin):
@@ -39,9 +72,11 @@ class Network(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
+            ConfigError: where the dtype is no floating-point type of torch.
         """
+        kwargs = floating_dtypes(kwargs)
         subfolder, variant = str(kwargs.pop("subfolder", None) or ""), kwargs.get("variant")
-        folder = Path(pretrained_model_name_or_path)
+        folder = expanded(pretrained_model_name_or_path)
         if not folder.is_dir():
             name = str(pretrained_model_name_or_path)
             files = [f"{subfolder}/{file}".lstrip("/") for file in component_files(variant)]
@@ -87,11 +122,38 @@ class Network(ModelMixin, ConfigMixin):
             raise CheckpointError(f"{config_file} is of no {cls.__name__} ({in_one_line(error)})") from error
         _compare({name: tuple(value.shape) for name, value in state.items()}, header, weights_file)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Save as `diffusers.ModelMixin.save_pretrained` does, as safetensors."""
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        variant: str | None = None,
+        max_shard_size: int | str = "10GB",
+        **kwargs: Any,
+    ) -> None:
+        """Save as `diffusers.ModelMixin.save_pretrained` does, as safetensors, in one file.
+
+        Args:
+            save_directory: made where it is missing.
+            variant: part of the name of the weights' file ("fp16"); they are not cast.
+            max_shard_size: bytes, or "5GB" and the like.
+            kwargs: as of diffusers, which looks for the arguments above by name.
+
+        Raises:
+            ConfigError: where the weights are larger than `max_shard_size`, which is no size, or something is to be
+                pushed.
+        """
         if kwargs.pop("push_to_hub", False):
             self.push_to_hub(str(save_directory))
-        super().save_pretrained(save_directory, **{**kwargs, "safe_serialization": True})
+        try:
+            parts = split_torch_state_dict_into_shards(self.state_dict(), max_shard_size=max_shard_size)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(f"max_shard_size is {max_shard_size!r}: give a number of bytes, or '5GB'") from error
+        if parts.is_sharded:
+            size = parts.metadata["total_size"]
+            raise ConfigError(
+                f"a {type(self).__name__} of {size:,} bytes is one file, and max_shard_size is {max_shard_size}: "
+                "give more, or leave it out"
+            )
+        super().save_pretrained(expanded(save_directory), variant=variant, **{**kwargs, "safe_serialization": True})
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> NoReturn:
         """Refused: what is published goes through the pipeline's `push_to_hub`, where leakage is looked at."""

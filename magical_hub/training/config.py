@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from magical_hub.errors import ConfigError
+from magical_hub.files import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,7 @@ class TrainingConfig:
                 )
             name = re.split(r"[/\\]", str(self.data).rstrip("/\\"))[-1] or "run"
             object.__setattr__(self, "output_dir", str(Path("runs") / name))
+        object.__setattr__(self, "output_dir", str(expanded(self.output_dir)))
         whole = (
             "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
             "base_width max_width penalty_every augment_windows checkpoint_every keep_checkpoints "
