@@ -1,0 +1,401 @@
+"""The bank of examples: every defect of a dataset, ready to be put onto good images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from magical_hub.data.boxes import box_of
+from magical_hub.defects.examples import Example, Window, differing, window_around
+from magical_hub.defects.measuring import measure_alignment, propose
+from magical_hub.defects.painting import Canvas, Painted
+from magical_hub.defects.pixels import grey
+from magical_hub.defects.references import GoodImages, reference_of
+from magical_hub.defects.rows import Marked, Row, Rows
+from magical_hub.defects.settings import PaintSettings
+from magical_hub.defects.units import Unit, join, units_of
+from magical_hub.errors import AugmentationError, ConfigError, DataError
+from magical_hub.files import written_whole
+
+if TYPE_CHECKING:
+    import datasets
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS, ABOUT = "defects.safetensors", "bank.json"
+FORMAT = 1
+NOTE = "This folder holds pixels of real images: treat it as the images themselves."
+LARGEST = 0.6
+"""Of an image that a defect may cover."""
+GOOD = 64
+"""How many good images references are looked for in; spread over all of them."""
+GROWN = 2
+"""Pixels around a defect that belong to neither it nor its ring."""
+
+
+class DefectBank:
+    """Defects cut out of real images, to be put onto good ones.
+
+    A bank holds real pixels: what may not leave the house must not leave it as a bank either.
+
+    Args:
+        examples: the defects.
+        classes: names of the classes; their numbers are the places in this list.
+        settings: how defects are put onto images.
+        image_size: height and width of all images that examples come from; None where they differ.
+        skipped: how many defects and rows were left out, by reason.
+
+    Attributes:
+        report: a dictionary a defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
+            absolute difference to the reference as a share of full scale), `pixels` (area of its mask).
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        classes: Sequence[str],
+        settings: PaintSettings,
+        image_size: tuple[int, int] | None,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        if not examples:
+            raise DataError("a bank needs at least one defect")
+        self._examples, self.classes = list(examples), list(classes)
+        self.image_size, self.skipped = image_size, dict(skipped or {})
+        self.settings = settings
+
+    @property
+    def settings(self) -> PaintSettings:
+        """How defects are put onto images."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: PaintSettings) -> None:
+        if settings.max_shift is not None and self.image_size is None:
+            raise ConfigError("max_shift needs images of one size, and those of the bank differ: set it to None")
+        self._settings = settings
+        self._units = units_of(self._examples, settings)
+        self._kinds: dict[frozenset[int], list[Unit]] = {}
+        self._images: dict[int, list[Unit]] = {}
+        for unit in self._units:
+            self._kinds.setdefault(frozenset(unit.categories), []).append(unit)
+            self._images.setdefault(unit.row, []).append(unit)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @property
+    def report(self) -> list[dict[str, Any]]:
+        """What is known of each defect, in the order of the dataset."""
+        return [
+            {
+                "row": example.row,
+                "category": self.classes[example.category],
+                "reference": example.kind,
+                "error": example.error,
+                "pixels": int(example.mask.sum()),
+            }
+            for example in self._examples
+        ]
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: datasets.Dataset,
+        image_column: str = "image",
+        label_column: str | None = None,
+        objects_column: str | None = "auto",
+        mask_column: str | None = "auto",
+        reference_column: str | None = None,
+        mask_values: Mapping[int, str] | None = None,
+        settings: PaintSettings | None = None,
+    ) -> DefectBank:
+        """The defects of a dataset, each with the best reference that there is.
+
+        Args:
+            dataset: with rows of defects (boxes, masks or both) and good rows (no objects, an empty mask), which
+                serve as references. With a reference column there need be no good rows.
+            image_column: of images of 8 or 16 bits, grey or RGB.
+            label_column: of classes; a mask without `mask_values` is of its image's class.
+            objects_column: of boxes x, y, w, h in pixels with a category; "auto" finds it, None: there is none.
+            mask_column: of masks; "auto" finds it, None: there is none.
+            reference_column: of images that show the same object without the defect (a golden template), at most
+                3 pixels away.
+            mask_values: the class that each value of a mask stands for.
+            settings: how defects are put onto images; proposed from the data unless given.
+
+        Raises:
+            DataError: where the dataset has no defect, no good row and no reference, or a row cannot be used.
+            ConfigError: where settings do not fit the data.
+        """
+        rows = Rows(dataset, image_column, label_column, objects_column, mask_column, reference_column, mask_values)
+        if not rows.good and reference_column is None:
+            raise DataError(
+                "the dataset has no good image (no objects, an empty mask): add some, or name a reference_column"
+            )
+        sample = np.linspace(0, len(rows.good) - 1, min(GOOD, len(rows.good))).round().astype(int)
+        good = [rows.image(rows.good[number]) for number in sample]
+        alignment = measure_alignment(good)
+        searched = GoodImages(good, alignment.aligned) if good else None
+        skipped: Counter[str] = Counter()
+        if rows.unknown:
+            skipped["rows that do not say whether they are good"] = len(rows.unknown)
+        found: list[tuple[str, Example]] = []
+        sizes = set()
+        for row in tqdm(rows.rows(rows.defective), total=len(rows.defective), desc="defects", leave=False):
+            sizes.add((row.pixels.shape[0], row.pixels.shape[1]))
+            found += _examples_of(row, searched, skipped)
+        for reason, count in skipped.items():
+            logger.warning("left out of the bank: %d %s", count, reason)
+        if not found:
+            raise DataError(f"no defect of the dataset can be used: {dict(skipped)}")
+        classes = rows.classes([category for category, _ in found])
+        examples = [replace(example, category=classes.index(category)) for category, example in found]
+        seen = Counter(category for category, _ in found)
+        for category in classes:
+            if seen[category] == 1:
+                logger.warning("the class %r has one example: every image will repeat it", category)
+        if settings is None:
+            from_column = sum(example.kind == "column" for example in examples)
+            settings = propose(alignment, from_column > len(examples) / 2)
+            if len(sizes) > 1:
+                settings = replace(settings, max_shift=None)
+        return cls(examples, classes, settings, sizes.pop() if len(sizes) == 1 else None, skipped)
+
+    def paint(
+        self,
+        image: Any,
+        defects: Sequence[Mapping[str, Any]] | None = None,
+        seed: int = 0,
+        reference: Any = None,
+    ) -> Painted:
+        """Put defects onto one image.
+
+        Args:
+            image: a PIL image (L, RGB, I;16) or an array (H, W) or (H, W, 3), uint8 or uint16; without defects.
+            defects: a dictionary a defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be; without
+                `bbox` a place that matches is found. None: as many, and of those classes, as images of the bank have.
+            seed: the result depends on it, the image and the bank, and on nothing else.
+            reference: the same image without its own defects, where it has some: places are looked for in it.
+
+        Raises:
+            DataError: where the image is of another kind, or of another size than those of the bank while defects
+                stay near their places (`max_shift`).
+            ConfigError: where a category is unknown.
+            AugmentationError: where a defect that was given cannot be put onto the image.
+        """
+        canvas = Canvas(image, reference, self.classes, self.settings)
+        if self.settings.max_shift is not None and canvas.size != self.image_size:
+            raise DataError(
+                f"the image is {canvas.size[0]} x {canvas.size[1]} and those of the bank are {self.image_size[0]} x "  # type: ignore[index]
+                f"{self.image_size[1]}: resize it, or set max_shift to None"  # type: ignore[index]
+            )
+        rng = np.random.default_rng(seed)
+        if defects is None:
+            for kind in self._draw_kinds(canvas.size, rng):
+                canvas.paint(self._kinds[kind], rng)
+        for wanted in defects or ():
+            self._paint_wanted(canvas, wanted, rng)
+        return canvas.finish()
+
+    def _draw_kinds(self, size: tuple[int, int], rng: np.random.Generator) -> list[frozenset[int]]:
+        """The classes of the defects that an image gets: those of an image of the bank, as many by area."""
+        rows = list(self._images)
+        units = self._images[rows[int(rng.integers(len(rows)))]]
+        height, width = units[0].image_size
+        share = min(1.0, size[0] * size[1] / (height * width))
+        count = max(1, int(len(units) * share + rng.random()))
+        return [frozenset(units[number].categories) for number in rng.permutation(len(units))[:count]]
+
+    def _paint_wanted(self, canvas: Canvas, wanted: Mapping[str, Any], rng: np.random.Generator) -> None:
+        category = wanted.get("category")
+        if category not in self.classes:
+            raise ConfigError(f"the bank has no class {category!r}, only {', '.join(self.classes)}")
+        number = self.classes.index(category)
+        members = [example for example in self._examples if example.category == number]
+        if wanted.get("bbox") is None:
+            done = canvas.paint([join([member]) for member in members], rng)
+        else:
+            x, y, w, h = (float(value) for value in wanted["bbox"])
+            closest = sorted(members, key=lambda example: _unlike(example, w, h))[:4]
+            done = canvas.paint_at(join([closest[int(rng.integers(len(closest)))]]), (x, y, w, h), rng)
+        if not done:
+            raise AugmentationError(
+                f"the defect {category!r} fits nowhere on the image: give a bbox where its surroundings match, "
+                "or raise fit in the settings"
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the bank: the pixels as safetensors, all else as JSON. It holds real pixels."""
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        arrays = {}
+        about = []
+        for number, example in enumerate(self._examples):
+            for name in ("pixels", "reference"):
+                arrays[f"{number}.{name}"] = np.ascontiguousarray(getattr(example, name))
+            arrays[f"{number}.mask"] = example.mask.astype(np.uint8) | (example.others.astype(np.uint8) << 1)
+            about.append(
+                {
+                    "category": example.category,
+                    "row": example.row,
+                    "place": list(example.place),
+                    "image_size": list(example.image_size),
+                    "margins": list(example.margins),
+                    "error": example.error,
+                    "kind": example.kind,
+                }
+            )
+        payload = save(arrays)
+        record = {
+            "format": FORMAT,
+            "note": NOTE,
+            "sha256": hashlib.sha256(payload).hexdigest(),
+            "classes": self.classes,
+            "image_size": self.image_size,
+            "settings": asdict(self.settings),
+            "skipped": self.skipped,
+            "examples": about,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / WEIGHTS) as beside:
+            beside.write_bytes(payload)
+        with written_whole(folder / ABOUT) as beside:
+            beside.write_text(json.dumps(record))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DefectBank:
+        """The bank that `save` wrote.
+
+        Raises:
+            DataError: where the folder holds none, or a file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / ABOUT).read_text())
+            payload = (folder / WEIGHTS).read_bytes()
+            if record["format"] != FORMAT or record["sha256"] != hashlib.sha256(payload).hexdigest():
+                raise ValueError("its files do not belong together, or another version wrote them")
+            arrays = load(payload)
+            examples = [
+                Example(
+                    about["category"],
+                    about["row"],
+                    Window(*about["place"]),
+                    tuple(about["image_size"]),
+                    arrays[f"{number}.pixels"],
+                    arrays[f"{number}.reference"],
+                    (arrays[f"{number}.mask"] & 1).astype(bool),
+                    (arrays[f"{number}.mask"] & 2).astype(bool),
+                    tuple(about["margins"]),
+                    about["error"],
+                    about["kind"],
+                )
+                for number, about in enumerate(record["examples"])
+            ]
+            size = tuple(record["image_size"]) if record["image_size"] else None
+            settings = PaintSettings.from_dict(record["settings"])
+            return cls(examples, record["classes"], settings, size, record["skipped"])
+        except FileNotFoundError as error:
+            raise DataError(f"{folder} holds no bank of defects: give a folder that DefectBank.save wrote") from error
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
+
+
+def _examples_of(row: Row, good: GoodImages | None, skipped: Counter[str]) -> list[tuple[str, Example]]:
+    """The defects of a row, with the names of their classes."""
+    size = (row.pixels.shape[0], row.pixels.shape[1])
+    everything = np.zeros(size, np.uint8)
+    for marked in row.marked:
+        everything |= _region(marked, size)
+    kernel = np.ones((2 * GROWN + 1,) * 2, np.uint8)
+    grown = cv2.dilate(everything, kernel) > 0
+    found = []
+    for marked in row.marked:
+        region = _region(marked, size)
+        if region.mean() > LARGEST:
+            skipped[f"defects that fill their image (row {row.number} and others)"] += 1
+            continue
+        window = window_around(box_of(region), size)
+        inside = cv2.dilate(region[window.slices], kernel) > 0
+        reference = reference_of(row.pixels, window, grown[window.slices], row.reference, good)
+        pixels = np.ascontiguousarray(row.pixels[window.slices])
+        mask = region[window.slices] > 0
+        margins = (0.0, 0.0, 0.0, 0.0)
+        if marked.mask is None:
+            ring = ~grown[window.slices]
+            mask = differing(grey(pixels), grey(reference.pixels), ring, inside)
+            inner = window_around(box_of(mask), size, window) if mask.any() else window
+            if inner != window:
+                cut = inner.within(window)
+                pixels, mask, inside = (np.ascontiguousarray(array[cut]) for array in (pixels, mask, inside))
+                reference = reference._replace(pixels=reference.pixels[cut])
+                window = inner
+        if not mask.any():
+            skipped[f"defects that do not differ from their reference (row {row.number} and others)"] += 1
+            continue
+        if marked.box is not None:
+            margins = _margins(marked.box, mask, window)
+        others = (everything[window.slices] > 0) & ~inside
+        found.append(
+            (
+                marked.category,
+                Example(
+                    0,
+                    row.number,
+                    window,
+                    size,
+                    pixels,
+                    np.ascontiguousarray(reference.pixels),
+                    mask,
+                    others,
+                    margins,
+                    reference.error,
+                    reference.kind,
+                ),
+            )
+        )
+    return found
+
+
+def _region(marked: Marked, size: tuple[int, int]) -> np.ndarray:
+    """Where a defect is, by its mask or else its box: (H, W) uint8."""
+    if marked.mask is not None:
+        return marked.mask.astype(np.uint8)
+    assert marked.box is not None
+    x, y, w, h = marked.box
+    region = np.zeros(size, np.uint8)
+    region[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = 1
+    return region
+
+
+def _margins(
+    box: tuple[float, float, float, float], mask: np.ndarray, window: Window
+) -> tuple[float, float, float, float]:
+    """What a box leaves around a mask of a window: left, top, right, bottom."""
+    left, top, width, height = box_of(mask)
+    left, top = left + window.left, top + window.top
+    x, y, w, h = box
+    ends = left - x, top - y, x + w - left - width, y + h - top - height
+    return max(0.0, ends[0]), max(0.0, ends[1]), max(0.0, ends[2]), max(0.0, ends[3])
+
+
+def _unlike(example: Example, width: float, height: float) -> float:
+    """How far the box of an example is from a size, as a ratio of sides."""
+    _, _, w, h = box_of(example.mask)
+    left, top, right, bottom = example.margins
+    return abs(np.log((w + left + right) / width)) + abs(np.log((h + top + bottom) / height))

@@ -1,0 +1,194 @@
+"""Defects on one image: drawn, varied, placed, composed, and labelled by what changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from magical_hub.data.boxes import Box
+from magical_hub.defects.composing import composed
+from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
+from magical_hub.defects.placing import Target, place_anywhere, place_near
+from magical_hub.defects.settings import PaintSettings
+from magical_hub.defects.units import Unit
+from magical_hub.defects.varying import varied
+from magical_hub.errors import DataError
+
+TRIES = 8
+"""Examples that are tried for one defect."""
+
+
+@dataclass
+class Painted:
+    """An image with defects.
+
+    Attributes:
+        image: of the type and mode of the target.
+        objects: a dictionary a defect: `bbox` (x, y, w, h in pixels) and `category`, the name of its class.
+        mask: (H, W) uint8: 0 where nothing changed, else 1 + the number of the class.
+        changed: (H, W) bool: the pixels that differ from the target; all of them are in the mask.
+        dropped: how many defects were left out, by reason.
+    """
+
+    image: Any
+    objects: list[dict[str, Any]]
+    mask: np.ndarray
+    changed: np.ndarray
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Canvas:
+    """One target while defects are put onto it.
+
+    Args:
+        image: the target.
+        reference: the same place without defects, where the target has one: places are looked for in it.
+        classes: names of the classes.
+        settings: how defects are put onto it.
+    """
+
+    def __init__(self, image: Any, reference: Any, classes: Sequence[str], settings: PaintSettings) -> None:
+        self._given = image
+        pixels = as_pixels(image, "the image")
+        self._channels = 1 if pixels.ndim == 2 else 3
+        self._before = without_copies(pixels)
+        self._after = self._before.copy()
+        self.size: tuple[int, int] = (self._before.shape[0], self._before.shape[1])
+        looks = self._before if reference is None else as_pixels(reference, "the reference")
+        if looks.shape[:2] != self.size:
+            raise DataError(
+                f"the reference is {looks.shape[0]} x {looks.shape[1]} and the image {self.size[0]} x {self.size[1]}: "
+                "give one of the same size"
+            )
+        self._target = Target(grey(looks))
+        self._classes, self._settings = classes, settings
+        self._adapts = settings.composition != "difference"  # to the brightness of a place
+        self._mask = np.zeros(self.size, np.uint8)
+        self._objects: list[dict[str, Any]] = []
+        self._taken = np.zeros((0, 4), int)
+        self.dropped: Counter[str] = Counter()
+
+    def paint(self, units: Sequence[Unit], rng: np.random.Generator) -> bool:
+        """Put one of these units, the first of several tries that matches somewhere; False where none does."""
+        reason = "no place"
+        for fit in np.linspace(0.5, 1.0, TRIES) * self._settings.fit:  # the closest places first
+            unit = varied(units[int(rng.integers(len(units)))], self._settings, rng)
+            if not unit.numbers.any():
+                continue
+            looks = in_channels(unit.reference, 1)
+            place: tuple[int, int] | None
+            if self._settings.max_shift is not None:
+                place = place_near(self._target, unit, looks, self._settings.max_shift, rng)
+            else:
+                place = place_anywhere(self._target, unit, looks, self._taken, float(fit), self._adapts, rng)
+            if place is None:
+                continue
+            if self.put(unit, place, rng):
+                return True
+            reason = "not visible"
+        self.dropped[reason] += 1
+        return False
+
+    def paint_at(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> bool:
+        """Put one defect into a box, as large as it fits."""
+        rows, cols = np.nonzero(unit.numbers)
+        left, top, right, bottom = self._margins(unit)[0]
+        size = rows.max() - rows.min() + 1 + top + bottom, cols.max() - cols.min() + 1 + left + right
+        factor = float(np.clip(min(bbox[3] / size[0], bbox[2] / size[1]), 0.25, 4.0))
+        unit = varied(unit, self._settings, rng, factor=1.0 if abs(factor - 1) < 0.1 else factor)
+        if not unit.numbers.any():
+            self.dropped["not visible"] += 1
+            return False
+        rows, cols = np.nonzero(unit.numbers)
+        left, top, right, bottom = self._margins(unit)[0]
+        middle = (rows.min() - top + rows.max() + 1 + bottom) / 2, (cols.min() - left + cols.max() + 1 + right) / 2
+        place = round(bbox[1] + bbox[3] / 2 - middle[0]), round(bbox[0] + bbox[2] / 2 - middle[1])
+        if self.put(unit, place, rng):
+            return True
+        self.dropped["not visible"] += 1
+        return False
+
+    def put(self, unit: Unit, place: tuple[int, int], rng: np.random.Generator) -> bool:
+        """Compose a unit at a place; what cannot be seen there is left out. False where nothing is left."""
+        settings = self._settings
+        strength = float(rng.uniform(*settings.strength))
+        top, left = place
+        height, width = unit.size
+        rows = slice(max(0, top), min(self.size[0], top + height))
+        cols = slice(max(0, left), min(self.size[1], left + width))
+        if rows.start >= rows.stop or cols.start >= cols.stop:
+            return False
+        inside = slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left)
+        numbers = unit.numbers[inside]
+        before = self._after[rows, cols]
+        after = composed(before, unit, inside, settings, strength)
+        keep = self._visible(unit, inside, before, after, strength)
+        keep[1:] &= ~np.isin(np.arange(1, len(keep)), numbers[self._mask[rows, cols] > 0])
+        if not keep.any():
+            return False
+        kept = keep[numbers]
+        differs = before != after
+        differs = (differs if differs.ndim == 2 else differs.any(axis=2)) & kept
+        label = kept & (cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0)
+        self._after[rows, cols][differs] = after[differs]
+        categories = np.array([0, *(category + 1 for category in unit.categories)], np.uint8)
+        self._mask[rows, cols][label] = categories[numbers[label]]
+        margins = self._margins(unit)
+        for number in np.flatnonzero(keep):
+            there = np.nonzero(label & (numbers == number))
+            box = _box(there, (rows.start, cols.start), margins[number - 1], self.size)
+            self._objects.append({"bbox": box, "category": self._classes[unit.categories[number - 1]]})
+            x, y, w, h = box
+            self._taken = np.vstack([self._taken, [[int(y), int(x), int(np.ceil(y + h)), int(np.ceil(x + w))]]])
+        return True
+
+    def finish(self) -> Painted:
+        """The image and its labels."""
+        differs = self._before != self._after
+        differs = differs if differs.ndim == 2 else differs.any(axis=2)
+        after = in_channels(self._after, self._channels)
+        return Painted(like(after, self._given), self._objects, self._mask, differs, self.dropped)
+
+    def _visible(
+        self, unit: Unit, inside: tuple[slice, slice], before: np.ndarray, after: np.ndarray, strength: float
+    ) -> np.ndarray:
+        """Which defects of a unit can be seen: (1 + N,) bool, the first False."""
+        count = len(unit.categories) + 1
+        marked = np.flatnonzero(unit.numbers)
+        numbers = unit.numbers.ravel()[marked]
+        expected = np.bincount(numbers, _apart(unit.pixels, unit.reference, marked), count) * strength
+        whole = np.bincount(numbers, minlength=count)
+        clipped = unit.numbers[inside]
+        marked = np.flatnonzero(clipped)
+        numbers = clipped.ravel()[marked]
+        change = _apart(after, before, marked) / full_scale(before)
+        found = np.bincount(numbers, change, count)
+        differs = np.bincount(numbers, change > 0, count)
+        share = np.bincount(numbers, minlength=count) / np.maximum(whole, 1)
+        keep = (found >= self._settings.visible * expected * share) & (share >= 0.5) & (differs >= 3)
+        keep[0] = False
+        return keep
+
+    def _margins(self, unit: Unit) -> np.ndarray:
+        return unit.margins if self._settings.boxes == "annotated" else np.zeros_like(unit.margins)
+
+
+def _apart(a: np.ndarray, b: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Mean absolute difference over channels at places (flat numbers of pixels)."""
+    shape = (-1,) if a.ndim == 2 else (-1, 3)
+    apart = np.abs(a.reshape(shape)[places].astype(np.float32) - b.reshape(shape)[places].astype(np.float32))
+    return apart if a.ndim == 2 else apart.mean(axis=1)
+
+
+def _box(there: tuple[np.ndarray, ...], offset: tuple[int, int], margins: np.ndarray, size: tuple[int, int]) -> Box:
+    """The box around pixels, with margins, inside the image."""
+    left, top, right, bottom = (float(value) for value in margins)
+    y0, x0 = max(0.0, there[0].min() + offset[0] - top), max(0.0, there[1].min() + offset[1] - left)
+    y1 = min(float(size[0]), there[0].max() + 1 + offset[0] + bottom)
+    x1 = min(float(size[1]), there[1].max() + 1 + offset[1] + right)
+    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)

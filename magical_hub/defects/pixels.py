@@ -1,0 +1,67 @@
+"""Pixels of 8 and 16 bits, grey and RGB, as arrays (H, W) or (H, W, 3), and their grey values in 0..1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from magical_hub.errors import DataError
+
+
+def as_pixels(image: Image.Image | np.ndarray, name: str) -> np.ndarray:
+    """The pixels of an image: (H, W) or (H, W, 3), uint8 or uint16.
+
+    Raises:
+        DataError: where it is of another kind.
+    """
+    pixels = np.asarray(image)
+    if isinstance(image, Image.Image) and image.mode not in ("L", "RGB", "I;16"):
+        raise DataError(f"{name} has the mode {image.mode}: convert it to L, RGB or I;16")
+    if pixels.dtype not in (np.uint8, np.uint16) or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    ):
+        raise DataError(
+            f"{name} is an array of {pixels.shape} {pixels.dtype}: give (H, W) or (H, W, 3), uint8 or uint16"
+        )
+    if 0 in pixels.shape:
+        raise DataError(f"{name} has no pixels: its shape is {pixels.shape}")
+    return pixels
+
+
+def like(pixels: np.ndarray, image: Image.Image | np.ndarray) -> Any:
+    """The pixels as what `image` is: an array, or a PIL image of the same mode."""
+    return Image.fromarray(pixels) if isinstance(image, Image.Image) else pixels
+
+
+def without_copies(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) where all three channels are equal, else the pixels as they are."""
+    if (
+        pixels.ndim == 3
+        and np.array_equal(pixels[..., 0], pixels[..., 1])
+        and np.array_equal(pixels[..., 0], pixels[..., 2])
+    ):
+        return np.ascontiguousarray(pixels[..., 0])
+    return pixels
+
+
+def full_scale(pixels: np.ndarray) -> float:
+    """The largest value of the type: 255 or 65535."""
+    return 255.0 if pixels.dtype == np.uint8 else 65535.0
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) float32 in 0..1, of pixels of 8 or 16 bits."""
+    scale = np.float32(1 / full_scale(pixels))
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    return pixels.astype(np.float32) * scale
+
+
+def in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels in one or three channels: grey is repeated, RGB becomes luma (of the same type)."""
+    if channels == 3:
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return pixels if pixels.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)

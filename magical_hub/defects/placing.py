@@ -1,0 +1,170 @@
+"""Where a defect may be painted: where the target looks as the reference under the example does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from magical_hub.defects.references import centred_squares, plain_squares
+from magical_hub.defects.units import Unit
+
+COARSE = 64
+"""Pixels of the longer side of an image in which a place near the old one is looked for."""
+DETAIL = 8
+"""Pixels that the shorter side of an example keeps where places are looked for in the whole image."""
+TRIES = 4
+"""Places that are looked at closely."""
+
+
+class Target:
+    """An image in which places are looked for: its grey values, and reductions of them that are kept.
+
+    Args:
+        grey: (H, W) float32 in 0..1.
+    """
+
+    def __init__(self, grey: np.ndarray) -> None:
+        self.grey = grey
+        self.size = grey.shape
+        self.variance = max(float(grey.var()), 1e-6)
+        self._reduced: dict[int, np.ndarray] = {1: grey}
+
+    def reduced(self, factor: int) -> np.ndarray:
+        """The grey values with 1 / factor of the pixels a side."""
+        if factor not in self._reduced:
+            self._reduced[factor] = reduce(self.grey, factor)
+        return self._reduced[factor]
+
+
+def reduce(array: np.ndarray, factor: int) -> np.ndarray:
+    """Means over blocks of factor x factor pixels, about."""
+    if factor == 1:
+        return array
+    size = max(1, round(array.shape[1] / factor)), max(1, round(array.shape[0] / factor))
+    return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+
+
+def place_near(
+    target: Target, unit: Unit, reference: np.ndarray, reach: float, rng: np.random.Generator
+) -> tuple[int, int]:
+    """A place at most `reach` pixels from the old one, out of the best quarter of all of them.
+
+    Args:
+        target: of the size of the image that the unit comes from.
+        unit: what is to be placed; it may be cut off by the edge of the image.
+        reference: (h, w) float32: grey values of the unit's reference.
+        reach: pixels, in each direction.
+        rng: all that is random comes from it.
+
+    Returns:
+        Row and column of the unit's top left pixel; they may be negative.
+    """
+    height, width = unit.size
+    top = round((unit.centre[0] + 0.5) * target.size[0] - height / 2)
+    left = round((unit.centre[1] + 0.5) * target.size[1] - width / 2)
+    picks = rng.random(3)
+    if reach < 1:
+        return top, left
+    factor = max(1, round(max(target.size) / COARSE))
+    steps = max(1, round(reach / factor))
+    small, weights = reduce(reference, factor), reduce(unit.weights, factor)
+    whole = target.reduced(factor)
+    row, col = round(top / factor) - steps, round(left / factor) - steps
+    rows, cols = small.shape[0] + 2 * steps, small.shape[1] + 2 * steps
+    pad = max(0, -row, -col, row + rows - whole.shape[0], col + cols - whole.shape[1])
+    padded = cv2.copyMakeBorder(whole, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else whole
+    part = padded[row + pad : row + pad + rows, col + pad : col + pad + cols]
+    scores = centred_squares(part, small, weights)
+    best = np.argsort(scores, axis=None, kind="stable")[: max(1, scores.size // 4)]
+    down, right = np.unravel_index(best[int(picks[0] * len(best))], scores.shape)
+    within = (picks[1:] - 0.5) * (factor - 1)
+    moves = np.clip([(down - steps) * factor + within[0], (right - steps) * factor + within[1]], -reach, reach)
+    return top + round(float(moves[0])), left + round(float(moves[1]))
+
+
+def place_anywhere(
+    target: Target,
+    unit: Unit,
+    reference: np.ndarray,
+    taken: np.ndarray,
+    fit: float,
+    adapts: bool,
+    rng: np.random.Generator,
+) -> tuple[int, int] | None:
+    """A place whose surroundings match, or None where there is none.
+
+    Args:
+        target: an image of any size.
+        unit: what is to be placed, whole.
+        reference: (h, w) float32: grey values of the unit's reference.
+        taken: (N, 4): top, left, bottom, right of what is painted already.
+        fit: greatest mean squared difference, as a share of the variance of the target.
+        adapts: whether the unit will be adapted to the brightness of its place, which then need not match.
+        rng: all that is random comes from it.
+
+    Returns:
+        Row and column of the unit's top left pixel.
+    """
+    height, width = unit.size
+    picks = rng.random(TRIES)
+    if height > target.size[0] or width > target.size[1]:
+        return None
+    factor = int(np.clip(min(height, width) // DETAIL, 1, 4))
+    small, weights = reduce(reference, factor), reduce(unit.weights, factor)
+    whole = target.reduced(factor)
+    if small.shape[0] > whole.shape[0] or small.shape[1] > whole.shape[1]:
+        return None
+    apart = centred_squares if adapts else plain_squares
+    most = fit * target.variance
+    scores = apart(whole, small, weights)
+    good = np.flatnonzero(scores.ravel() <= most)
+    bounds = _bounds(unit.numbers > 0)
+    best: tuple[float, int, int] | None = None
+    for pick in picks if good.size else ():
+        row, col = divmod(int(good[int(pick * good.size)]), scores.shape[1])
+        top, left, score = _closely(target, reference, unit.weights, row * factor, col * factor, factor, apart)
+        free = not len(taken) or not _overlaps(bounds, top, left, taken)
+        if free and score <= most and (best is None or score < best[0]):
+            best = (score, top, left)
+    return best and best[1:]
+
+
+def _closely(
+    target: Target,
+    reference: np.ndarray,
+    weights: np.ndarray,
+    top: int,
+    left: int,
+    reach: int,
+    apart: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[int, int, float]:
+    """The best place within `reach` pixels, and its score."""
+    height, width = reference.shape
+    first_row, first_col = max(0, top - reach), max(0, left - reach)
+    rows = slice(first_row, min(target.size[0], top + reach + height))
+    cols = slice(first_col, min(target.size[1], left + reach + width))
+    part = target.grey[rows, cols]
+    if part.shape[0] < height or part.shape[1] < width:  # rounding at the far edge
+        first_row, first_col = min(first_row, target.size[0] - height), min(first_col, target.size[1] - width)
+        part = target.grey[first_row : first_row + height, first_col : first_col + width]
+    scores = apart(part, reference, weights)
+    row, col = np.unravel_index(int(scores.argmin()), scores.shape)
+    return first_row + int(row), first_col + int(col), float(scores[row, col])
+
+
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
+
+
+def _overlaps(bounds: tuple[int, int, int, int], top: int, left: int, taken: np.ndarray) -> bool:
+    gap = 2
+    apart = (
+        (taken[:, 2] + gap <= top + bounds[0])
+        | (taken[:, 0] >= top + bounds[2] + gap)
+        | (taken[:, 3] + gap <= left + bounds[1])
+        | (taken[:, 1] >= left + bounds[3] + gap)
+    )
+    return not bool(apart.all())

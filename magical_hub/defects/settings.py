@@ -1,0 +1,102 @@
+"""How defects are put onto good images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from magical_hub.errors import ConfigError
+
+Composition = Literal["matched", "difference", "ratio"]
+BoxStyle = Literal["annotated", "tight"]
+
+
+@dataclass(frozen=True)
+class PaintSettings:
+    """How defects are put onto good images. `DefectBank.from_dataset` proposes values from the data.
+
+    Attributes:
+        composition: what is added to the target. "difference": the defect minus its reference; "ratio": the defect
+            divided by its reference, where light passes through the product; "matched": the pixels of the defect,
+            multiplied so that their surroundings are as bright as those of the target.
+        mirrors: whether an example may be mirrored, left to right and top to bottom.
+        quarter_turns: whether an example may be turned by quarters.
+        max_shift: how many pixels an example may be moved from its place in its own image; the target must then have
+            the size of that image. None: to wherever the surroundings match.
+        scale: smallest and largest factor of size, 0.25 to 4.
+        turn: largest angle, in degrees, 0 to 180.
+        elastic: largest displacement of an elastic warp, in pixels, 0 to 32.
+        strength: smallest and largest factor of the change, 0.1 to 3.
+        keep_together: whether the defects of one image stay together.
+        together_within: with keep_together, the greatest distance in pixels between two defects that stay together;
+            None: all defects of an image.
+        fit: greatest mean squared difference between the reference of an example and the target at its place, as a
+            share of the variance of the target, 0 to 2. Not used with max_shift, where the best quarter of the places
+            is drawn from.
+        feather: pixels inside the edge of a defect over which it fades, 0 to 16.
+        visible: smallest change in the target as a share of the change in the image of the example, 0 to 1. What
+            changes less cannot be recognised and is dropped.
+        boxes: "annotated": a box has the margins that its annotation left around the example; "tight": none.
+    """
+
+    composition: Composition = "matched"
+    mirrors: bool = False
+    quarter_turns: bool = False
+    max_shift: float | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    turn: float = 0.0
+    elastic: float = 0.0
+    strength: tuple[float, float] = (1.0, 1.0)
+    keep_together: bool = True
+    together_within: float | None = None
+    fit: float = 0.25
+    feather: float = 1.0
+    visible: float = 0.5
+    boxes: BoxStyle = "annotated"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("composition", get_args(Composition)), ("boxes", get_args(BoxStyle))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: must be one of {', '.join(choices)}")
+        for name in ("mirrors", "quarter_turns", "keep_together"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: must be True or False")
+        for name, low, high in (
+            ("turn", 0.0, 180.0),
+            ("elastic", 0.0, 32.0),
+            ("fit", 0.0, 2.0),
+            ("feather", 0.0, 16.0),
+            ("visible", 0.0, 1.0),
+        ):
+            _check(name, getattr(self, name), low, high)
+        for name in ("max_shift", "together_within"):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), 0.0, 1e6)
+        for name, low, high in (("scale", 0.25, 4.0), ("strength", 0.1, 3.0)):
+            pair = getattr(self, name)
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ConfigError(f"{name} is {pair!r}: must be two numbers, the smallest and the largest factor")
+            for value in pair:
+                _check(name, value, low, high)
+            if pair[0] > pair[1]:
+                raise ConfigError(f"{name} is {pair!r}: the smallest factor must come first")
+            object.__setattr__(self, name, (float(pair[0]), float(pair[1])))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PaintSettings:
+        """The settings that `dataclasses.asdict` gave, also after JSON.
+
+        Raises:
+            ConfigError: where a name is unknown or a value is out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise ConfigError(f"there is no setting {', '.join(unknown)}: give some of {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+def _check(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}: must be a number from {low:g} to {high:g}")

@@ -1,0 +1,125 @@
+"""What is painted at once: one defect, or the defects of one image that stay together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from magical_hub.defects.examples import Example, Window
+from magical_hub.defects.pixels import full_scale
+from magical_hub.defects.settings import PaintSettings
+
+NEAR = 3
+"""Pixels around a defect whose surroundings count most for its place."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Defects that are painted at once, on the smallest rectangle that holds them and their surroundings.
+
+    Attributes:
+        categories: numbers of the classes, one a defect.
+        margins: (N, 4) float: what the annotated boxes leave around the masks: left, top, right, bottom, in pixels.
+        row: number of the image that they come from.
+        centre: of the rectangle, from the centre of the image, as shares of its height and width.
+        image_size: height and width of the image that they come from.
+        pixels, reference: (h, w) or (h, w, 3) float32 in 0..1.
+        numbers: (h, w) int32: 0 nothing, else 1 + the number of a defect.
+        surroundings: (h, w) float32: 1 where reference and pixels show the product without any defect.
+        weights: (h, w) float32: how much a pixel of the reference counts for the place.
+    """
+
+    categories: tuple[int, ...]
+    margins: np.ndarray
+    row: int
+    centre: tuple[float, float]
+    image_size: tuple[int, int]
+    pixels: np.ndarray
+    reference: np.ndarray
+    numbers: np.ndarray
+    surroundings: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.numbers.shape
+        return height, width
+
+
+def units_of(examples: Sequence[Example], settings: PaintSettings) -> list[Unit]:
+    """The examples as they are painted: each for itself, or joined as the settings say."""
+    if not settings.keep_together:
+        return [join([example]) for example in examples]
+    rows: dict[int, list[Example]] = {}
+    for example in examples:
+        rows.setdefault(example.row, []).append(example)
+    units = []
+    for members in rows.values():
+        for group in _near(members, settings.together_within):
+            units.append(join(group))
+    return units
+
+
+def join(examples: Sequence[Example]) -> Unit:
+    """Examples of one image on the smallest rectangle that holds their windows."""
+    places = [example.place for example in examples]
+    top, left = min(place.top for place in places), min(place.left for place in places)
+    bottom = max(place.top + place.height for place in places)
+    right = max(place.left + place.width for place in places)
+    first = examples[0]
+    shape = (bottom - top, right - left, *first.pixels.shape[2:])
+    pixels, reference = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    numbers = np.zeros(shape[:2], np.int32)
+    known, others = np.zeros(shape[:2], bool), np.zeros(shape[:2], bool)
+    scale = np.float32(1 / full_scale(first.pixels))
+    for number, example in enumerate(examples, start=1):
+        place = example.place
+        there = place.within(Window(top, left, *shape[:2]))
+        pixels[there] = example.pixels * scale
+        fresh = ~known[there] | example.mask  # another window may hold the reference of its own defect here
+        reference[there][fresh] = (example.reference * scale)[fresh]
+        numbers[there][example.mask] = number
+        known[there] = True
+        others[there] |= example.others
+    defects = (numbers > 0).astype(np.uint8)
+    near = cv2.dilate(defects, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > 0
+    edge = cv2.dilate(np.maximum(defects, others.astype(np.uint8)), np.ones((3, 3), np.uint8)) > 0
+    others &= numbers == 0
+    weights = np.where(near, 1.0, 0.4) * (known & ~others)
+    height, width = first.image_size
+    return Unit(
+        tuple(example.category for example in examples),
+        np.array([example.margins for example in examples], np.float32),
+        first.row,
+        ((top + bottom) / 2 / height - 0.5, (left + right) / 2 / width - 0.5),
+        first.image_size,
+        pixels,
+        reference,
+        numbers,
+        (known & ~edge).astype(np.float32),
+        weights.astype(np.float32),
+    )
+
+
+def _near(members: list[Example], within: float | None) -> list[list[Example]]:
+    """Groups of defects, none further than `within` from the next; None: all of them."""
+    if within is None or len(members) == 1:
+        return [members]
+    count = len(members)
+    bounds = []
+    for example in members:
+        rows, cols = np.nonzero(example.mask)
+        top, left = example.place.top, example.place.left
+        bounds.append((rows.min() + top, cols.min() + left, rows.max() + top, cols.max() + left))
+    box = np.array(bounds, float)
+    gaps = np.maximum(box[:, None, :2] - box[None, :, 2:], 0)
+    gaps = np.maximum(gaps, gaps.transpose(1, 0, 2))
+    close = np.hypot(gaps[..., 0], gaps[..., 1]) <= within
+    group = np.arange(count)
+    for _ in range(count):  # the smallest number of a group spreads over it
+        group = np.where(close, group[None], count).min(axis=1)
+    return [[members[i] for i in np.flatnonzero(group == number)] for number in np.unique(group)]

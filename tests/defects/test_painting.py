@@ -1,0 +1,65 @@
+"""Painted images: nothing outside the mask changes, labels are what changed, and a seed says it all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from magical_hub.defects import DefectBank, PaintSettings
+
+WARPS = {"scale": (0.8, 1.25), "turn": 20.0, "elastic": 2.0, "strength": (0.8, 1.2)}
+
+
+@pytest.mark.parametrize("composition", ["matched", "difference", "ratio"])
+@pytest.mark.parametrize("warps", [{}, WARPS], ids=["plain", "warped"])
+@pytest.mark.parametrize("look", [{}, {"top": 65535}, {"channels": 3}], ids=["8 bits", "16 bits", "RGB"])
+def test_nothing_outside_the_mask_changes(composition, warps, look, make_plates, make_plate):
+    bank = DefectBank.from_dataset(make_plates(**look), mask_values={1: "scratch", 2: "spot"})
+    bank.settings = replace(bank.settings, composition=composition, **warps)
+    painted = 0
+    for seed in range(12):
+        target = make_plate(100 + seed, False, **look)[0]
+        result = bank.paint(target, seed=seed)
+        differs = (result.image != target).reshape(*target.shape[:2], -1).any(axis=2)
+        assert result.image.dtype == target.dtype and result.image.shape == target.shape
+        np.testing.assert_array_equal(result.changed, differs)
+        assert not (differs & (result.mask == 0)).any()
+        painted += len(result.objects)
+    assert painted > 6
+
+
+def test_boxes_and_mask_are_what_changed(bank, make_plate):
+    for seed in range(12):
+        target = make_plate(100 + seed, False)[0]
+        result = bank.paint(target, seed=seed)
+        around = np.zeros_like(result.mask)
+        for thing in result.objects:
+            x, y, w, h = map(int, thing["bbox"])
+            inside = result.mask[y : y + h, x : x + w] == 1 + bank.classes.index(thing["category"])
+            assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+            around[y : y + h, x : x + w] = 1
+        assert not (result.mask[around == 0]).any()
+        assert (result.mask > 0).sum() <= 1.3 * result.changed.sum()
+
+
+def test_the_seed_says_it_all(bank, make_plate):
+    target = Image.fromarray(make_plate(50, False)[0])
+    first, again, other = (bank.paint(target, seed=seed) for seed in (3, 3, 4))
+    assert first.image.mode == "L" and first.image.tobytes() == again.image.tobytes()
+    assert first.objects == again.objects and first.image.tobytes() != other.image.tobytes()
+
+
+def test_a_bank_comes_back_as_it_was_saved(bank, make_plate, tmp_path):
+    bank.save(tmp_path / "bank")
+    loaded = DefectBank.load(tmp_path / "bank")
+    target = make_plate(60, False)[0]
+    assert loaded.report == bank.report and loaded.settings == bank.settings and len(loaded) == len(bank)
+    np.testing.assert_array_equal(loaded.paint(target, seed=7).image, bank.paint(target, seed=7).image)
+
+
+def test_settings_out_of_range():
+    with pytest.raises(ValueError, match=r"^fit is 5: must be a number from 0 to 2$"):
+        PaintSettings(fit=5)
