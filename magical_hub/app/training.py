@@ -27,7 +27,10 @@ from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
 from magical_hub.training.run import check_free, source_of
 
-OF_THE_DATA = ("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "split")
+OF_THE_DATA = (
+    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "mask_values"),
+    *("split", "files_below"),
+)
 """What a run that is gone on with must be told again, beside its data."""
 SEEN = (0, "")
 """When curves.png was written, and the name of the last picture of samples: what a page shows already."""
@@ -123,7 +126,7 @@ class TrainTab:
         settled = planned.config
         assert settled.canvas and settled.rows and settled.cols
         grid = Grid(settled.rows, settled.cols, *settled.canvas)
-        image = look(next(source.records())).image
+        image = look(next(source.records()), source.intensity).image
         canvas = None
         if image is not None:  # else it is too large to be decoded whole
             canvas = with_grid(image.resize((grid.width, grid.height), Image.Resampling.LANCZOS), grid)

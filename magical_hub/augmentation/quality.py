@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.data.columns import find_columns
-from magical_hub.data.images import as_array, fit, grey_or_rgb
+from magical_hub.data.images import as_array, fit, grey_or_rgb, pixels_of
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import reduced, whole_size
 from magical_hub.metrics import (
@@ -107,7 +107,8 @@ class QualityFilter:
     def _batches(self, dataset: datasets.Dataset, column: str) -> Iterator[np.ndarray]:
         channels, height, width = self._shape
         for batch in dataset.select_columns([column]).iter(_AT_ONCE):
-            images = [grey_or_rgb(image, "an image of the dataset") for image in batch[column] if image is not None]
+            name = "an image of the dataset"
+            images = [grey_or_rgb(pixels_of(image, name), name) for image in batch[column] if image is not None]
             yield np.stack([as_array(fit(image, height, width, channels)) for image in images])
 
 

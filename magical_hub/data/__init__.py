@@ -7,10 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "blends": ["Blend", "cut_and_paste", "perlin_blend", "procedural_defect"],
         "canvas": ["CanvasStore"],
-        "images": ["open_image", "to_canvas"],
+        "images": ["Intensity", "open_image", "read_pixels", "to_canvas"],
         "packages": ["package_dataset", "render_package"],
         "records": ["Record", "Source"],
-        "sources": ["open_source"],
+        "sources": ["open_dataset", "open_source"],
         "store": ["Look", "look", "open_store", "prepare_store"],
     },
 )

@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
-from magical_hub.data.images import as_array, fit, open_image
+from magical_hub.data.images import Intensity, as_array, fit, open_image
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
 from magical_hub.files import ScatteredReads, written_whole
@@ -128,7 +128,7 @@ def build_arrow_store(
         tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress) as bar,
     ):
         with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for image, record, field in _fitted(bar, grid, channels, strict, defect_share):
+            for image, record, field in _fitted(bar, grid, channels, strict, defect_share, source.intensity):
                 batch.add(image, record, field)
                 del image  # before the next is decoded
                 written += 1
@@ -141,11 +141,12 @@ def build_arrow_store(
 
 
 def _fitted(
-    records: Any, grid: Grid, channels: int, strict: bool, defect_share: float
+    records: Any, grid: Grid, channels: int, strict: bool, defect_share: float, intensity: Intensity | None
 ) -> Iterator[tuple[Image.Image, Record, list[int]]]:
     for record in records:
         try:
-            image = open_image(record.image, record.name)
+            record.check()
+            image = open_image(record.image, record.name, intensity)
             stretch = image.height * grid.width / (image.width * grid.height)
             if not 0.95 < stretch < 1.05:
                 size = f"{grid.height} x {grid.width}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from magical_hub.data.images import Intensity
 from magical_hub.data.records import Record, Source
 from magical_hub.grid import Grid, Window
 
@@ -17,8 +18,8 @@ class CanvasStore(ABC):
     """N images of (C, H, W) uint8, with their class numbers, fields of defects, groups, names and content hashes.
 
     Args:
-        about: channels, image_size, class_names and source_fingerprint; defect_names and grid (rows and columns of
-            sub-regions) where the source knows defects.
+        about: channels, image_size, class_names, source_fingerprint and intensity_range; defect_names and grid (rows
+            and columns of sub-regions) where the source knows defects.
         names: what to call each image.
         labels: the number of each one's class, 0 without classes.
         groups: each one's group.
@@ -28,6 +29,7 @@ class CanvasStore(ABC):
     Attributes:
         defects: (N, R, K) int64, 0 or 1 + the number of a name in `defect_names`; None without defects.
         defect_names: of the classes that occur.
+        intensity: the values that became black and white; None: the whole range of images of 8 and 16 bits.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class CanvasStore(ABC):
         self.height, self.width = about["image_size"]
         self.class_names: list[str] | None = about["class_names"]
         self.source_fingerprint: str = about["source_fingerprint"]
+        self.intensity = Intensity.of(about.get("intensity_range"))  # which earlier versions did not have
         self.names, self.groups, self.digests = names, groups, digests
         self.labels = np.array(labels, dtype=np.int64)
         self.defects: np.ndarray | None = None
@@ -139,6 +142,7 @@ def about_store(source: Source, grid: Grid, channels: int) -> dict[str, Any]:
         "defect_names": source.defect_names,
         "grid": [grid.rows, grid.cols],
         "source_fingerprint": source.fingerprint,
+        "intensity_range": None if source.intensity is None else [source.intensity.low, source.intensity.high],
     }
 
 

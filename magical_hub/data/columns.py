@@ -11,8 +11,8 @@ from magical_hub.errors import DataError
 if TYPE_CHECKING:
     import datasets
 
-Object = tuple[tuple[float, ...], Any]
-"""A box x, y, w, h in pixels, and the category as the dataset stores it."""
+Object = tuple[tuple[Any, ...], Any]
+"""A box x, y, w, h in pixels as the dataset has it, to be checked by `boxes.checked_box`, and the stored category."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,30 @@ def object_fields(feature: Any) -> dict[str, Any] | None:
     return inner if isinstance(inner, dict) and {"bbox", "category"} <= inner.keys() else None
 
 
-def read_objects(value: Any) -> list[Object] | None:
-    """The objects of a row, of either layout; None where the row doesn't say, which is not the same as none."""
+def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
+    """The objects of a row, of either layout; None where the row doesn't say, which is not the same as none.
+
+    Args:
+        value: of the column.
+        name: what to call the row in an error.
+
+    Raises:
+        DataError: where there are not as many boxes as categories.
+    """
     if value is None:
         return None
     if isinstance(value, dict):
-        return [(tuple(box), its) for box, its in zip(value["bbox"], value["category"], strict=True)]
-    return [(tuple(thing["bbox"]), thing["category"]) for thing in value]
+        boxes, categories = value["bbox"] or [], value["category"] or []
+        if len(boxes) != len(categories):
+            raise DataError(f"{name} has {len(boxes)} boxes and {len(categories)} categories: give each box one")
+        return [*zip(map(_as_tuple, boxes), categories, strict=True)]
+    if any(thing is None for thing in value):
+        raise DataError(f"{name} has null among its objects: leave it out")
+    return [(_as_tuple(thing["bbox"]), thing["category"]) for thing in value]
+
+
+def _as_tuple(box: Any) -> tuple[Any, ...]:
+    return tuple(box) if box is not None else ()
 
 
 def write_objects(feature: Any, records: list[dict[str, Any]]) -> Any:
@@ -86,22 +103,31 @@ def write_objects(feature: Any, records: list[dict[str, Any]]) -> Any:
     return whole
 
 
-def stored_values(feature: Any, seen: Iterable[Any] | None = None) -> dict[str, Any]:
+def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str = "label") -> dict[str, Any]:
     """The names of a column of classes, and how the dataset stores each.
 
     Args:
-        feature: a ClassLabel; or strings or whole numbers, whose classes are those `seen`.
-        seen: the values that occur; None where that isn't known.
+        feature: a ClassLabel; or strings, whole numbers or bools, whose classes are the `values`.
+        values: those that occur, null among them or not; None where that isn't known.
+        column: its name.
 
     Returns:
         Names to values, in the order of the numbers; empty where the column holds no classes.
+
+    Raises:
+        DataError: where values occur of which not each has a name of its own.
     """
     import datasets
 
     if isinstance(feature, datasets.ClassLabel):
         return {name: number for number, name in enumerate(feature.names)}
-    if not isinstance(feature, datasets.Value) or not feature.dtype.startswith(
-        ("string", "large_string", "int", "uint")
-    ):
+    if not isinstance(feature, datasets.Value):
         return {}
-    return {str(value): value for value in sorted({value for value in seen or () if value is not None})}
+    occurring = {value for value in values or () if value is not None}
+    if not feature.dtype.startswith(("string", "large_string", "int", "uint", "bool")):
+        if occurring:
+            raise DataError(
+                f"column {column!r} holds {feature.dtype}, which is no class: cast it to strings or whole numbers"
+            )
+        return {}
+    return {str(value): value for value in sorted(occurring)}

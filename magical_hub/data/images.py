@@ -1,15 +1,23 @@
-"""From an image file of any kind to the pixels of a canvas, by documented conversions.
+"""From an image file of any kind to the pixels of a canvas: right, or refused by name.
+
+Everything in the program that opens an image opens it here.
 
 | in the file | becomes |
 | --- | --- |
-| 1 bit, grey with or without alpha, 8 bits | grey |
-| 16 bits grey (I;16, and I as Pillow opens some PNG and TIFF files) | grey, 0..65535 scaled to 0..255 |
+| 1 bit, grey of 8 bits or fewer | grey |
+| grey of 9 to 16 bits (TIFF with white as 0 included) | grey: 0 to 65535, or the intensity range, becomes 0 to 255 |
+| RGB of 16 bits (PNG, or TIFF with pixels or planes in a row) | RGB, scaled in the same way |
+| integers of 32 bits, signed integers, floating point | grey by the intensity range; refused without one |
 | palette, RGB, YCbCr, LAB, HSV | RGB |
-| RGBA, LA, transparency in a palette | composited on black, then as above |
+| RGB whose three channels are equal | grey |
+| RGBA, LA, transparency in a palette | composited on black, then as above; refused where nothing is opaque |
+| BMP of 32 bits whose fourth channel is 0 everywhere | RGB: that channel is padding |
 | CMYK | RGB by Pillow's conversion without a colour profile |
 | several frames | the first frame |
-| an EXIF orientation | applied |
-| 32-bit floating point | refused: there is no range to scale it from |
+| an EXIF or TIFF orientation | applied: the size is what a viewer shows |
+| a damaged EXIF block | ignored: the pixels are whole |
+| PNG, JPEG, BMP, TIFF, WebP, GIF, PPM or JPEG 2000 under any name | read by what it is |
+| any other format (PostScript, for which Pillow starts a program) | refused |
 
 Grey becomes RGB by repeating it, and RGB becomes grey by ITU-R 601 luma, as the canvas wants.
 """
@@ -17,45 +25,180 @@ Grey becomes RGB by repeating it, and RGB becomes grey by ITU-R 601 luma, as the
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from magical_hub.errors import DataError
+from magical_hub.errors import ConfigError, DataError, first_line
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+"""Pillow's names of what is read."""
+LARGEST_TILE = 2**26
+"""Pixels of a tile in a TIFF file: decoding one takes its memory, however small the image is."""
+ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
 
-def open_image(source: Path | bytes, name: str) -> Image.Image:
-    """Open and decode an image as mode "L" or "RGB".
+@dataclass(frozen=True)
+class Intensity:
+    """The values that become black and white, for all images of a data set: 0 and 255 on the canvas.
+
+    Values outside the range are clipped to it.
+
+    Raises:
+        ConfigError: where the range is empty or not finite.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ConfigError(
+                f"intensity_range is {self.low:g} {self.high:g}: give two numbers, the darker one first, as 0 4095"
+            )
+
+    @classmethod
+    def of(cls, values: Any) -> Intensity | None:
+        """From two numbers as a configuration holds them; None from None."""
+        return None if values is None else cls(float(values[0]), float(values[1]))
+
+    def to_8_bits(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels of any type scaled to 0 to 255 and rounded: uint8 of the same shape."""
+        scaled = (pixels.astype(np.float64) - self.low) * (255 / (self.high - self.low))
+        return scaled.clip(0, 255).round().astype(np.uint8)
+
+    def from_8_bits(self, pixels: np.ndarray, dtype: Any) -> np.ndarray:
+        """The reverse: grey levels 0 to 255 as values of the range, rounded where the type holds integers."""
+        values = self.low + pixels.astype(np.float64) * ((self.high - self.low) / 255)
+        return (values.round() if np.issubdtype(dtype, np.integer) else values).astype(dtype)
+
+
+SIXTEEN_BITS = Intensity(0, 65535)
+"""The range of 16-bit images where none is given."""
+
+
+class Values(NamedTuple):
+    """What the pixels of images hold: their type, and the least and the greatest finite value among them."""
+
+    dtype: np.dtype
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> Values:
+        """Of an array; the least is above the greatest where no value is finite."""
+        finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+        return cls(pixels.dtype, low, high)
+
+    def joined(self, other: Values) -> Values:
+        """Of both; the type is that of the larger pixels."""
+        dtype = max(self.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
+        return Values(dtype, min(self.low, other.low), max(self.high, other.high))
+
+
+def read_pixels(source: Path | bytes, name: str) -> np.ndarray:
+    """Read the pixels of an image at their full depth, oriented as a viewer shows them.
 
     Args:
         source: a file, or its bytes.
         name: what to call it in an error.
 
+    Returns:
+        (H, W) or (H, W, 3): uint8, uint16, int16, int32, uint32 or float32, as the file holds them. Transparency is
+        composited on black.
+
     Raises:
         DataError: where the file is missing, truncated, no image, or of a kind that the table above refuses.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-                file.load()
-                ImageOps.exif_transpose(file, in_place=True)  # a copy of a large image is dear
-                return grey_or_rgb(file, name)
-    except FileNotFoundError as error:
-        raise DataError(f"{name} is missing: put it back, or leave it out of the data") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    with _opened(source, name) as (image, file):
+        return _pixels(image, file, name)
+
+
+def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list[int] | None]:
+    """Read an image whose values are numbers and not brightnesses: a mask.
+
+    Args:
+        source: a file, or its bytes.
+        name: what to call it in an error.
+
+    Returns:
+        The pixels as `read_pixels` gives them, but the numbers of a palette (and 0 and 1 of one bit) as they are
+        stored; Pillow's mode, "JPEG" where the file's compression changes values; and the palette's colours.
+
+    Raises:
+        DataError: as `read_pixels`.
+    """
+    with _opened(source, name) as (image, file):
+        if image.mode not in ("1", "P") or image.format == "TIFF":
+            return _pixels(image, file, name), "JPEG" if image.format == "JPEG" else image.mode, None
+        orientation = _orientation(image)
+        palette = image.getpalette("RGB") if image.mode == "P" else None
+        return _turned(np.asarray(image).astype(np.uint8), orientation), image.mode, palette
+
+
+def open_image(source: Path | bytes, name: str, intensity: Intensity | None = None) -> Image.Image:
+    """Open and decode an image as mode "L" or "RGB", 8 bits a channel.
+
+    Args:
+        source: a file, or its bytes.
+        name: what to call it in an error.
+        intensity: the values that become black and white; None: the whole range of images of 8 and 16 bits.
+
+    Raises:
+        DataError: as `read_pixels`, and where pixels have no known range and no intensity is given.
+    """
+    return grey_or_rgb(read_pixels(source, name), name, intensity)
+
+
+def image_size(source: Path | bytes, name: str) -> tuple[int, int]:
+    """Width and height of an image as a viewer shows it, from the header of its file alone.
+
+    Raises:
+        DataError: where it is missing or no image.
+    """
+    with _opened(source, name) as (image, _):
+        width, height = image.size
+        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow swaps the sides of a TIFF itself
+        return (height, width) if turned else (width, height)
+
+
+def grey_or_rgb(pixels: np.ndarray, name: str, intensity: Intensity | None = None) -> Image.Image:
+    """Pixels (H, W) or (H, W, 3) of any depth as an image of mode "L" or "RGB"; equal channels become grey.
+
+    Raises:
+        DataError: where pixels have no known range and no intensity is given.
+    """
+    if intensity is None and pixels.dtype == np.uint16:
+        intensity = SIXTEEN_BITS
+    if intensity is not None:
+        if pixels.dtype == np.uint8 and intensity.high > 255:
+            raise DataError(
+                f"{name} has 8 bits, and the intensity range of the data set ends at {intensity.high:g}: give "
+                "images of one depth"
+            )
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise DataError(f"{name} holds pixels that are not finite: replace them by numbers, or leave it out")
+        pixels = intensity.to_8_bits(pixels)
+    elif pixels.dtype != np.uint8:
+        kind = "floating-point" if pixels.dtype.kind == "f" else f"{pixels.dtype}"
         raise DataError(
-            f"{name} is too large to decode at once ({error}): make it a tiled TIFF and give image_size its own size "
-            "(with magical-hub[large]), or cut or reduce it"
-        ) from error
-    except (OSError, SyntaxError, EOFError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name} cannot be read ({error}): it may be truncated; replace it or leave it out") from error
+            f"{name} holds {kind} pixels, which have no known range: give --intensity-range LOW HIGH, or convert it "
+            "to 8 or 16 bits"
+        )
+    if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
+        pixels = pixels[..., 0]
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def to_canvas(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
@@ -65,7 +208,8 @@ def to_canvas(image: Image.Image, height: int, width: int, channels: int) -> np.
 
 def fit(image: Image.Image, height: int, width: int, channels: int) -> Image.Image:
     """Resize to the canvas (Lanczos, antialiased), as mode "L" or "RGB"; the same image where it fits already."""
-    image = _as_mode(image, "L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)  # which copies, even to the same mode
     if image.size == (width, height):
         return image
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -77,25 +221,146 @@ def as_array(image: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(pixels[None] if image.mode == "L" else pixels.transpose(2, 0, 1))
 
 
-def grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
-    """A decoded image as mode "L" or "RGB", by the table above: each pixel for itself.
+def pixels_of(image: Image.Image, name: str) -> np.ndarray:
+    """The pixels of a decoded Pillow image of any mode, as `read_pixels` gives those of a file.
 
     Raises:
-        DataError: where the table refuses it.
+        DataError: where nothing of it is opaque.
     """
-    if image.mode == "F":
-        raise DataError(f"{name} holds floating-point pixels, which have no known range: convert it to 8 or 16 bits")
-    if image.mode.startswith("I"):
-        pixels = np.clip(np.asarray(image), 0, 65535)
-        return Image.fromarray((pixels // 257).astype(np.uint8))  # 65535 = 257 * 255
+    if image.mode.startswith(("I", "F")):
+        pixels = np.asarray(image)
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+        if not alpha.any():
+            raise DataError(f"{name} is wholly transparent: save it without its transparency, or leave it out")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image).convert("RGB")
-        red, green, blue = (np.asarray(band) for band in image.split())
-        return image.convert("L") if np.array_equal(red, green) and np.array_equal(green, blue) else image
-    return _as_mode(image, "L" if image.mode in ("1", "L") else "RGB")
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
-def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    return image if image.mode == mode else image.convert(mode)  # which copies, even to the same mode
+@contextmanager
+def _opened(source: Path | bytes, name: str) -> Iterator[tuple[Image.Image, Any]]:
+    """An image whose pixels are not read yet, and its file; all that goes wrong meanwhile in one line."""
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise DataError(f"{name} is no regular file: leave it out of the data")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with (
+                # A file object, never a path: Pillow maps an uncompressed TIFF that is opened by path, and scrambles
+                # the rows of one that is turned.
+                io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+                Image.open(file, formats=FORMATS) as image,
+            ):
+                yield image, file
+    except FileNotFoundError as error:
+        raise DataError(f"{name} is missing: put it back, or leave it out of the data") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{name} is too large to decode at once ({first_line(error)}): make it a tiled TIFF and give image_size "
+            "its own size, or cut or reduce it"
+        ) from error
+    except DataError:
+        raise
+    except (OSError, SyntaxError, EOFError, ValueError, TypeError, OverflowError, struct.error) as error:
+        raise DataError(
+            f"{name} cannot be read ({first_line(error)}): it may be truncated; replace it or leave it out"
+        ) from error
+
+
+def _pixels(image: Image.Image, file: Any, name: str) -> np.ndarray:
+    if image.format == "TIFF":
+        return _tiff_pixels(image, file, name)
+    orientation = _orientation(image)
+    if image.format == "PNG" and _is_16_bit_colour(image):
+        return _turned(_png_16_bit_colour(file, name), orientation)
+    image.load()
+    if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
+        image = image.convert("RGB")
+    return _turned(pixels_of(image, name), orientation)
+
+
+def _tiff_pixels(image: Any, file: Any, name: str) -> np.ndarray:
+    """Of a TIFF: by Pillow where that reads it right, else by tifffile."""
+    tags = image.tag_v2
+    tile = int(tags.get(_TIFF_TILE_WIDTH, 0)) * int(tags.get(_TIFF_TILE_LENGTH, 0))
+    if tile > LARGEST_TILE:
+        raise DataError(f"{name} has tiles of {tile} pixels: save it with tiles of {LARGEST_TILE} pixels at most")
+    bits = max(tags.get(_TIFF_BITS, (1,)))
+    formats, photometric = tags.get(_TIFF_SAMPLE_FORMAT, (1,)), tags.get(_TIFF_PHOTOMETRIC)
+    wide_colour = bits > 8 and image.mode not in ("I;16", "I;16B", "I", "F")
+    unsigned_32 = bits == 32 and 1 in formats
+    if wide_colour or unsigned_32 or (bits == 16 and 2 in formats):
+        return _turned(_by_tifffile(file, name, photometric), _orientation(image))
+    if photometric == 0 and image.mode in ("I", "F"):
+        raise DataError(f"{name} says that its {bits}-bit values are bright where they are 0: save it with black as 0")
+    image.load()  # which turns it
+    pixels = pixels_of(image, name)
+    if photometric == 0 and bits > 8:  # Pillow inverts 8 bits and fewer alone
+        return np.asarray((2**bits - 1) - pixels, pixels.dtype)
+    return pixels
+
+
+def _by_tifffile(file: Any, name: str, photometric: int | None) -> np.ndarray:
+    """The first page by tifffile: (H, W) or (H, W, 3)."""
+    import tifffile
+
+    try:
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages[0]
+            pixels = page.asarray()
+            planes = int(page.planarconfig) == 2 and pixels.ndim == 3
+    except Exception as error:  # decoders raise many kinds
+        raise DataError(
+            f"{name} cannot be read ({first_line(error)}): save it as 8 or 16 bits without compression"
+        ) from (error)
+    if planes:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if photometric not in (1, 2) or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise DataError(f"{name} is a TIFF of a kind that is not read: save it as grey or RGB of 8 or 16 bits")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _png_16_bit_colour(file: Any, name: str) -> np.ndarray:
+    """Of a PNG of 16 bits a channel, which Pillow would cut to 8: (H, W, 3) uint16, transparency on black."""
+    import cv2
+
+    file.seek(0)
+    pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise DataError(f"{name} cannot be read: it may be truncated; replace it or leave it out")
+    colour = pixels[..., 2::-1]
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.float64) / 65535
+        if not alpha.any():
+            raise DataError(f"{name} is wholly transparent: save it without its transparency, or leave it out")
+        colour = (colour * alpha).round().astype(np.uint16)
+    return np.ascontiguousarray(colour)
+
+
+def _is_16_bit_colour(image: Any) -> bool:
+    """Whether Pillow would cut an image of 16 bits a channel to 8."""
+    return any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I")
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8 as EXIF and TIFF number them; 1 where a damaged block does not say."""
+    try:
+        number = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # of a damaged block many kinds
+        return 1
+    return number if 1 <= number <= 8 else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels (H, W[, C]) as a viewer shows them."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

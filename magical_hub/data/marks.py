@@ -1,8 +1,8 @@
-"""What is wrong with an image, and where: boxes or a mask, turned into the field of classes that training reads.
+"""What is wrong with an image, and where: boxes or a mask, turned into the defect map that training reads.
 
-A field is (R, K) int64: for each sub-region 0 where there is nothing, else 1 + the number of the defect's class. A
-sub-region carries a class where a box (or the mask) covers a share of it; the one that a defect covers most carries it
-anyhow, so that a small defect is not lost. Of two classes the one that covers more wins.
+A defect map is (R, K) int64: for each sub-region 0 where there is nothing, else 1 + the number of the defect's class.
+A sub-region carries a class where a box (or the mask) covers a share of it; the one that a defect covers most carries
+it in any case, so that a small defect is not lost. Of two classes the one that covers more wins.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.images import open_image
+from magical_hub.data.boxes import checked_box
+from magical_hub.data.masks import MaskValues
 from magical_hub.errors import DataError
 from magical_hub.grid import Grid
-
-SLACK = 0.5
-"""Pixels by which a box may stand over the edge of its image: annotation tools round."""
 
 
 class Marks(ABC):
@@ -28,7 +27,7 @@ class Marks(ABC):
 
     @abstractmethod
     def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """The field on a canvas to which the image is resized: (R, K) int64.
+        """The defect map on a canvas to which the image is resized: (R, K) int64.
 
         Args:
             size: height and width of the image, as it was opened.
@@ -40,55 +39,84 @@ class Marks(ABC):
             DataError: where the marks don't fit the image.
         """
 
+    @abstractmethod
+    def classes(self, name: str) -> set[int]:
+        """The numbers of the defect classes that occur (from 0).
+
+        Raises:
+            DataError: where they cannot be read.
+        """
+
 
 @dataclass(frozen=True)
 class Boxes(Marks):
     """A box a defect (x, y, width, height), with the number of its class (from 0)."""
 
-    boxes: Sequence[tuple[Sequence[float], int]]
+    boxes: Sequence[tuple[Sequence[Any], int]]
 
     def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """As `Marks.field` says."""
-        coverage = [np.zeros((grid.rows, grid.cols))]
-        numbers = sorted({number for _, number in self.boxes})
-        for wanted in numbers:
-            parts = [_marked(_covered(box, size, grid, name), share) for box, number in self.boxes if number == wanted]
-            coverage.append(np.max(parts, axis=0))
-        return np.array([0, *(number + 1 for number in numbers)])[np.argmax(coverage, axis=0)]
+        covered: dict[int, list[np.ndarray]] = {}
+        for values, number in self.boxes:
+            x, y, width, height = checked_box(values, size, name)
+            part = np.outer(
+                _overlaps(y, height, size[0] / grid.rows, grid.rows),
+                _overlaps(x, width, size[1] / grid.cols, grid.cols),
+            )
+            covered.setdefault(number, []).append(_marked(part, share))
+        return _strongest({number: np.max(parts, axis=0) for number, parts in covered.items()}, grid)
+
+    def classes(self, name: str) -> set[int]:
+        """As `Marks.classes` says."""
+        return {number for _, number in self.boxes}
 
 
 @dataclass(frozen=True)
 class Mask(Marks):
-    """A grey image of the same size: what is not black is defective, all of one class (from 0)."""
+    """An image of the same size whose values say what is where.
+
+    Attributes:
+        image: its file.
+        values: what they mean.
+        number: of the image's own class (from 0), which counts where `values` tells no classes apart.
+    """
 
     image: Path | bytes
+    values: MaskValues
     number: int
 
     def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """As `Marks.field` says."""
-        mask = open_image(self.image, f"the mask of {name}").convert("L")
-        if (mask.height, mask.width) != size:
+        marked = self._read(name)
+        if marked.shape != size:
             raise DataError(
-                f"the mask of {name} is {mask.height} x {mask.width}, and the image {size[0]} x {size[1]}: "
+                f"the mask of {name} is {marked.shape[0]} x {marked.shape[1]}, and the image {size[0]} x {size[1]}: "
                 "give one of the same size"
             )
-        where = Image.fromarray((np.asarray(mask) > 0).astype(np.float32))
-        covered = np.asarray(where.resize((grid.cols, grid.rows), Image.Resampling.BOX))
-        return np.where(_marked(covered, share) > 0, self.number + 1, 0)
+        covered = {}
+        for value in np.unique(marked[marked > 0]).tolist():
+            where = Image.fromarray((marked == value).astype(np.float32))
+            part = np.asarray(where.resize((grid.cols, grid.rows), Image.Resampling.BOX))
+            covered[self._class(value)] = _marked(part, share)
+        return _strongest(covered, grid)
+
+    def classes(self, name: str) -> set[int]:
+        """As `Marks.classes` says."""
+        marked = self._read(name)
+        return {self._class(value) for value in np.unique(marked[marked > 0]).tolist()}
+
+    def _read(self, name: str) -> np.ndarray:
+        return self.values.read(self.image, f"the mask of {name}")
+
+    def _class(self, value: int) -> int:
+        return self.number if self.values.names is None else value - 1
 
 
-def _covered(box: Sequence[float], size: tuple[int, int], grid: Grid, name: str) -> np.ndarray:
-    """The share of each sub-region that a box covers: (R, K)."""
-    left, top, width, height = box
-    inside = -SLACK <= left < left + width <= size[1] + SLACK and -SLACK <= top < top + height <= size[0] + SLACK
-    if not (width > 0 and height > 0 and inside):
-        raise DataError(
-            f"{name} has the box {[round(float(x), 2) for x in box]} (x, y, width, height), which does not lie in the "
-            f"image of {size[0]} x {size[1]}: mend it"
-        )
-    return np.outer(
-        _overlaps(top, height, size[0] / grid.rows, grid.rows), _overlaps(left, width, size[1] / grid.cols, grid.cols)
-    )
+def _strongest(covered: dict[int, np.ndarray], grid: Grid) -> np.ndarray:
+    """The class that covers most of each sub-region: (R, K), 0 or 1 + its number."""
+    numbers = sorted(covered)
+    layers = [np.zeros((grid.rows, grid.cols)), *(covered[number] for number in numbers)]
+    return np.array([0, *(number + 1 for number in numbers)])[np.argmax(layers, axis=0)]
 
 
 def _overlaps(start: float, length: float, cell: float, count: int) -> np.ndarray:

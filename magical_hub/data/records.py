@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magical_hub.data.images import Intensity
 from magical_hub.data.marks import Marks
+from magical_hub.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,13 @@ class Record:
     group: str | None
     marks: Marks | None = None
     """Its defects, where the source knows them."""
+    problem: str | None = None
+    """Why the image cannot be used, where the source knows that: it is skipped by name."""
+
+    def check(self) -> None:
+        """Raise the problem as a DataError, where there is one."""
+        if self.problem is not None:
+            raise DataError(self.problem)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Source:
     features; only the digests of what was read say more). Other data has another one, and no image is read for it."""
     defect_names: list[str] | None = None
     """Of the defect classes, where records have marks."""
+    intensity: Intensity | None = None
+    """The values that become black and white on the canvas; None: the whole range of images of 8 and 16 bits."""
 
 
 def hash_of(*parts: Any) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
 from magical_hub.data.canvas import CanvasStore
-from magical_hub.data.images import open_image
+from magical_hub.data.images import Intensity, Values, grey_or_rgb, read_pixels
 from magical_hub.data.records import Record, Source
 from magical_hub.data.tiff import TiffStore, fits_tiles, index_tiles, tiled_image
 from magical_hub.grid import Grid
@@ -75,17 +75,25 @@ class Look(NamedTuple):
     mode: str
     """After conversion: "L" or "RGB"."""
     image: Image.Image | None
-    """Decoded; None for a tiled TIFF, of which only the header is read."""
+    """Decoded; None for a tiled TIFF, of which only the header and a few tiles are read."""
+    values: Values
+    """What its pixels hold."""
 
 
-def look(record: Record) -> Look:
+def look(record: Record, intensity: Intensity | None = None) -> Look:
     """What an image is.
+
+    Args:
+        record: of the image.
+        intensity: the values that become black and white.
 
     Raises:
         DataError: where it cannot be read.
     """
+    record.check()
     tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
     if tiled is not None:
-        return Look((tiled.height, tiled.width), tiled.mode, None)
-    image = open_image(record.image, record.name)
-    return Look((image.height, image.width), image.mode, image)
+        return Look((tiled.height, tiled.width), tiled.mode, None, tiled.values(few=4))
+    pixels = read_pixels(record.image, record.name)
+    image = grey_or_rgb(pixels, record.name, intensity)
+    return Look((image.height, image.width), image.mode, image, Values.of(pixels))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+from tqdm.auto import tqdm
 
-from magical_hub.data.columns import object_fields, read_objects
+from magical_hub.data.columns import object_fields, read_objects, stored_values
 from magical_hub.data.marks import Boxes, Marks, Mask
+from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.errors import DataError, first_line
 
@@ -23,20 +27,37 @@ FIRST = 32
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a dataset hold the images, their classes, their groups and their defects (boxes, or a mask)."""
+    """Which columns of a dataset hold the images, their classes, their groups and their defects (boxes, or a mask).
 
-    image: str
-    label: str | None
-    group: str | None
-    objects: str | None
-    mask: str | None
+    Attributes:
+        mask_values: names of the defect classes that values of masks stand for.
+        group_regex: pattern for the path of an image's file, in place of a column of groups.
+        files_below: folder below which rows may name files; those of the dataset itself may always be named.
+        folder: of images, where the dataset is a table of one: images are called by their paths below it.
+    """
+
+    image: str = "image"
+    label: str | None = None
+    group: str | None = None
+    objects: str | None = None
+    mask: str | None = None
+    mask_values: Mapping[int, str] | None = None
+    group_regex: str | None = None
+    files_below: Path | None = None
+    folder: Path | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of all columns that are read."""
+        named = (self.image, self.label, self.group, self.objects, self.mask)
+        return [name for name in named if name is not None]
 
 
-def from_object(data: Any, columns: Columns, streaming: bool) -> Source:
+def from_object(data: Any, columns: Columns, streaming: bool = False) -> Source:
     """The records of a `datasets.Dataset` or a stream.
 
     Raises:
-        DataError: where it is neither, or lacks what it is asked for.
+        DataError: where it is neither, or lacks what is read from it.
     """
     import datasets
 
@@ -49,46 +70,24 @@ def from_object(data: Any, columns: Columns, streaming: bool) -> Source:
     return _from_dataset(data, columns)
 
 
-def from_hub(dataset_id: str, split: str, streaming: bool, columns: Columns) -> Source:
-    """The records of a dataset on the Hub.
+def from_hub_stream(dataset_id: str, split: str, columns: Columns) -> Source:
+    """The records of a dataset on the Hub, read image by image.
 
     Raises:
-        DataError: where it can't be loaded, or lacks what it is asked for.
+        DataError: where it can't be loaded, or lacks what is read from it.
     """
     import datasets
 
     try:
-        if not streaming:
-            table = datasets.load_dataset(dataset_id, split=split)
-        else:
-            builder = datasets.load_dataset_builder(dataset_id)
-            table = builder.as_streaming_dataset(split=split)
+        builder = datasets.load_dataset_builder(dataset_id)
+        table = builder.as_streaming_dataset(split=split)
     except Exception as error:  # the loaders raise many kinds
-        raise _cannot_be_loaded(dataset_id, error) from error
-    if streaming:
-        return _from_stream(table, hash_of(dataset_id, split, builder.hash), columns)
-    return _from_dataset(table, columns)
+        raise cannot_be_loaded(dataset_id, error) from error
+    return _from_stream(table, hash_of(dataset_id, split, builder.hash), columns)
 
 
-def from_labelled_folder(folder: Path, columns: Columns) -> Source:
-    """The records of a folder whose metadata.jsonl (or .csv) says what is wrong with its images, and where.
-
-    Raises:
-        DataError: where it has none, or lacks what it is asked for.
-    """
-    import datasets
-
-    try:
-        table = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
-    except Exception as error:  # as above
-        raise DataError(
-            f"{folder} cannot be read as images with a metadata.jsonl ({first_line(error)}): mend it, or leave "
-            "objects_column and mask_column out"
-        ) from error
-    return _from_dataset(table, columns)
-
-
-def _cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
+def cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
+    """Of a dataset that is not here and cannot be had from the Hub."""
     return DataError(
         f"{dataset_id} is neither a folder here nor a dataset that can be loaded ({first_line(error)}): "
         "check the name, the split and the network"
@@ -99,30 +98,33 @@ def _from_dataset(dataset: datasets.Dataset, columns: Columns) -> Source:
     wanted = _select(dataset, columns)
     if len(dataset) == 0:
         raise DataError("the dataset is empty: give one with images")
-    reader = _Reader(wanted, columns)
+    reader = _Reader(wanted, columns, own_folders(dataset, columns.files_below))
 
     def records() -> Iterator[Record]:
         for row, example in enumerate(wanted):
             yield reader.record(row, example)
 
-    return Source(len(dataset), records, reader.class_names, dataset._fingerprint, reader.defect_names)
+    about = (columns.label, columns.objects, columns.mask, columns.mask_values)
+    fingerprint = dataset._fingerprint if columns.folder is None else hash_of(dataset._fingerprint, *about)
+    return Source(len(dataset), records, reader.class_names, fingerprint, reader.defect_names)
 
 
 def _from_stream(stream: datasets.IterableDataset, fingerprint: str, columns: Columns) -> Source:
     if stream.features is None:
         raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
     wanted = _select(stream, columns)
-    reader = _Reader(wanted, columns)
+    folders = [] if columns.files_below is None else [columns.files_below]
+    reader = _Reader(wanted, columns, folders)
 
     def records() -> Iterator[Record]:
         examples, row = iter(wanted), 0
         while True:
             try:
                 example = next(examples)
-                image = example[columns.image]
-                if image and image["bytes"] is None and "://" in image["path"]:  # elsewhere, or inside an archive
-                    with fsspec.open(image["path"], "rb") as file:
-                        image["bytes"] = file.read()
+                for image in filter(None, (example[columns.image], example[columns.mask] if columns.mask else None)):
+                    if image["bytes"] is None and "://" in image["path"] and _is_allowed(image["path"], folders):
+                        with fsspec.open(image["path"], "rb") as file:  # elsewhere, or inside an archive
+                            image["bytes"] = file.read()
             except StopIteration:
                 return
             except Exception as error:  # every file system has its own
@@ -153,11 +155,47 @@ class _LookedInto:
             yield record
 
 
+def own_folders(dataset: datasets.Dataset, files_below: Path | None) -> list[Path] | None:
+    """The folders whose files the rows of a dataset may name; None for a folder's, which the program found itself.
+
+    Those are where the dataset's own table lies, the caches of `datasets` and of the Hub, and `files_below`. Rows that
+    `load_dataset("imagefolder")` wrote into the cache on this machine name the files of the folder that was given.
+
+    Args:
+        dataset: from anywhere.
+        files_below: what the user allows beside.
+    """
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cache = Path(datasets.config.HF_DATASETS_CACHE)
+    tables = [Path(file["filename"]).parent for file in dataset.cache_files]
+    if tables and dataset.info.builder_name == "imagefolder" and all(_is_below(table, [cache]) for table in tables):
+        return None
+    return [*tables, cache, Path(datasets.config.EXTRACTED_DATASETS_PATH), Path(HF_HUB_CACHE)] + (
+        [] if files_below is None else [files_below]
+    )
+
+
+def _is_allowed(path: str, folders: list[Path] | None) -> bool:
+    """Whether a row may name a file: of the Hub, in one of these folders (None: any), or in an archive there."""
+    place = path.rpartition("::")[2]
+    if place.startswith("hf://") or folders is None:
+        return True
+    return "://" not in place and _is_below(Path(place), folders)
+
+
+def _is_below(path: Path, folders: list[Path]) -> bool:
+    """Whether a file really lies in one of these folders, links followed."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
 def _select(dataset: Any, columns: Columns) -> Any:
     """The dataset with the columns that are read, its images not decoded."""
     import datasets
 
-    wanted = [column for column in vars(columns).values() if column is not None]
+    wanted = columns.names
     pictures = [column for column in (columns.image, columns.mask) if column is not None]
     for column in wanted:
         if column not in dataset.column_names:
@@ -183,10 +221,11 @@ class _Reader:
     Args:
         dataset: with the columns that `_select` leaves.
         columns: what they hold.
+        folders: whose files rows may name; None for any.
     """
 
-    def __init__(self, dataset: Any, columns: Columns) -> None:
-        self.columns = columns
+    def __init__(self, dataset: Any, columns: Columns, folders: list[Path] | None) -> None:
+        self.columns, self._folders = columns, folders
         self.class_names: list[str] | None = None
         self.defect_names: list[str] | None = None
         label, objects = columns.label, columns.objects
@@ -195,7 +234,8 @@ class _Reader:
             self._classes = _Names(dataset, label, feature, lambda: dataset.unique(label))
             self.class_names = self._classes.names
         if columns.mask is not None:
-            self.defect_names = self.class_names or ["defect"]
+            self._mask_values = survey_masks(self._masks(dataset, columns.mask), columns.mask_values)
+            self.defect_names = [*(self._mask_values.names or self.class_names or ["defect"])]
         if objects is not None:
             fields = object_fields(dataset.features[objects])
             if fields is None:
@@ -204,7 +244,7 @@ class _Reader:
                 dataset,
                 objects,
                 fields["category"],
-                lambda: [category for row in dataset[objects] for _, category in read_objects(row) or ()],
+                lambda: [category for row in dataset[objects] for category in _categories(row)],
             )
             self.defect_names = self._categories.names
 
@@ -213,31 +253,82 @@ class _Reader:
         columns = self.columns
         # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
         image = example[columns.image] or {"bytes": b"", "path": None}
-        name = f"row {row}" + (f" ({Path(image['path']).name})" if image["path"] else "")
-        group = example[columns.group] if columns.group else None
+        name = self._name(row, image)
         label = self._classes.number(example[columns.label], name) if columns.label else None
-        return Record(
-            name,
-            _file(image),
-            label,
-            None if group is None else str(group),
-            self._marks(example, name, label or 0),
-        )
+        if columns.objects and example[columns.objects] is None:
+            raise DataError(f"{name} has null in {columns.objects!r}: give [] where there is no defect")
+        group = self._group(example, image, name)
+        try:
+            return Record(name, self._file(image, name), label, group, self._marks(example, name, label or 0))
+        except DataError as error:
+            return Record(name, b"", label, group, problem=str(error))
+
+    def _name(self, row: int, image: dict[str, Any]) -> str:
+        if not image["path"]:
+            return f"row {row}"
+        path = Path(image["path"])
+        if self.columns.folder is not None:
+            return path.relative_to(self.columns.folder).as_posix()
+        return f"row {row} ({path.name})"
+
+    def _group(self, example: dict[str, Any], image: dict[str, Any], name: str) -> str | None:
+        if self.columns.group_regex is not None:
+            return group_of_path(name if image["path"] else "", self.columns.group_regex)
+        group = example[self.columns.group] if self.columns.group else None
+        return None if group is None else str(group)
 
     def _marks(self, example: dict[str, Any], name: str, label: int) -> Marks | None:
         if self.columns.mask is not None:
             mask = example[self.columns.mask]
-            return Boxes([]) if mask is None else Mask(_file(mask), label)
+            return Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label)
         if self.columns.objects is None:
             return None
-        objects = read_objects(example[self.columns.objects])
-        if objects is None:
-            raise DataError(f"{name} has null in {self.columns.objects!r}: give [] where there is no defect")
+        objects = read_objects(example[self.columns.objects], name) or []
         return Boxes([(box, self._categories.number(category, name)) for box, category in objects])
 
+    def _masks(self, dataset: Any, column: str) -> Iterator[tuple[bytes | Path, str]]:
+        """The masks of all rows; of a stream those of the first few."""
+        import datasets
 
-def _file(image: dict[str, Any]) -> bytes | Path:
-    return image["bytes"] if image["bytes"] is not None else Path(image["path"])
+        streamed = isinstance(dataset, datasets.IterableDataset)
+        rows = dataset.take(FIRST) if streamed else dataset.select_columns([column])
+        total = None if streamed else len(dataset)
+        for row, example in enumerate(tqdm(rows, total=total, desc="Reading masks", unit="mask", delay=2)):
+            if example[column] is not None:
+                yield self._file(example[column], f"row {row}"), f"the mask of row {row}"
+
+    def _file(self, image: dict[str, Any], name: str) -> bytes | Path:
+        if image["bytes"] is not None:
+            return image["bytes"]
+        if not _is_allowed(image["path"], self._folders):
+            raise DataError(
+                f"{name} names the file {image['path']!r}, which is outside the dataset: give --files-below FOLDER "
+                "(files_below in Python) if the files in that folder are yours to use"
+            )
+        return Path(image["path"])
+
+
+def _categories(row: Any) -> list[Any]:
+    """The categories of a row's objects, as far as it can be read: what is wrong with it is said when it is used."""
+    try:
+        return [category for _, category in read_objects(row, "") or ()]
+    except DataError:
+        return []
+
+
+def group_of_path(path: str, pattern: str) -> str:
+    """The group that a pattern finds in the path of a file: its first group, or the whole match.
+
+    Raises:
+        DataError: where the pattern is none, or doesn't match.
+    """
+    try:
+        match = re.search(pattern, path)
+    except re.error as error:
+        raise DataError(f"group_regex {pattern!r} is no regular expression ({error}): mend it") from error
+    if match is None:
+        raise DataError(f"group_regex {pattern!r} does not match {path}: every image needs a group")
+    return match.group(1) if match.re.groups else match.group(0)
 
 
 class _Names:
@@ -263,12 +354,11 @@ class _Names:
                 f"column {column!r} of the stream is no ClassLabel, and its classes must be known before it ends: "
                 "cast it to one, or load the dataset without streaming"
             )
-        try:
-            known = sorted({value for value in values() if value is not None})
-        except (TypeError, NotImplementedError) as error:
-            raise DataError(f"column {column!r} holds no classes but lists or records: name one that does") from error
-        self.names = [str(value) for value in known]
-        self.numbers = {value: number for number, value in enumerate(known)}
+        if not isinstance(feature, datasets.Value):
+            raise DataError(f"column {column!r} holds no classes but lists or records: name one that does")
+        known = stored_values(feature, values(), column)
+        self.names = list(known)
+        self.numbers = {value: number for number, value in enumerate(known.values())}
 
     def number(self, value: Any, name: str) -> int:
         """Of a value.

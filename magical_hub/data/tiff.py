@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
-from magical_hub.data.images import grey_or_rgb, to_canvas
+from magical_hub.data.images import LARGEST_TILE, Intensity, Values, grey_or_rgb, to_canvas
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError, first_line
 from magical_hub.files import ScatteredReads, write_text
@@ -39,6 +38,7 @@ KINDS = {(1, 1, 8): "L", (1, 1, 16): "L", (2, 3, 8): "RGB"}
 class TiledImage:
     """Where the tiles of a file are: what its header says."""
 
+    path: Path
     height: int
     width: int
     mode: str
@@ -46,16 +46,34 @@ class TiledImage:
     tile: tuple[int, int]
     _page: Any
 
-    def read(self, file: ScatteredReads, channels: int, rows: slice, cols: slice) -> np.ndarray:
+    def read(
+        self, file: ScatteredReads, channels: int, rows: slice, cols: slice, intensity: Intensity | None
+    ) -> np.ndarray:
         """A rectangle: (channels, rows, cols) uint8."""
         across = -(-self.width // self.tile[1])
 
         def tile(row: int, col: int, place: Place) -> np.ndarray:
             pixels = self._decode(file, row * across + col)[place]
-            image = grey_or_rgb(Image.fromarray(pixels), "a tile")
+            image = grey_or_rgb(pixels, "a tile", intensity)
             return to_canvas(image, image.height, image.width, channels)
 
         return join_tiles(tile, self.tile, channels, rows, cols)
+
+    def values(self, few: int | None = None) -> Values:
+        """What its pixels hold, by all of its tiles or by a few from everywhere.
+
+        Raises:
+            DataError: where a tile cannot be read.
+        """
+        count = len(self._page.dataoffsets)
+        numbers = range(count) if few is None else np.unique(np.linspace(0, count - 1, few).astype(int)).tolist()
+        try:
+            with contextlib.closing(ScatteredReads(self.path)) as file:
+                return functools.reduce(Values.joined, (Values.of(self._decode(file, number)) for number in numbers))
+        except Exception as error:  # decoders raise many kinds
+            raise DataError(
+                f"{self.path.name} cannot be read ({first_line(error)}): replace it or leave it out"
+            ) from error
 
     def _decode(self, file: ScatteredReads, number: int) -> np.ndarray:
         page = self._page
@@ -64,12 +82,12 @@ class TiledImage:
             raise ValueError(f"tile {number} is cut off")
         pixels, _, _ = page.decode(data or None, number, jpegtables=page.jpegtables)
         if pixels is None:  # a tile that was never written
-            return np.zeros((*self.tile, 3) if self.mode == "RGB" else self.tile, np.uint8)
+            return np.zeros((*self.tile, 3) if self.mode == "RGB" else self.tile, page.dtype)
         return pixels[0] if self.mode == "RGB" else pixels[0, ..., 0]
 
 
 def tiled_image(path: Path) -> TiledImage | None:
-    """What the header of a tiled TIFF says; None where the file is another, or tifffile is not installed."""
+    """What the header of a tiled TIFF says; None where the file is another."""
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return None
     state = path.stat()
@@ -78,10 +96,8 @@ def tiled_image(path: Path) -> TiledImage | None:
 
 @functools.lru_cache(maxsize=512)  # bounds the memory of many files; a header is read in a fraction of a tile's time
 def _tiled_image(path: Path, *state: int) -> TiledImage | None:
-    try:
-        import tifffile
-    except ImportError:
-        return None
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0].aspage()
@@ -89,6 +105,7 @@ def _tiled_image(path: Path, *state: int) -> TiledImage | None:
             orientation = page.tags.get("Orientation")
             plain = (
                 page.is_tiled
+                and page.tilelength * page.tilewidth <= LARGEST_TILE
                 and page.imagedepth == 1
                 and int(page.sampleformat) == 1
                 and int(page.planarconfig) == 1
@@ -97,7 +114,7 @@ def _tiled_image(path: Path, *state: int) -> TiledImage | None:
             if mode is None or not plain:
                 return None
             size = page.tilelength, page.tilewidth
-            image = TiledImage(page.imagelength, page.imagewidth, mode, size, page)
+            image = TiledImage(path, page.imagelength, page.imagewidth, mode, size, page)
             page.jpegtables, page.decode  # noqa: B018 - what tifffile reads or makes late, while the file is open
     except (OSError, ValueError, IndexError, KeyError, struct.error, tifffile.TiffFileError):
         return None  # decoding it whole says what is wrong, or that nothing is
@@ -115,7 +132,7 @@ def fits_tiles(source: Source, size: tuple[int, int]) -> bool:
     if source.count is None:
         return False  # a stream is read once
     for record in source.records():
-        image = tiled_image(record.image) if isinstance(record.image, Path) else None
+        image = tiled_image(record.image) if isinstance(record.image, Path) and record.problem is None else None
         if image is None or (image.height, image.width) != size:
             return False
     return True
@@ -143,7 +160,7 @@ class TiffStore(CanvasStore):
             raise DataError(f"{index} cannot be read ({error}): delete it, and it is made again") from error
 
     def _read(self, index: int, rows: slice, cols: slice) -> np.ndarray:
-        return _rectangle(self._paths[index], self.names[index], self.channels, rows, cols)
+        return _rectangle(self._paths[index], self.names[index], self.channels, rows, cols, self.intensity)
 
 
 def index_tiles(
@@ -177,7 +194,7 @@ def index_tiles(
     images = []
     for record in tqdm(source.records(), total=source.count, desc="Reading tiles", unit="img", disable=not progress):
         try:
-            images.append(_row(record, grid, channels, known, defect_share))
+            images.append(_row(record, grid, channels, known, defect_share, source.intensity))
         except DataError as error:
             if strict:
                 raise
@@ -191,12 +208,20 @@ def index_tiles(
     write_text(path, json.dumps(about))
 
 
-def _row(record: Record, grid: Grid, channels: int, known: dict[Any, str], defect_share: float) -> dict[str, Any]:
+def _row(
+    record: Record,
+    grid: Grid,
+    channels: int,
+    known: dict[Any, str],
+    defect_share: float,
+    intensity: Intensity | None,
+) -> dict[str, Any]:
+    record.check()
     assert isinstance(record.image, Path)
     size = grid.height, grid.width
     state = record.image.stat()
     key = record.name, state.st_size, state.st_mtime_ns
-    its = known.get(key) or digest(_bands(record.image, record.name, size, channels))
+    its = known.get(key) or digest(_bands(record.image, record.name, size, channels, intensity))
     return {
         "name": record.name,
         "path": str(record.image.resolve()),
@@ -208,19 +233,23 @@ def _row(record: Record, grid: Grid, channels: int, known: dict[Any, str], defec
     }
 
 
-def _bands(path: Path, name: str, size: tuple[int, int], channels: int) -> Iterator[np.ndarray]:
+def _bands(
+    path: Path, name: str, size: tuple[int, int], channels: int, intensity: Intensity | None
+) -> Iterator[np.ndarray]:
     image = tiled_image(path)
     height = image.tile[0] if image else size[0]
     for top in range(0, size[0], height):
-        yield _rectangle(path, name, channels, slice(top, min(top + height, size[0])), slice(0, size[1]))
+        yield _rectangle(path, name, channels, slice(top, min(top + height, size[0])), slice(0, size[1]), intensity)
 
 
-def _rectangle(path: Path, name: str, channels: int, rows: slice, cols: slice) -> np.ndarray:
+def _rectangle(
+    path: Path, name: str, channels: int, rows: slice, cols: slice, intensity: Intensity | None
+) -> np.ndarray:
     image = tiled_image(path)
     if image is None or rows.stop > image.height or cols.stop > image.width:
         raise DataError(f"{name} is not the tiled TIFF that the run began with: put it back, or start a new run")
     try:
         with contextlib.closing(ScatteredReads(path)) as file:
-            return image.read(file, channels, rows, cols)
+            return image.read(file, channels, rows, cols, intensity)
     except Exception as error:  # decoders raise many kinds
         raise DataError(f"{name} cannot be read ({first_line(error)}): replace it or leave it out") from error

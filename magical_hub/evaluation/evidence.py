@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
-from magical_hub.data import Source, look, open_source, open_store, prepare_store
+from magical_hub.data import Intensity, Source, look, open_source, open_store, prepare_store
+from magical_hub.data.images import image_size
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import Computed, ImageSet
 from magical_hub.export import write_imagefolder
@@ -152,11 +152,12 @@ def _real(
     scratch: Path,
 ) -> tuple[ImageSet, ImageSet | None]:
     """The training images, and those held out: as given, or the run's own."""
+    intensity = None if subject.pipe is None else Intensity.of(subject.pipe.generator.config.intensity_range)
     if real is not None:
-        train = _opened("training images", real, grid, channels, scratch, label_column)
+        train = _opened("training images", real, grid, channels, scratch, label_column, intensity)
         if holdout is None:
             return train, None
-        held_out = _opened("held-out images", holdout, grid, channels, scratch, label_column)
+        held_out = _opened("held-out images", holdout, grid, channels, scratch, label_column, intensity)
     elif holdout is not None:
         raise ConfigError("held-out images say nothing without those of training: give real too")
     elif subject.run is None:
@@ -177,8 +178,8 @@ def _canvas(subject: Subject, rows: int | None, cols: int | None) -> tuple[Grid,
         own = subject.pipe.generator.grid
         return Grid(rows or own.rows, cols or own.cols, own.height, own.width), subject.pipe.generator.config.channels
     assert subject.images is not None
-    (height, width), mode, _ = look(next(open_source(subject.images).records()))
-    return Grid(rows or 1, cols or 1, height, width), 1 if mode == "L" else 3
+    first = look(next(open_source(subject.images).records()))
+    return Grid(rows or 1, cols or 1, *first.size), 1 if first.mode == "L" else 3
 
 
 def _generated(subject: Subject, num_images: int, seed: int, grid: Grid, channels: int, scratch: Path) -> ImageSet:
@@ -191,9 +192,17 @@ def _generated(subject: Subject, num_images: int, seed: int, grid: Grid, channel
     return images.shuffled(seed).take(num_images)
 
 
-def _opened(name: str, data: Any, grid: Grid, channels: int, scratch: Path, label_column: str | None) -> ImageSet:
+def _opened(
+    name: str,
+    data: Any,
+    grid: Grid,
+    channels: int,
+    scratch: Path,
+    label_column: str | None,
+    intensity: Intensity | None = None,
+) -> ImageSet:
     """Images of a folder or dataset, decoded once and resized as for training."""
-    source = open_source(data, label_column=label_column)
+    source = open_source(data, label_column=label_column, intensity=intensity)
     store = prepare_store(source, scratch / name.replace(" ", "-"), grid, channels, strict=True)
     return ImageSet(name, store, np.arange(len(store)))
 
@@ -202,9 +211,8 @@ def _check_one_size(source: Source) -> None:
     names: dict[tuple[int, int], str] = {}
     for record in source.records():
         try:
-            with Image.open(record.image) as image:  # a folder's records are files
-                names.setdefault((min(image.size), max(image.size)), record.name)  # it may be turned by its EXIF
-        except OSError:
+            names.setdefault(image_size(record.image, record.name), record.name)
+        except DataError:
             continue  # named when it is decoded
     if len(names) > 1:
         (one, its_name), (other, other_name) = list(names.items())[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -71,6 +72,16 @@ def check_names(what: str, names: Any, count: int) -> None:
         raise ConfigError(f"{what} is {str(names)[:40]}: give a list of names")
     if len(names) != count:
         raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one a class")
+
+
+def check_range(what: str, values: Any) -> None:
+    """Raise a ConfigError unless `values` are None, or two finite numbers, the smaller first."""
+    if values is None:
+        return
+    numbers = values if isinstance(values, (tuple, list)) and len(values) == 2 else []
+    finite = [number for number in numbers if isinstance(number, (int, float)) and math.isfinite(number)]
+    if len(finite) != 2 or finite[0] >= finite[1]:
+        raise ConfigError(f"{what} is {str(values)[:40]}: give two numbers, the smaller first")
 
 
 def check_shares(what: str, shares: Any, *shape: int) -> None:

@@ -11,6 +11,7 @@ from magical_hub.models.base import Network
 from magical_hub.models.checks import (
     check_defect_labels,
     check_names,
+    check_range,
     check_shares,
     check_sizes,
     check_sub_region,
@@ -78,6 +79,8 @@ class MagicalGenerator(Network):
         defect_names: their names.
         defect_frequencies: how often each stands at each location of the training images of a class: (classes, or 1;
             R*K; defects).
+        intensity_range: the values of the training images that became black and white; None: the whole range of 8 and
+            16 bits.
 
     Raises:
         ConfigError: where a number is out of its range.
@@ -101,6 +104,7 @@ class MagicalGenerator(Network):
         num_defects: int = 0,
         defect_names: list[str] | None = None,
         defect_frequencies: list[list[list[float]]] | None = None,
+        intensity_range: list[float] | None = None,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -117,6 +121,7 @@ class MagicalGenerator(Network):
         self.grid = Grid(rows, cols, *image_size)
         height, width = check_sub_region(self.grid, channels)
         check_names("class_names", class_names, num_classes)
+        check_range("intensity_range", intensity_range)
         check_names("defect_names", defect_names, num_defects)
         check_shares("class_frequencies", class_frequencies, num_classes)
         check_shares("defect_frequencies", defect_frequencies, max(1, num_classes), rows * cols, num_defects)

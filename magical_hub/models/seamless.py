@@ -22,6 +22,7 @@ from magical_hub.models.canvas_map import CanvasMap
 from magical_hub.models.checks import (
     check_defect_labels,
     check_names,
+    check_range,
     check_shares,
     check_sizes,
     check_sub_region,
@@ -110,6 +111,7 @@ class SeamlessGenerator(Network):
         noise_channels: channels of local noise that the map takes in, each cell's own.
         base_picture: whether what the layers draw is added to a learned picture of each class (see BasePicture),
             which a trainer starts with the mean of its images.
+        intensity_range: as `MagicalGenerator`'s.
         num_defects, defect_names, defect_frequencies: as `MagicalGenerator`'s. What a defect changes lies in its
             sub-region and within `defect_reach` pixels of it, one sub-region at the most: beyond, an image with and
             without it agree exactly.
@@ -139,6 +141,7 @@ class SeamlessGenerator(Network):
         num_defects: int = 0,
         defect_names: list[str] | None = None,
         defect_frequencies: list[list[list[float]]] | None = None,
+        intensity_range: list[float] | None = None,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -157,6 +160,7 @@ class SeamlessGenerator(Network):
         self.grid = Grid(rows, cols, *image_size)
         check_sub_region(self.grid, channels)
         check_names("class_names", class_names, num_classes)
+        check_range("intensity_range", intensity_range)
         check_names("defect_names", defect_names, num_defects)
         check_shares("class_frequencies", class_frequencies, num_classes)
         check_shares("defect_frequencies", defect_frequencies, max(1, num_classes), rows * cols, num_defects)

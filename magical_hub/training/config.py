@@ -42,8 +42,15 @@ class TrainingConfig:
     """Column of the defects: lists of {"bbox": x, y, width, height in pixels, "category"}. A folder has it in its
     metadata.jsonl. A sub-region with a defect is a condition of its own, and generated images come with boxes."""
     mask_column: str | None = None
-    """Column of masks instead: images of the same size, black where nothing is wrong. A defect's class is that of its
-    image."""
+    """Column of masks instead: images of the same size, 0 where nothing is wrong. Of several values each is a class of
+    defects; of one, a defect's class is that of its image."""
+    mask_values: str | None = None
+    """Names of the classes that values of the masks stand for: 1=dark,2=crack. Other values then mark nothing."""
+    intensity_range: tuple[float, float] | Literal["auto"] | None = None
+    """The values of the images that become black and white, for all of them: 0 4095 for 12 bits; "auto" takes the
+    least and the greatest that occur. Otherwise the whole range of 8 and 16 bits."""
+    files_below: str | None = None
+    """Folder below which the rows of a dataset may name image files, beside those of the dataset itself."""
     defect_share: float = 0.1
     """Share of a sub-region that a box or a mask must cover for the sub-region to carry the defect; the one that a
     defect covers most carries it anyhow."""
@@ -214,6 +221,13 @@ class TrainingConfig:
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
+        if isinstance(self.intensity_range, (tuple, list)):
+            low, high = self.intensity_range
+            self._check(
+                "intensity_range", math.isfinite(low) and math.isfinite(high) and low < high, "the darker first"
+            )
+        else:
+            self._check("intensity_range", self.intensity_range in (None, "auto"), "two numbers or 'auto'")
         self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
         self._check("max_images", self.max_images is None or self.max_images >= 1, "1 or more")
         self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")

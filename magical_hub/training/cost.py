@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from magical_hub.data import Source, prepare_store
+from magical_hub.data import Record, Source, prepare_store
+from magical_hub.errors import DataError
 from magical_hub.grid import Grid
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.guards import is_out_of_memory, with_less_at_once
@@ -28,6 +29,8 @@ if sys.platform != "win32":
 
 PROBED = 16
 """Images that the measured steps learn from."""
+DEFECTIVE = 4
+"""Of them with defects, where there are any: a step with defects costs more."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def measure_cost(config: TrainingConfig, source: Source) -> Cost:
 
 def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
     assert config.canvas and config.rows and config.cols and config.channels
-    few = replace(source, records=lambda: itertools.islice(source.records(), PROBED))
+    few = replace(source, records=lambda: iter(_some_of(source)))
     store = prepare_store(
         few, folder / "data", Grid(config.rows, config.cols, *config.canvas), config.channels, progress=False
     )
@@ -91,6 +94,25 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
         trainer.advance()
     _wait()
     return Cost((time.perf_counter() - started) / config.penalty_every, *_memory())
+
+
+def _some_of(source: Source) -> list[Record]:
+    """The first images, and in place of the last of them a few with defects, where the source knows any."""
+    records = source.records()
+    first = list(itertools.islice(records, PROBED))
+    if source.defect_names is None:
+        return first
+    shown = (record for record in itertools.chain(first, records) if _shows_defect(record))
+    defective = list(itertools.islice(shown, DEFECTIVE))
+    names = {record.name for record in defective}
+    return [record for record in first if record.name not in names][: PROBED - len(defective)] + defective
+
+
+def _shows_defect(record: Record) -> bool:
+    try:
+        return record.problem is None and record.marks is not None and bool(record.marks.classes(record.name))
+    except DataError:
+        return False  # named when the store is made
 
 
 @contextmanager

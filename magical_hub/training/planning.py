@@ -14,6 +14,8 @@ from magical_hub.training.survey import LOOK_AT, Survey
 
 FEW = 100
 """Images, all parts together: with fewer no result of this library was ever good."""
+FEW_OF_A_KIND = 20
+"""Images of a class, or with a kind of defect, in the training part: with fewer none was seen to be learned."""
 IN_PLACE = 0.75
 """Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
 cut 5% askew they have 0.3 to 0.65."""
@@ -31,8 +33,12 @@ class Plan:
     """With nothing left open."""
     num_images: int | None
     """None for a stream."""
+    counts: dict[str, int] | None
+    """Images of each class and each kind of defect, all parts together; None for a stream."""
     sizes: int
     """Different sizes among the images looked at."""
+    depth: str
+    """What the pixels hold where they are not of 8 bits, in words."""
     alignment: float | None
     """`metrics.alignment` of the images looked at; None where it was not measured."""
     step_seconds: float | None
@@ -54,6 +60,7 @@ class Plan:
         return {
             "output_dir": config.output_dir,
             "num_images": self.num_images,
+            "counts": self.counts,
             "image_size": list(config.canvas),
             "channels": config.channels,
             "rows": config.rows,
@@ -75,13 +82,15 @@ class Plan:
         assert config.canvas and config.rows and config.cols
         grid = Grid(config.rows, config.cols, *config.canvas)
         images = "images as they come" if self.num_images is None else f"{self.num_images} images"
+        depth = f"\ndepth     {self.depth}" if self.depth else ""
         sizes = "one size" if self.sizes == 1 else f"{self.sizes} sizes among those looked at"
         place = "" if self.alignment is None else f", {self.alignment:.0%} of them in place"
         until = f"{config.max_steps} steps"
         if config.max_minutes is not None:
             until += f" or {config.max_minutes:g} minutes"
         lines = [
-            f"data      {images}, {sizes}{place}",
+            f"data      {images}, {sizes}{place}{depth}",
+            *self._count_lines(),
             f"canvas    {grid.height} x {grid.width} px, {'grey' if config.channels == 1 else 'colour'}, "
             f"{grid.rows} x {grid.cols} sub-regions of {grid.cell_height} x {grid.cell_width} px",
             f"training  {config.generator} generator, {config.batch_size} windows of {config.window_rows} x "
@@ -94,6 +103,15 @@ class Plan:
             )
         lines.append(f"RUN       {config.output_dir}")
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
+
+    def _count_lines(self) -> list[str]:
+        """A line for each class and each kind of defect, with what each part of the split will have of it."""
+        validation, holdout = self.config.validation_fraction, self.config.holdout_fraction
+        return [
+            f"          {name}: {count} images, about {count * (1 - validation - holdout):.0f} to learn from, "
+            f"{count * validation:.0f} for validation, {count * holdout:.0f} held out"
+            for name, count in (self.counts or {}).items()
+        ]
 
 
 def plan(config: TrainingConfig) -> Plan:
@@ -125,6 +143,8 @@ def plan(config: TrainingConfig) -> Plan:
     return Plan(
         config=config,
         num_images=count,
+        counts=survey.counts,
+        depth=survey.depth,
         sizes=len(set(survey.sizes)),
         alignment=survey.alignment,
         step_seconds=None if cost is None else round(cost.step_seconds, 4),
@@ -136,7 +156,7 @@ def plan(config: TrainingConfig) -> Plan:
 
 
 def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list[str]:
-    count, found = survey.source.count, []
+    count, found = survey.source.count, [*survey.warnings]
     assert config.canvas
     height, width = config.canvas
     if count is not None and count < FEW:
@@ -144,6 +164,13 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
             f"{count} images are few: expect little variety, and look for copies (magical-hub evaluate); give {FEW} "
             "or more"
         )
+    learned = 1 - config.validation_fraction - config.holdout_fraction
+    for name, number in (survey.counts or {}).items():
+        if number * learned < FEW_OF_A_KIND and name != "no defect":
+            found.append(
+                f"{name} has {number} images, about {number * learned:.0f} of them to learn from: too few to be "
+                f"generated well; give {FEW_OF_A_KIND} or more, or leave it out"
+            )
     if survey.alignment is not None and survey.alignment < IN_PLACE:
         found.append(
             f"only {survey.alignment:.0%} of the images fit the others best where they lie: the method learns what "

@@ -44,8 +44,10 @@ def complete(config: TrainingConfig, survey: Survey) -> TrainingConfig:
             "lower window_rows and window_cols, or give more rows and cols"
         )
     steps = round(STEPS_OF_16 * math.sqrt(grid.num_locations / 16), -3)
+    intensity = survey.source.intensity
     return replace(
         config,
+        intensity_range=None if intensity is None else (intensity.low, intensity.high),
         image_size=(grid.height, grid.width),
         rows=rows,
         cols=cols,

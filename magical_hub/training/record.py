@@ -13,7 +13,8 @@ from magical_hub.training.split import Split
 
 OF_THE_HOUSE = {
     *("data", "output_dir", "resume", "init_from", "split", "report_to", "push_to_hub", "holdout"),
-    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column"),
+    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "mask_values"),
+    "files_below",
 }
 """Settings that name places and columns; what they mean stands in the record by its hash, or by its public name."""
 

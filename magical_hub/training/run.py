@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
-from magical_hub.data import CanvasStore, Source, open_source, open_store, prepare_store
+from magical_hub.data import CanvasStore, Intensity, Source, open_source, open_store, prepare_store
+from magical_hub.data.intensity import with_measured_intensity
+from magical_hub.data.masks import parse_mask_values
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import write_text
 from magical_hub.grid import Grid
@@ -18,8 +21,10 @@ from magical_hub.training.proposal import complete
 from magical_hub.training.split import Split
 from magical_hub.training.survey import Survey
 
+logger = logging.getLogger(__name__)
+
 FREE_TO_CHANGE = {
-    *("data", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
+    *("data", "files_below", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
     *("gradient_accumulation", "auto_batch_size", "on_nan", "deterministic"),
     *("checkpoint_every", "keep_checkpoints", "validate", "sample_every", "log_every", "report_to"),
 }
@@ -28,12 +33,13 @@ does max_steps, where a rate schedule ends there)."""
 
 
 def source_of(config: TrainingConfig) -> Source:
-    """The images that a configuration names.
+    """The images that a configuration names. An intensity range "auto" is measured on all of them.
 
     Raises:
         DataError: as `open_source`.
     """
-    return open_source(
+    given = config.intensity_range
+    source = open_source(
         config.data,
         image_column=config.image_column,
         label_column=config.label_column,
@@ -41,10 +47,14 @@ def source_of(config: TrainingConfig) -> Source:
         group_regex=config.group_regex,
         objects_column=config.objects_column,
         mask_column=config.mask_column,
+        mask_values=None if config.mask_values is None else parse_mask_values(config.mask_values),
         split=config.split,
         streaming=config.streaming,
         max_images=config.max_images,
+        files_below=config.files_below,
+        intensity=None if given == "auto" else Intensity.of(given),
     )
+    return with_measured_intensity(source) if given == "auto" else source
 
 
 def check_free(config: TrainingConfig) -> None:
@@ -75,9 +85,15 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
     accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            source = source_of(config)
             begun = saved.exists()
-            config = _agree(config, json.loads(saved.read_text())) if begun else complete(config, Survey(source))
+            if begun:
+                config = _agree(config, json.loads(saved.read_text()))
+            source = source_of(config)
+            if not begun:
+                survey = Survey(source)
+                config = complete(config, survey)
+                for warning in survey.warnings:
+                    logger.warning("%s", warning)
             assert config.canvas and config.rows and config.cols and config.channels
             grid = Grid(config.rows, config.cols, *config.canvas)
             store = prepare_store(source, data, grid, config.channels, config.strict, defect_share=config.defect_share)
@@ -106,6 +122,8 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
         before = saved.get(field.name, field.default)
         before = tuple(before) if isinstance(before, list) else before
         value = config.canvas if field.name == "image_size" else value
+        if field.name == "intensity_range" and value == "auto":
+            value = None  # it was measured when the run began
         if value is not None and value != before:
             raise ConfigError(
                 f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
+from tqdm.auto import tqdm
 
 from magical_hub.data import Look, Record, Source, look
+from magical_hub.data.images import SIXTEEN_BITS, Values
 from magical_hub.errors import DataError
 from magical_hub.metrics.alignment import SIDE, alignment
 
 LOOK_AT = 32
 """Images. A stream keeps as many at hand."""
+FEW_LEVELS = 64
+"""Grey levels of 256 under which the range of intensities is worth a warning."""
 
 
 class Survey:
@@ -52,14 +59,64 @@ class Survey:
         return alignment(np.stack(self._small))
 
     @cached_property
+    def depth(self) -> str:
+        """What the pixels hold where they are not of 8 bits, in words; nothing where all are."""
+        if self._values.dtype == np.uint8:
+            return ""
+        kind = "16 bits" if self._values.dtype == np.uint16 else f"{self._values.dtype}"
+        return f"{kind} a channel, values {self._values.low:g} to {self._values.high:g} in those looked at"
+
+    @cached_property
+    def counts(self) -> dict[str, int] | None:
+        """How many images each class and each kind of defect has, by name; None of a stream, which is read once."""
+        if self.source.count is None:
+            return None
+        counted: Counter[str] = Counter()
+        classes, defects = self.source.class_names or [], self.source.defect_names or []
+        records = tqdm(self.source.records(), total=self.source.count, desc="Counting", unit="img", delay=2)
+        for record in records if classes or defects else ():
+            if record.label is not None and classes:
+                counted[f"class {classes[record.label]}"] += 1
+            with suppress(DataError):  # which is named when the store is made
+                found = record.marks.classes(record.name) if record.marks is not None else set()
+                counted.update(f"defect {defects[number]}" for number in found)
+                counted["no defect"] += record.marks is not None and not found
+        names = [*(f"class {name}" for name in classes), *(f"defect {name}" for name in defects)]
+        occurring = [name for name in names if counted[name] or name.startswith("class ")]
+        return {name: counted[name] for name in occurring + (["no defect"] if defects else [])}
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Where the range of intensities does not suit the images."""
+        low, high = self._values.low, self._values.high
+        if not self.depth:
+            return []
+        scale = self.source.intensity or SIXTEEN_BITS
+        levels = 255 * (min(high, scale.high) - max(low, scale.low)) / (scale.high - scale.low)
+        about = f"the images have {self.depth}, and the intensity range is {scale.low:g} to {scale.high:g}"
+        if levels < FEW_LEVELS:
+            return [
+                f"{about}: that leaves {max(1, round(levels))} of 256 grey levels; give --intensity-range {low:g} "
+                f"{high:g}, or auto to measure it on all images"
+            ]
+        if self.source.intensity is not None and (low < scale.low or high > scale.high):
+            return [f"{about}: values outside it become black or white; give a wider one to keep them apart"]
+        return []
+
+    @cached_property
+    def _values(self) -> Values:
+        return functools.reduce(Values.joined, (one.values for one in self._looks))
+
+    @cached_property
     def _looks(self) -> list[Look]:
-        looks, started, tried = [], time.perf_counter(), 0
+        looks, started, tried, last = [], time.perf_counter(), 0, DataError("there is none")
         for record in self._records():
             tried += 1
             try:
-                one = look(record)
-            except DataError:
+                one = look(record, self.source.intensity)
+            except DataError as error:
                 self.unreadable += 1  # named when the store is made
+                last = error
                 continue
             if one.image is not None:
                 small = one.image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -67,7 +124,7 @@ class Survey:
             looks.append(one._replace(image=None))
         self.seconds = (time.perf_counter() - started) / max(1, tried)
         if not looks:
-            raise DataError("none of the images could be read: give png, jpg, bmp or tif files that open")
+            raise DataError(f"none of the images looked at can be used; the last one: {last}")
         return looks
 
     def _records(self) -> Iterator[Record]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from magical_hub.data import open_image, to_canvas
+from magical_hub.data import Intensity, open_image, to_canvas
 from magical_hub.errors import DataError
 
 
@@ -51,12 +51,17 @@ def test_grey_with_alpha_is_grey_on_black(tmp_path):
 def test_sixteen_bits_are_scaled_to_eight(tmp_path, suffix):
     values = np.array([[0, 257, 32896, 65535, 256, 128]], np.uint16)
     image = opened(saved(Image.fromarray(values), tmp_path / f"a.{suffix}"))
-    assert image.mode == "L" and np.asarray(image).tolist() == [[0, 1, 128, 255, 0, 0]]
+    assert image.mode == "L" and np.asarray(image).tolist() == [[0, 1, 128, 255, 1, 0]]  # v / 257, rounded
 
 
-def test_integers_of_32_bits_are_read_as_sixteen(tmp_path):
+def test_integers_of_32_bits_need_a_range(tmp_path):
     values = np.array([[0, 32896, 65535, 70000, -5]], np.int32)
-    image = opened(saved(Image.fromarray(values), tmp_path / "a.tif"))
+    path = saved(Image.fromarray(values), tmp_path / "a.tif")
+    with pytest.raises(
+        DataError, match=r"a\.tif holds int32 pixels, which have no known range: give --intensity-range"
+    ):
+        open_image(path, "a.tif")
+    image = open_image(path, "a.tif", Intensity(0, 65535))
     assert image.mode == "L" and np.asarray(image).tolist() == [[0, 128, 255, 255, 0]]
 
 
@@ -98,7 +103,7 @@ def test_cmyk_is_colour_as_pillow_has_it(tmp_path):
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
 def test_other_colour_spaces_are_colour(tmp_path, mode):
-    source = Image.new(mode, (4, 4), (128, 128, 128))
+    source = Image.new(mode, (4, 4), (128, 90, 160))
     # Compressed: Pillow 12 cannot read the plain YCbCr that it writes.
     assert opened(saved(source, tmp_path / "a.tif", compression="tiff_lzw")).mode == "RGB"
 

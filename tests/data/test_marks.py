@@ -16,6 +16,7 @@ from PIL import Image
 from magical_hub import Grid
 from magical_hub.data import open_source, open_store, package_dataset, prepare_store
 from magical_hub.data.marks import Boxes, Mask
+from magical_hub.data.masks import survey_masks
 from magical_hub.errors import DataError
 
 GRID = Grid(2, 4, 64, 128)  # sub-regions of 32 px
@@ -51,7 +52,7 @@ def test_the_field_of_boxes(boxes, field):
 def test_a_mask_marks_what_its_box_marks(left, top, width, height):
     mask = np.zeros((64, 128), np.uint8)
     mask[top : top + height, left : left + width] = 7
-    by_mask = Mask(png(mask), 2).field((64, 128), GRID, 0.1001, "x")
+    by_mask = Mask(png(mask), survey_masks([(png(mask), "x")]), 2).field((64, 128), GRID, 0.1001, "x")
     by_box = Boxes([((left, top, width, height), 2)]).field((64, 128), GRID, 0.1001, "x")
     np.testing.assert_array_equal(by_mask, by_box)
     assert by_mask.any()
@@ -59,13 +60,14 @@ def test_a_mask_marks_what_its_box_marks(left, top, width, height):
 
 def test_what_is_wrong_with_marks_is_said_in_one_line():
     with pytest.raises(
-        DataError, match=r"row 3 has the box \[100.0, 0.0, 40.0, 10.0\] .* does not lie in the image of 64 x 128"
+        DataError, match=r"row 3 has the box \[128.0, 0.0, 40.0, 10.0\] .* outside the image of 64 x 128"
     ):
-        Boxes([((100, 0, 40, 10), 0)]).field((64, 128), GRID, 0.1, "row 3")
-    with pytest.raises(DataError, match="does not lie in"):
+        Boxes([((128, 0, 40, 10), 0)]).field((64, 128), GRID, 0.1, "row 3")
+    with pytest.raises(DataError, match=r"row 3 has the box .* which has no area"):
         Boxes([((10, 10, 0, 5), 0)]).field((64, 128), GRID, 0.1, "row 3")
+    blank = png(np.zeros((64, 64), np.uint8))
     with pytest.raises(DataError, match="mask of row 3 is 64 x 64, and the image 64 x 128"):
-        Mask(png(np.zeros((64, 64), np.uint8)), 0).field((64, 128), GRID, 0.1, "row 3")
+        Mask(blank, survey_masks([(blank, "x")]), 0).field((64, 128), GRID, 0.1, "row 3")
 
 
 def test_a_store_keeps_the_fields_and_the_names_that_occur(tmp_path: Path):

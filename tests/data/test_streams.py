@@ -112,7 +112,8 @@ def test_loaders_of_datasets(rows, tmp_path):
     expected = prepare_store(open_source(rows.stream()), tmp_path / "run", GRID, 1, progress=False).digests
     for name, data in streams.items():
         labels = None if name == "archive" else "label"
-        store = prepare_store(open_source(data, label_column=labels), tmp_path / name, GRID, 1, progress=False)
+        source = open_source(data, label_column=labels, files_below=tmp_path)
+        store = prepare_store(source, tmp_path / name, GRID, 1, progress=False)
         assert sorted(store.digests) == sorted(expected), name
         if labels:
             assert store.class_names == ["good", "void"] and sum(store.labels) == 6, name

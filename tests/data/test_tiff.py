@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -207,20 +206,6 @@ def test_damage(tmp_path, elpv_files, caplog):
     (tmp_path / "run" / "tiles.json").write_text("{")
     with pytest.raises(DataError, match=r"tiles\.json cannot be read"):
         open_store(tmp_path / "run")
-
-
-def test_without_tifffile_they_are_decoded_whole(tmp_path, elpv_files, run_python):
-    put(tmp_path / "in", elpv_files, 1, 128, 128)
-    source = """
-import sys
-sys.modules["tifffile"] = None  # as where it isn't installed
-from pathlib import Path
-from magical_hub import Grid
-from magical_hub.data import open_source, prepare_store
-print(type(prepare_store(open_source("in"), Path("run"), Grid(2, 2, 128, 128), 1, progress=False)).__name__)
-"""
-    ran = run_python(source, cwd=tmp_path, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
-    assert ran.stdout.strip() == "ArrowStore", ran.stderr
 
 
 @pytest.mark.slow
