@@ -24,7 +24,7 @@ def table(repo):
         ran = subprocess.run(
             [sys.executable, f"benchmarks/{script}", *name.split(), *options.split()],
             cwd=repo,
-            env={**os.environ, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": str(repo)},
             capture_output=True,
             text=True,
             timeout=300,

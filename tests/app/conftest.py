@@ -55,7 +55,7 @@ def _served(
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     command = ["-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint), "--port", str(port), "--no-browser"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if script is not None:
         command = [str(script)]
         environment |= {"CHECKPOINT": str(checkpoint), "PORT": str(port)}
