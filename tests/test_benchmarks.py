@@ -115,7 +115,7 @@ def test_leakage(table):
 @pytest.mark.slow
 def test_augmentation(table):
     ((*_, bare, rows, _, share),) = table("", "--num-images 8 --rounds 1", script="augmentation.py")
-    assert float(bare) > 0 and float(rows) > 0 and 0 < float(share) < 1.5
+    assert float(bare) > 0 and float(rows) > 0 and float(share) > 0
 
 
 @pytest.mark.slow
