@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from magical_hub.evaluation.images import Computed
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.evaluation.usefulness import section as usefulness_section
-from magical_hub.files import expanded
+from magical_hub.files import check_plain, expanded, folder_beside, only_writer
 from magical_hub.metrics import efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
 
@@ -88,12 +89,9 @@ def evaluate(
     """
     subject = Subject.of(pipe_or_folder)
     folder = expanded(output_dir) if output_dir is not None else subject.run / "evaluation" if subject.run else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     network = efficientnet_lite0() if network is None else network
     move(device, network, *([] if subject.pipe is None else [subject.pipe]))
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=folder) as scratch:
-        place = Path(scratch)
+    with _workplace(folder) as place:
         computed = Computed(place if folder is None else folder / "cache", place, network)
         evidence = gather(
             subject,
@@ -115,9 +113,23 @@ def evaluate(
                 bar.set_postfix_str(name)
                 sections[name] = _answer(name, question, evidence)
         report = EvaluationReport(sections, _about(subject, evidence))
-    if folder is not None:
-        report.write(folder)
+        if folder is not None:
+            report.write(folder)
     return report
+
+
+@contextmanager
+def _workplace(folder: Path | None) -> Iterator[Path]:
+    """A folder for files that go when the block ends; inside the folder of the report, if any, which is then ours."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="magical-hub-") as scratch:
+            yield Path(scratch)
+        return
+    with only_writer(folder):
+        for name in ("report.json", "report.html", "cache"):
+            check_plain(folder / name)
+        with folder_beside(folder / "scratch") as place:
+            yield place
 
 
 def _answer(name: str, question: Question, evidence: Evidence) -> Section:
