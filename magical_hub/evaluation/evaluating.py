@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 import magical_hub
+from magical_hub.data.canvas import set_sha256
 from magical_hub.devices import move
 from magical_hub.errors import DataError, GridError
 from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
@@ -160,6 +161,10 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
             "holdout": None if evidence.holdout is None else len(evidence.holdout),
         },
         "reference_is": evidence.reference.name,
+        "sha256": {
+            "train": set_sha256(evidence.train.digests),
+            "holdout": None if evidence.holdout is None else set_sha256(evidence.holdout.digests),
+        },
         "versions": {
             "magical_hub": magical_hub.__version__,
             "python": platform.python_version(),
