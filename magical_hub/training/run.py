@@ -89,6 +89,7 @@ def run_folder(config: TrainingConfig, accelerator: Accelerator) -> Iterator[Non
         return
     folder = Path(config.output_dir)
     with only_writer(folder):
+        check_free(config)  # another process may have begun and ended one meanwhile
         for name in OWN:
             check_plain(folder / name)
             clear_left(folder / name)
