@@ -1,8 +1,8 @@
 """Small detectors that are trained from nothing on a CPU, to measure what images are worth: boxes and masks.
 
-    train = LabelledImages.from_dataset(dataset, objects_column="objects")
-    detector = train_detector(train, None, DetectorOptions(), seed=0)
-    average_precision(detector, test).mean
+train = LabelledImages.from_dataset(dataset, objects_column="objects")
+detector = train_detector(train, None, DetectorOptions(), seed=0)
+average_precision(detector, test).mean
 """
 
 import lazy_loader

@@ -142,7 +142,7 @@ def _centre_loss(logits: Tensor, heat: Tensor) -> Tensor:
     """The focal loss that punishes cells near a centre less (Law and Deng 2018, CornerNet, equation 1)."""
     chances = logits.sigmoid()
     there = heat == 1
-    missed = -(1 - chances) ** 2 * F.logsigmoid(logits)
+    missed = -((1 - chances) ** 2) * F.logsigmoid(logits)
     false = -((1 - heat) ** 4) * chances**2 * F.logsigmoid(-logits)
     return torch.where(there, missed, false).sum()
 

@@ -49,7 +49,7 @@ class LabelledImages:
         if self.boxes is not None:
             return np.array([len(some) > 0 for some in self.boxes], bool)
         assert self.masks is not None
-        return self.masks.reshape(len(self), -1).any(1)
+        return np.asarray(self.masks.reshape(len(self), -1).any(1))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> LabelledImages:
         """The images at these places, in this order."""

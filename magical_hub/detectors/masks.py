@@ -58,4 +58,6 @@ class MaskDetector(nn.Module):
         """(N, num_classes, H, W) float32 from 0 to 1 of images (N, H, W, C) uint8."""
         self.eval()
         parts = [images[first : first + _AT_ONCE] for first in range(0, len(images), _AT_ONCE)]
-        return np.concatenate([self(as_input(part, self.head.weight.device)).sigmoid().cpu().numpy() for part in parts])
+        return np.concatenate(
+            [self(as_input(part, self.head.weight.device)).sigmoid().cpu().numpy() for part in parts]
+        )

@@ -96,11 +96,13 @@ def train_detector(
         or synthetic.class_names != real.class_names
         or (synthetic.masks is None) != (real.masks is None)
     ):
-        raise DataError("synthetic images must have the size, the channels, the classes and the labels of the real ones")
+        raise DataError(
+            "synthetic images must have the size, the channels, the classes and the labels of the real ones"
+        )
     batches, augmentation = (int(value) for value in np.random.SeedSequence([seed, 1]).generate_state(2))
     height, width = real.images.shape[1:3]
     crop = None if options.crop_size is None else (min(height, options.crop_size), min(width, options.crop_size))
-    turns = options.quarter_turns and (crop is not None and crop[0] == crop[1] or height == width)
+    turns = options.quarter_turns and ((crop is not None and crop[0] == crop[1]) or height == width)
     how = classical(crop, options.augment, turns, real.masks is None, augmentation)
     rng = np.random.default_rng(batches)
     rows = rows_of_batches(

@@ -73,7 +73,9 @@ def test_boxes_as_pycocotools_has_them(seed):
 
 def test_perfect_and_empty_answers():
     _, boxes, categories = scene(0)
-    perfect = [Detections(some, np.ones(len(some), np.float32), kinds) for some, kinds in zip(boxes, categories, strict=True)]
+    perfect = [
+        Detections(some, np.ones(len(some), np.float32), kinds) for some, kinds in zip(boxes, categories, strict=True)
+    ]
     nothing = [Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)) for _ in boxes]
     assert (box_average_precision(perfect, boxes, categories, 2) == 1).all()
     assert (box_average_precision(nothing, boxes, categories, 2) == 0).all()
