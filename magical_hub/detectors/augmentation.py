@@ -34,12 +34,10 @@ def classical(crop: tuple[int, int] | None, strong: bool, quarter_turns: bool, b
     if strong:
         steps += [
             *([A.D4(p=1)] if quarter_turns else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]),
-            A.Affine(
-                scale=(0.85, 1.15), translate_percent=(-0.05, 0.05), rotate=(-8, 8), border_mode=1, fill=0, p=0.7
-            ),
-            A.RandomBrightnessContrast(0.25, 0.25, p=0.7),
-            A.GaussianBlur(blur_limit=(3, 5), p=0.15),
-            A.GaussNoise(std_range=(0.01, 0.05), p=0.25),
+            A.Affine(scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), rotate=(-5, 5), border_mode=1, p=0.4),
+            A.RandomBrightnessContrast(0.25, 0.25, p=0.6),
+            A.GaussianBlur(blur_limit=(3, 3), p=0.1),
+            A.GaussNoise(std_range=(0.01, 0.04), p=0.15),
         ]
     more: dict[str, Any] = {}
     if boxes:
