@@ -58,6 +58,7 @@ def main(
     output_dir: Path,
     columns: Columns,
     image_size: int | None = None,
+    grey: bool = False,
     counts: tuple[int, ...] = (10, 20, 50),
     draws: int = 8,
     arms: tuple[str, ...] = DEFAULT_ARMS,
@@ -78,6 +79,7 @@ def main(
         output_dir: where to.
         columns: where the data set has what.
         image_size: the longer side in pixels that all images are resized to; None leaves them as they are.
+        grey: convert colours to grey; where all images are grey this is done anyway.
         counts: defective images in a draw; the smaller sets are parts of the larger.
         draws: of the defective images.
         arms: what is compared.
@@ -94,7 +96,7 @@ def main(
     cv2.setNumThreads(1)
     options = detector or DetectorOptions()
     _check(arms, columns, checkpoint)
-    images = read(datasets.load_from_disk(str(data)), columns, image_size)
+    images = read(datasets.load_from_disk(str(data)), columns, image_size, grey)
     parts = cut(images, test_fraction, num_good, seed)
     if validate:
         parts = cut(images.select(parts.training), test_fraction, num_good, seed)
@@ -104,7 +106,8 @@ def main(
             "data": data.name,
             "columns": asdict(columns),
             "image_size": image_size,
-            "test_groups": parts.test_groups,
+            "grey": grey,
+            "test_groups": list(parts.test_groups),
             "validate": validate,
             "num_good": num_good,
             "num_synthetic": num_synthetic,
@@ -114,8 +117,8 @@ def main(
     )
     tasks = planned(arms, counts, draws, len(parts.defective))
     print(
-        f"{len(parts.test)} test images of {len(parts.test_groups)} groups; {len(parts.defective)} defective images to "
-        f"draw from, {len(parts.good)} good ones and {len(parts.further_good)} for the placebo",
+        f"{len(parts.test)} test images of {len(parts.test_groups)} groups; {len(parts.defective)} defective images "
+        f"to draw from, {len(parts.good)} good ones and {len(parts.further_good)} for the placebo",
         flush=True,
     )
     pipe = None if checkpoint is None else MagicalPipeline.from_pretrained(checkpoint)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from magical_hub.defects import DefectBank
 
 from defects_parts.images import Images, Parts, picture, rows, with_difference
 from magical_hub import MagicalPipeline, augment_dataset
+from magical_hub.defects import DefectBank
 from magical_hub.detectors import LabelledImages
 from magical_hub.seeds import image_seed
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import cv2
 import datasets
 import numpy as np
-from magical_hub.data.masks import MaskValues, survey_masks
 from PIL import Image
 
 from magical_hub.data.boxes import checked_box
 from magical_hub.data.images import open_image
+from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.detectors import LabelledImages
 from magical_hub.errors import DataError
 
@@ -66,8 +66,8 @@ class Parts:
     further_good: Images
 
 
-def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None) -> Images:
-    """All images at one size (the longer side), grey where all are grey.
+def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None, grey: bool = False) -> Images:
+    """All images at one size (the longer side), grey where `grey` says so or all are grey.
 
     Raises:
         DataError: where a column is missing, or images differ in their shape.
@@ -80,7 +80,7 @@ def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None) ->
     names = [name for name in (columns.image, columns.mask, columns.reference) if name]
     for name in names:
         dataset = dataset.cast_column(name, datasets.Image(decode=False))
-    pixels = {name: _pixels(dataset, name, image_size) for name in (columns.image, columns.reference) if name}
+    pixels = {name: _pixels(dataset, name, image_size, grey) for name in (columns.image, columns.reference) if name}
     if all((images == images[..., :1]).all() for images in pixels.values()):
         pixels = {name: images[..., :1] for name, images in pixels.items()}
     images = pixels[columns.image]
@@ -171,11 +171,11 @@ def _references_of(images: Images) -> Images:
     return replace(images, labelled=replace(images.labelled, images=images.references, **labels))
 
 
-def _pixels(dataset: datasets.Dataset, column: str, image_size: int | None) -> np.ndarray:
+def _pixels(dataset: datasets.Dataset, column: str, image_size: int | None, grey: bool) -> np.ndarray:
     read_ones = []
     for number, value in enumerate(dataset[column]):
-        image = open_image(_source(value), f"{column} {number}").convert("RGB")
-        pixels = np.asarray(image)
+        image = open_image(_source(value), f"{column} {number}")
+        pixels = np.asarray(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
         scale = 1.0 if image_size is None else image_size / max(pixels.shape[:2])
         if scale != 1:
             size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)

@@ -44,4 +44,4 @@ def classical(crop: tuple[int, int] | None, strong: bool, quarter_turns: bool, b
         more["bbox_params"] = A.BboxParams(
             format="coco", label_fields=["categories"], min_visibility=MIN_VISIBLE, clip=True
         )
-    return A.Compose(steps, seed=seed, **more)
+    return A.Compose(steps or [A.NoOp()], seed=seed, **more)
