@@ -132,6 +132,7 @@ def augment(
     label_column: str | None = "label",
     objects_column: str | None = "auto",
     mask_column: str | None = "auto",
+    mask_values: str | None = None,
     split: str = "train",
     balance: bool = True,
     keep: Literal["verified", "all"] = "verified",
@@ -155,6 +156,7 @@ def augment(
         label_column: column of the classes to ask for: the checkpoint's classes, or its defects and a name for none.
         objects_column: column of boxes; auto finds it.
         mask_column: column of masks; auto finds it.
+        mask_values: names of the classes that values of the masks stand for: 1=dark,2=crack.
         split: of the dataset; no other is written.
         balance: make most of what is rare.
         keep: verified drops images that do not show the defect asked for.
@@ -167,6 +169,7 @@ def augment(
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.augmentation import Settings, write_augmented
+    from magical_hub.data.masks import parse_mask_values
     from magical_hub.provenance import steps_of
 
     settings = Settings(
@@ -175,6 +178,7 @@ def augment(
         label_column=label_column,
         objects_column=objects_column,
         mask_column=mask_column,
+        mask_values=None if mask_values is None else parse_mask_values(mask_values),
         balance=balance,
         seed=seed,
         batch_size=batch_size,

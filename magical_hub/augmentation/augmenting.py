@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,7 @@ def augment_dataset(
     label_column: str | None = "label",
     objects_column: str | None = "auto",
     mask_column: str | None = "auto",
+    mask_values: Mapping[int, str] | None = None,
     balance: bool = True,
     seed: int = 0,
     batch_size: int = 8,
@@ -60,6 +61,8 @@ def augment_dataset(
         label_column: column of the classes that are asked for, matched by name: the checkpoint's image classes, or its
             defects and one name more that stands for none. Only classes that occur are made. None asks for no class.
         objects_column, mask_column: of boxes x, y, w, h in pixels, and of masks; "auto" finds, None leaves null.
+        mask_values: names of the defect classes that values of the masks stand for ({1: "dark", 2: "crack"}). None
+            finds out what they mean (data/masks.py says how); synthetic masks have the same values.
         balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream
             (whose counts nobody knows) as many of each. Otherwise as the dataset has them (of a stream: the
             checkpoint).

@@ -5,15 +5,18 @@ torchvision is not imported: its tensors are known by what they can do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from magical_hub.augmentation.image_spec import WIDE_TYPES, in_mode
 from magical_hub.augmentation.patches import Patch
-from magical_hub.data.columns import LabelledColumns, read_objects
+from magical_hub.data.columns import LabelledColumns, Object, read_objects
+from magical_hub.data.masks import MaskValues
 from magical_hub.errors import ConfigError
 
 
@@ -21,7 +24,11 @@ def replaced(image: Any, by: Image.Image) -> Any:
     """The image `by` in the form of `image`: Pillow's, an array (H, W[, C]) or a tensor (C, H, W)."""
     if isinstance(image, Image.Image):
         _check_size(image.size, by.size)
-        return by if by.mode == image.mode else by.convert(image.mode)
+        if by.mode != image.mode and {by.mode, image.mode} & WIDE_TYPES.keys():
+            raise ConfigError(
+                f"an image has the mode {image.mode} and those of the pool {by.mode}: give a dataset of one bit depth"
+            )
+        return in_mode(by, image.mode)
     pixels = _pixels(image)
     new = np.asarray(by)
     _check_size(pixels.shape[1::-1], by.size)
@@ -74,8 +81,8 @@ def from_row(row: Mapping[Any, Any], named: Mapping[Any, Any], columns: Labelled
     if columns.label in named:
         changed[columns.label] = row[columns.label]
     if columns.objects in row:
-        objects = read_objects(row[columns.objects]) or []
-        changed["bboxes"] = [list(box) for box, _ in objects]
+        objects = read_objects(row[columns.objects], "a row") or []
+        changed["bboxes"] = [list(box or ()) for box, _ in objects]
         if "class_labels" in named:
             changed["class_labels"] = [category for _, category in objects]
     if columns.mask in row:
@@ -106,7 +113,9 @@ def target_to_row(image: Any, target: Any, columns: LabelledColumns) -> dict[Any
     return row
 
 
-def row_to_target(row: Mapping[Any, Any], image: Any, target: Any, columns: LabelledColumns) -> tuple[Any, Any]:
+def row_to_target(
+    row: Mapping[Any, Any], image: Any, target: Any, columns: LabelledColumns, masks: MaskValues | None
+) -> tuple[Any, Any]:
     """The row as an image and a target in the form that was given."""
     new = row[columns.image]
     if not isinstance(target, Mapping):
@@ -117,23 +126,32 @@ def row_to_target(row: Mapping[Any, Any], image: Any, target: Any, columns: Labe
         return image, target
     changed = dict(target)
     if columns.objects in row:
-        objects, old = read_objects(row[columns.objects]) or [], target["boxes"]
+        objects, old = read_objects(row[columns.objects], "a row") or [], target["boxes"]
         form = _box_form(old)
-        boxes = [box if form == "XYWH" else (*box[:2], box[0] + box[2], box[1] + box[3]) for box, _ in objects]
+        boxes = [box if form == "XYWH" else (*box[:2], box[0] + box[2], box[1] + box[3]) for box, _ in objects if box]
         changed["boxes"] = _like(torch.tensor(boxes, dtype=old.dtype).reshape(-1, 4), old)
         changed["labels"] = torch.tensor([its for _, its in objects], dtype=torch.as_tensor(target["labels"]).dtype)
         if "masks" in target:
-            changed["masks"] = _like(_instance_masks(row, columns, target["masks"]), target["masks"])
+            marks = row.get(columns.mask) if columns.mask else None
+            whole = np.ones(target["masks"].shape[1:], bool)
+            if marks is not None and masks is not None:
+                whole = _marks(marks, masks) > 0
+            changed["masks"] = _like(_instance_masks(objects, whole, target["masks"]), target["masks"])
     return new, changed
 
 
-def _instance_masks(row: Mapping[Any, Any], columns: LabelledColumns, old: torch.Tensor) -> torch.Tensor:
-    """A mask an object: its box's part of the mask, or the box where there is no mask."""
-    objects = read_objects(row[columns.objects]) or []
+def _marks(image: Image.Image, masks: MaskValues) -> np.ndarray:
+    """What a mask in the dataset's own mode and values means."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=0)
+    return masks.read(file.getvalue(), "a mask")
+
+
+def _instance_masks(objects: Sequence[Object], whole: np.ndarray, old: torch.Tensor) -> torch.Tensor:
+    """A mask an object: its box's part of the mask of the image."""
     made = torch.zeros((len(objects), *old.shape[1:]), dtype=old.dtype)
-    marks = row.get(columns.mask) if columns.mask else None
-    whole = np.ones(old.shape[1:], bool) if marks is None else np.asarray(marks) > 0
-    for number, ((x, y, width, height), _) in enumerate(objects):
+    for number, (box, _) in enumerate(objects):
+        x, y, width, height = box or (0, 0, 0, 0)
         there = slice(int(y), int(np.ceil(y + height))), slice(int(x), int(np.ceil(x + width)))
         made[number][there] = torch.from_numpy(whole[there]).to(old.dtype)
     return made

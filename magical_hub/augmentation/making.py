@@ -39,7 +39,7 @@ class Shard:
 
 def rows_together(recipe: Recipe) -> int:
     """How many rows are made together: for images of this size, whatever the batch and the processes."""
-    width, height = recipe.look.size
+    width, height = recipe.spec.size
     return max(1, min(TOGETHER, PIXELS_TOGETHER // (3 * width * height)))
 
 
@@ -95,7 +95,7 @@ def make_rows(
                     continue
                 annotation = output.annotations[number] if output.annotations else {}
                 mask = output.masks[number] if masked else None
-                done[wish.number] = recipe.row(output.images[number], annotation, mask, seed)
+                done[wish.number] = recipe.row(output.images[number], annotation, mask, wish.number, seed)
         pending, turn = again, turn + 1
     return [done[wish.number] for wish in wanted], counts
 

@@ -18,7 +18,7 @@ from magical_hub.data.boxes import Box, box_of
 from magical_hub.errors import AugmentationError
 from magical_hub.pipeline import MagicalPipeline
 
-MODES = ("L", "RGB", "I;16", "I")
+MODES = ("L", "RGB", "I;16", "I;16B", "I")
 """Of images that numbers can be added to."""
 FADE = 1.0
 """Pixels over which a patch fades out around its mask: the difference goes on there, and an edge would show."""
@@ -76,9 +76,9 @@ def make_patches(pipe: MagicalPipeline, recipe: Recipe, count: int) -> list[Patc
 def _patch(
     recipe: Recipe, image: Image.Image, twin: Image.Image, mask: np.ndarray, annotation: Mapping[str, Any]
 ) -> Patch:
-    look = recipe.look
-    with_it, without = (np.asarray(look.image(each)).astype(np.int32) for each in (image, twin))
-    own = Image.fromarray(mask).resize(look.size, Image.Resampling.NEAREST)
+    spec = recipe.spec
+    with_it, without = (np.asarray(spec.image(each)).astype(np.int32) for each in (image, twin))
+    own = Image.fromarray(mask).resize(spec.size, Image.Resampling.NEAREST)
     marked = np.asarray(own)
     edge = np.asarray(Image.fromarray((marked > 0).astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(FADE)))
     x, y, width, height = (int(side) for side in box_of(edge > 0))

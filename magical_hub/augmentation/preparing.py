@@ -7,21 +7,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from magical_hub.augmentation.image_spec import survey_images
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, label_columns
-from magical_hub.augmentation.looks import look_at
 from magical_hub.augmentation.plan import Wish, wishes
-from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of
+from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of, mask_classes_of
 from magical_hub.augmentation.weights import source_of, weights_digest
 from magical_hub.data.columns import LabelledColumns, find_columns
+from magical_hub.data.images import Intensity
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     import datasets
 
 
 Engine = Literal["local", "ray"]
+
+MASKS_OF_STREAMS = 32
+"""Rows of a stream that are fetched to see what its masks hold."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Settings:
     label_column: str | None = "label"
     objects_column: str | None = "auto"
     mask_column: str | None = "auto"
+    mask_values: Mapping[int, str] | None = None
     balance: bool = True
     seed: int = 0
     batch_size: int = 8
@@ -52,6 +58,7 @@ class Settings:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise ConfigError(f"{name} is {number}: give 1 or more")
+        whole_number(self.seed)
         if not 0 < self.probability < 1:
             raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")
         if self.keep not in ("verified", "all") and not callable(self.keep):
@@ -106,12 +113,15 @@ def prepare(
     known, digest = Known.of(pipe.generator.config), weights_digest(pipe)
     occurring = None if streamed else _counted(dataset, columns.label)
     labels = label_columns(features, columns, known, occurring)
+    trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
+    spec = survey_images(_undecoded(dataset, columns), columns, settings.mask_values, trained_range)
     recipe = Recipe(
         features=_with_provenance(features) if settings.provenance else features,
         columns=columns,
         labels=labels,
         categories=categories_of(features[columns.objects], known) if columns.objects else {},
-        look=look_at(_undecoded(dataset, columns), columns),
+        mask_classes=mask_classes_of(spec.masks, known) if spec.masks is not None else (),
+        spec=spec,
         source=source_of(pipe),
         seed=settings.seed,
         batch_size=settings.batch_size,
@@ -149,12 +159,12 @@ def _counts(recipe: Recipe, occurring: Mapping[str, Mapping[Any, int]] | None, b
 
 
 def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:
-    """Rows whose images are still files; of a stream, the first alone."""
+    """Rows whose images are still files; of a stream, the first alone, or a few where masks are to be known."""
     import datasets
 
     wanted = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
     if isinstance(dataset, datasets.IterableDataset):
-        return list(dataset.decode(False).select_columns(wanted).take(1))
+        return list(dataset.decode(False).select_columns(wanted).take(1 if columns.mask is None else MASKS_OF_STREAMS))
     rows = dataset.with_format(None).select_columns(wanted)
     for name in (columns.image, columns.mask):
         if name is not None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from magical_hub.augmentation.image_spec import ImageSpec
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, LabelColumn
-from magical_hub.augmentation.looks import Look
+from magical_hub.data.boxes import Box, checked_box
 from magical_hub.data.columns import LabelledColumns, object_fields, stored_values, write_objects
+from magical_hub.data.masks import MaskValues
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ class Recipe:
         columns: what they hold.
         labels: the columns of classes that are filled.
         categories: names of defects to what the dataset stores for them.
-        look: of the images.
+        mask_classes: the class of each defect of the checkpoint in the dataset's masks, from 1 on; 0 first, for none.
+        spec: of the images and masks.
         source: the checkpoint's name and a hash of its weights.
         seed: of the series of images.
         batch_size: images at a time.
@@ -42,7 +46,8 @@ class Recipe:
     columns: LabelledColumns
     labels: Mapping[str, LabelColumn]
     categories: Mapping[str, Any]
-    look: Look
+    mask_classes: tuple[int, ...]
+    spec: ImageSpec
     source: str
     seed: int
     batch_size: int
@@ -54,37 +59,57 @@ class Recipe:
         return None if self.columns.label is None else self.labels[self.columns.label]
 
     def row(
-        self, image: Image.Image, annotation: Mapping[str, Any], mask: np.ndarray | None, seed: int
+        self, image: Image.Image, annotation: Mapping[str, Any], mask: np.ndarray | None, number: int, seed: int
     ) -> dict[str, Any]:
-        """A row, encoded; what can't be filled is null."""
+        """A row, encoded; what can't be filled is null.
+
+        Args:
+            image: of the pipeline.
+            annotation: that it has.
+            mask: (H, W), the numbers of the checkpoint's defects; None where none is known.
+            number: of the image in its series.
+            seed: of the image.
+        """
         columns, objects = self.columns, annotation.get("objects")
+        name = f"synthetic-{self.seed}-{number:05d}"
         row: dict[str, Any] = dict.fromkeys(self.features)
-        row[columns.image] = _file(self.look.image(image))
+        row[columns.image] = _file(self.spec.image(image), name)
         for name, column in self.labels.items():
             row[name] = column.value(annotation)
         if columns.objects is not None and objects is not None:
-            scale = self.look.size[0] / image.width, self.look.size[1] / image.height
-            row[columns.objects] = self._objects(objects, scale)
+            across, down = self.spec.size[0] / image.width, self.spec.size[1] / image.height
+            scaled = [(thing["bbox"], thing["category"]) for thing in objects]
+            row[columns.objects] = self.objects(
+                [((x * across, y * down, w * across, h * down), name) for (x, y, w, h), name in scaled]
+            )
         if columns.mask is not None and mask is not None:
-            row[columns.mask] = _file(self.look.mask(self.marked(mask)))
+            row[columns.mask] = _file(self.spec.mask(self.marked(mask)), name)
         if "synthetic" in self.features:
             row |= {"synthetic": True, "source": self.source, "seed": seed}
         encoded: dict[str, Any] = self.features.encode_example(row)
         return encoded
 
-    def _objects(self, objects: list[dict[str, Any]], scale: tuple[float, float]) -> Any:
+    def objects(self, objects: Sequence[tuple[Box, str]]) -> Any:
+        """Boxes in pixels of the dataset's images, and the names of their defects, as its column stores them.
+
+        A column of whole numbers gets the smallest box of whole pixels that holds the defect.
+        """
+        feature = self.features[self.columns.objects]
+        fields = object_fields(feature) or {}
         records = []
-        for thing in objects:
-            box = [float(side * scale[axis % 2]) for axis, side in enumerate(thing["bbox"])]
-            record = {"bbox": box, "category": self.categories[thing["category"]], "area": box[2] * box[3]}
+        for box, name in objects:
+            clipped = checked_box(box, self.spec.size[::-1], "a synthetic image")
+            sides = _outward(clipped) if _is_whole(fields["bbox"]) else [float(side) for side in clipped]
+            area = sides[2] * sides[3]
+            record = {"bbox": sides, "category": self.categories[name], "area": area}
+            if _is_whole(fields.get("area")):
+                record["area"] = round(area)
             records.append(record)
-        return write_objects(self.features[self.columns.objects], records)
+        return write_objects(feature, records)
 
     def marked(self, mask: np.ndarray) -> np.ndarray:
-        """A pipeline's mask, 1 + the number of the defect, in the values of the dataset's masks."""
-        if self.look.mask_value is None:
-            return mask
-        return np.where(mask > 0, np.uint8(self.look.mask_value), np.uint8(0))
+        """A pipeline's mask (H, W), the numbers of the checkpoint's defects, in the classes of the dataset's masks."""
+        return np.array(self.mask_classes, np.uint8)[mask]
 
 
 def categories_of(feature: Any, known: Known) -> dict[str, Any]:
@@ -108,11 +133,47 @@ def categories_of(feature: Any, known: Known) -> dict[str, Any]:
     return {name: stored[name] for name in known.defects}
 
 
-def _file(image: Image.Image) -> dict[str, Any]:
-    """As an Image feature stores it, in a format that keeps every value."""
+def mask_classes_of(masks: MaskValues, known: Known) -> tuple[int, ...]:
+    """The class in a dataset's masks of each defect that the checkpoint knows; 0 first, for none.
+
+    Raises:
+        DataError: where the masks tell classes apart and have none of that name.
+    """
+    if masks.names is None:
+        return (0, *(1 for _ in known.defects))
+    missing = [name for name in known.defects if name not in masks.names]
+    if missing:
+        raise DataError(
+            f"the masks tell apart {', '.join(masks.names)}, and the checkpoint knows {', '.join(map(repr, missing))} "
+            "too: name the values of the masks by mask_values"
+        )
+    return (0, *(1 + masks.names.index(name) for name in known.defects))
+
+
+def _outward(box: Box) -> list[int]:
+    """The smallest box of whole pixels around one."""
+    x, y, width, height = box
+    left, top = math.floor(x), math.floor(y)
+    return [left, top, math.ceil(x + width) - left, math.ceil(y + height) - top]
+
+
+def _is_whole(feature: Any) -> bool:
+    """Whether a field of numbers, or of lists of them, holds whole ones."""
+    while getattr(feature, "feature", None) is not None or isinstance(feature, list):
+        feature = feature[0] if isinstance(feature, list) else feature.feature
+    return str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
+
+
+def _file(image: Image.Image, name: str) -> dict[str, Any]:
+    """As an Image feature stores it, in a format that keeps every value.
+
+    Args:
+        image: of any mode.
+        name: of the file, without its ending.
+    """
     target = io.BytesIO()
-    if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"):
+    if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         image.save(target, "PNG", compress_level=1)  # sensor noise hardly compresses: a higher level gains little
-    else:
-        image.save(target, "TIFF")
-    return {"bytes": target.getvalue(), "path": None}
+        return {"bytes": target.getvalue(), "path": f"{name}.png"}
+    image.save(target, "TIFF")
+    return {"bytes": target.getvalue(), "path": f"{name}.tif"}

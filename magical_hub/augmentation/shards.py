@@ -24,7 +24,7 @@ from magical_hub.pipeline import MagicalPipeline
 if TYPE_CHECKING:
     import datasets
 
-LAYOUT = 1
+LAYOUT = 2
 """Counted up when the same arguments come to give other rows within one version of the program."""
 
 

@@ -17,7 +17,7 @@ from magical_hub.augmentation.patches import MODES, Patch, make_patches
 from magical_hub.augmentation.plan import wishes
 from magical_hub.augmentation.preparing import Settings, prepare
 from magical_hub.augmentation.rows import Recipe
-from magical_hub.data.columns import read_objects, write_objects
+from magical_hub.data.columns import read_objects
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
 
@@ -49,8 +49,8 @@ class MagicalTransform:
         defect_share: of the images changed, the share that gets a defect, where the checkpoint knows defects and the
             image is without; the others are replaced.
         pool_size: synthetic images in the pool, as many of each class, and as many defects.
-        image_column, label_column, objects_column, mask_column: as in `augment_dataset`. Without a label column any
-            synthetic image may stand in for any other.
+        image_column, label_column, objects_column, mask_column, mask_values: as in `augment_dataset`. Without a label
+            column any synthetic image may stand in for any other.
         seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
 
     Raises:
@@ -69,6 +69,7 @@ class MagicalTransform:
         label_column: str | None = "label",
         objects_column: str | None = "auto",
         mask_column: str | None = "auto",
+        mask_values: Mapping[int, str] | None = None,
         seed: int = 0,
         batch_size: int = 8,
         num_proc: int | None = None,
@@ -76,7 +77,7 @@ class MagicalTransform:
     ) -> None:
         if not (0 <= p <= 1 and 0 <= defect_share <= 1):
             raise ConfigError(f"p is {p} and defect_share {defect_share}: give numbers from 0 to 1")
-        columns = (image_column, label_column, objects_column, mask_column)
+        columns = (image_column, label_column, objects_column, mask_column, mask_values)
         settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
         prepared = prepare(dataset, pipe, settings)
         self.p, self.defect_share = p, defect_share
@@ -99,7 +100,7 @@ class MagicalTransform:
         label = self._recipe.columns.label
         for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
             self._members.setdefault(value, []).append(number)
-        blends = knows_defects and defect_share > 0 and self._recipe.look.mode in MODES
+        blends = knows_defects and defect_share > 0 and self._recipe.spec.mode in MODES
         self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
 
     @property
@@ -114,7 +115,7 @@ class MagicalTransform:
             return forms.from_row(self.row(forms.to_row(named, columns)), named, columns)
         if len(inputs) == 2 and not named:
             row = self.row(forms.target_to_row(*inputs, columns))
-            return forms.row_to_target(row, *inputs, columns)
+            return forms.row_to_target(row, *inputs, columns, self._recipe.spec.masks)
         if len(inputs) != 1 or named:
             raise ConfigError("call it with a row, a batch, an image, an image and its target, or names alone")
         (given,) = inputs
@@ -159,25 +160,23 @@ class MagicalTransform:
             suits = column.values[column.none] if column.is_defect and column.none else patch.values.get(name)
             if row[name] != suits:
                 return False
-        return not (columns.objects in row and read_objects(row[columns.objects]) != [])
+        return not (columns.objects in row and read_objects(row[columns.objects], "a row") != [])
 
     def _blended(self, row: Mapping[Any, Any], patch: Patch) -> dict[Any, Any]:
         columns, changed = self._recipe.columns, dict(row)
-        size = self._recipe.look.size
-        changed[columns.image] = forms.added(row[columns.image], patch, size, self._recipe.look.mode)
+        size = self._recipe.spec.size
+        changed[columns.image] = forms.added(row[columns.image], patch, size, self._recipe.spec.mode)
         annotation = {"objects": [{"bbox": patch.box, "category": patch.defect}]}
         for name, column in self._recipe.labels.items():
             if name in row and column.is_defect:
                 changed[name] = column.value(annotation)
         if columns.objects in row:
-            box = [float(side) for side in patch.box]
-            record = {"bbox": box, "category": self._recipe.categories[patch.defect], "area": box[2] * box[3]}
-            changed[columns.objects] = write_objects(self._recipe.features[columns.objects], [record])
+            changed[columns.objects] = self._recipe.objects([(patch.box, patch.defect)])
         if columns.mask in row:
             mask = np.zeros(size[::-1], np.uint8)
             rows, cols = patch.mask.shape
             mask[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.mask
-            changed[columns.mask] = self._recipe.look.mask(self._recipe.marked(mask))
+            changed[columns.mask] = self._recipe.spec.mask(self._recipe.marked(mask))
         return changed
 
 

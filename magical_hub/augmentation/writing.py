@@ -9,9 +9,10 @@ from typing import Any
 from magical_hub.augmentation.augmenting import augment
 from magical_hub.augmentation.preparing import Settings
 from magical_hub.data import open_dataset
+from magical_hub.data.columns import find_columns
 from magical_hub.devices import move
 from magical_hub.errors import DataError
-from magical_hub.export.labelled import Format, write_dataset
+from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
 from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
@@ -59,6 +60,14 @@ def write_augmented(
     dataset = open_dataset(data, split)
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
+    columns = find_columns(
+        dataset.features,
+        settings.image_column,
+        settings.label_column,
+        settings.objects_column,
+        settings.mask_column,
+    )
+    checked_samples(dataset, format, columns, settings.mask_values)
     if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
         raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
     made = augment(dataset, pipe, settings)
@@ -72,6 +81,7 @@ def write_augmented(
         label_column=settings.label_column,
         objects_column=settings.objects_column,
         mask_column=settings.mask_column,
+        mask_values=settings.mask_values,
         record=record,
     )
     place = str(output_dir if is_remote(output_dir) else expanded(output_dir))

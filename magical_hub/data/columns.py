@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magical_hub.errors import DataError
@@ -131,3 +132,15 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
             )
         return {}
     return {str(value): value for value in sorted(occurring)}
+
+
+def file_of(image: Any) -> Path | bytes:
+    """The file of an image that is not decoded, or its bytes; what is at a URL is fetched."""
+    if image["bytes"] is not None:
+        return bytes(image["bytes"])
+    if "://" in image["path"]:
+        import fsspec
+
+        with fsspec.open(image["path"], "rb") as file:
+            return bytes(file.read())
+    return Path(image["path"])

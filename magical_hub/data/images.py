@@ -43,7 +43,19 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 """Pillow's names of what is read."""
 LARGEST_TILE = 2**26
 """Pixels of a tile in a TIFF file: decoding one takes its memory, however small the image is."""
+PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+"""Pillow's, of up to 8 bits a channel, that a PNG file keeps."""
 ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What shows an image upright, by its orientation."""
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
@@ -134,17 +146,23 @@ def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list
 
     Returns:
         The pixels as `read_pixels` gives them, but the numbers of a palette (and 0 and 1 of one bit) as they are
-        stored; Pillow's mode, "JPEG" where the file's compression changes values; and the palette's colours.
+        stored, unless it has no colours but black and, as number 0, white; Pillow's mode, "JPEG" where the file's compression changes values; and the palette's colours.
 
     Raises:
         DataError: as `read_pixels`.
     """
     with _opened(source, name) as (image, file):
-        if image.mode not in ("1", "P") or image.format == "TIFF":
+        if image.mode not in ("1", "P"):
             return _pixels(image, file, name), "JPEG" if image.format == "JPEG" else image.mode, None
-        orientation = _orientation(image)
-        palette = image.getpalette("RGB") if image.mode == "P" else None
-        return _turned(np.asarray(image).astype(np.uint8), orientation), image.mode, palette
+        orientation = 1 if image.format == "TIFF" else _orientation(image)  # loading turns a TIFF
+        numbers = _turned(np.asarray(image).astype(np.uint8), orientation)
+        if image.mode == "1":
+            return numbers, "1", None
+        palette = image.getpalette("RGB") or []
+        colours = np.array(palette, np.uint8).reshape(-1, 3)
+        if len(colours) > 1 and colours[0].min() == 255 and not colours[1:].any():
+            return colours[numbers], "RGB", None  # white on black, where white has the number 0
+        return numbers, "P", palette
 
 
 def open_image(source: Path | bytes, name: str, intensity: Intensity | None = None) -> Image.Image:
@@ -161,16 +179,76 @@ def open_image(source: Path | bytes, name: str, intensity: Intensity | None = No
     return grey_or_rgb(read_pixels(source, name), name, intensity)
 
 
+def read_image(source: Path | bytes, name: str) -> Image.Image:
+    """Read an image as it is stored, oriented as a viewer shows it, in a mode that a PNG file keeps.
+
+    Returns:
+        Mode "1", "L", "LA", "P", "RGB", "RGBA" or "I;16"; what is stored otherwise as `read_pixels` gives it.
+
+    Raises:
+        DataError: as `read_pixels`, and where no such mode holds the pixels.
+    """
+    with _opened(source, name) as (image, file):
+        if image.mode in PLAIN_MODES and image.format != "BMP" and not _is_wide(image):
+            image.load()  # which turns a TIFF
+            method = None if image.format == "TIFF" else _UPRIGHT.get(_orientation(image))
+            plain = image.copy() if method is None else image.transpose(method)
+            plain.info.pop("exif", None)  # it would turn the image again
+            return plain
+        pixels = _pixels(image, file, name)
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2 and pixels.min() >= 0 and pixels.max() <= 65535:
+        pixels = pixels.astype(np.uint16)
+    if pixels.dtype not in (np.uint8, np.uint16) or (pixels.dtype == np.uint16 and pixels.ndim == 3):
+        kind = "is in colour of 16 bits a channel" if pixels.ndim == 3 else f"holds {pixels.dtype} pixels"
+        raise DataError(
+            f"{name} {kind}, which are not written as PNG: convert it to 8 bits, or grey to 16, or take the format hf "
+            "or parquet, which keep files as they are"
+        )
+    return Image.fromarray(pixels)
+
+
 def image_size(source: Path | bytes, name: str) -> tuple[int, int]:
     """Width and height of an image as a viewer shows it, from the header of its file alone.
 
     Raises:
         DataError: where it is missing or no image.
     """
-    with _opened(source, name) as (image, _):
+    return read_header(source, name)[0]
+
+
+def read_header(source: Path | bytes, name: str) -> tuple[tuple[int, int], str]:
+    """Width and height of an image as a viewer shows it, and Pillow's mode, from the header of its file alone.
+
+    The mode of colour of 16 bits a channel, which Pillow has none for, is "RGB;16".
+
+    Raises:
+        DataError: where it is missing or no image.
+    """
+    with _opened(source, name) as (image, file):
         width, height = image.size
-        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow swaps the sides of a TIFF itself
-        return (height, width) if turned else (width, height)
+        mode = "RGB;16" if image.mode in PLAIN_MODES and _is_wide(image) else image.mode
+        turned = (
+            image.format != "TIFF" and _has_exif(image, file) and _orientation(image) >= 5
+        )  # a TIFF's size is turned
+        return ((height, width) if turned else (width, height)), mode
+
+
+def _is_wide(image: Any) -> bool:
+    """Whether an image whose pixels are not read yet has more than 8 bits a channel in its file."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_TIFF_BITS, (1,))) > 8
+    return any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith(("I", "F"))
+
+
+def _has_exif(image: Image.Image, file: Any) -> bool:
+    """Whether a file may say how it is turned; Pillow decodes a PNG to find out."""
+    if image.format != "PNG":
+        return True
+    place = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(place)
+    return b"eXIf" in content or b"Raw profile type exif" in content
 
 
 def grey_or_rgb(pixels: np.ndarray, name: str, intensity: Intensity | None = None) -> Image.Image:

@@ -7,14 +7,22 @@ from pathlib import Path
 from PIL import Image
 
 from magical_hub.errors import DataError
-from magical_hub.export.samples import Sample, Samples, save_image
+from magical_hub.export.samples import NORMAL, Sample, Samples, save_image
 
-NORMAL = ("normal", "good", "ok")
-"""Names of a class that stand for no defect, in lower case."""
+
+def check_anomalib(samples: Samples) -> None:
+    """Refuse what is known to be no good before anything is written.
+
+    Raises:
+        DataError: where a dataset has neither objects nor masks, and no class that stands for no defect.
+    """
+    columns = samples.columns
+    if columns.objects is None and columns.mask is None and not samples.tells_normal:
+        raise _unknown(0)
 
 
 def write_anomalib(samples: Samples, folder: Path) -> None:
-    """Write normal/00000.png, abnormal/00001.png and masks/00001.png (0 and 255), and so on.
+    """Write normal/, abnormal/ and masks/ (0 and 255: exactly what the dataset's masks mark).
 
     An image is normal where it has no objects; where that isn't known, where its mask is empty; else where its class
     is called normal, good or ok.
@@ -23,23 +31,20 @@ def write_anomalib(samples: Samples, folder: Path) -> None:
         DataError: where none of the three is known of a row, there is no normal image at all, or some abnormal images
             have masks and others have none.
     """
-    named = any(name.lower() in NORMAL for name in samples.labels)
-    masked: dict[bool, str] = {}
+    masked: dict[bool, int] = {}
     count = 0
     for sample in samples:
-        normal = _is_normal(sample, named)
+        normal = _is_normal(sample, samples.tells_normal)
         count += normal
         name = f"{sample.stem}.png"
         save_image(sample.image, folder / ("normal" if normal else "abnormal") / name)
         if normal:
             continue
-        masked[sample.mask is not None] = sample.stem
+        masked[sample.marks is not None] = sample.row
         if len(masked) == 2:
-            raise DataError(
-                f"row {int(masked[False])} has no mask and others have: give all or none, by mask_column=None"
-            )
-        if sample.mask is not None:
-            save_image(Image.fromarray(sample.mask > 0).convert("L"), folder / "masks" / name)
+            raise DataError(f"row {masked[False]} has no mask and others have: give all or none, by mask_column=None")
+        if sample.marks is not None:
+            save_image(Image.fromarray(sample.marks > 0).convert("L"), folder / "masks" / name)
     if not count:
         raise DataError("there is no normal image, and anomalib's detectors learn from these alone: add some")
 
@@ -47,11 +52,15 @@ def write_anomalib(samples: Samples, folder: Path) -> None:
 def _is_normal(sample: Sample, named: bool) -> bool:
     if sample.objects is not None:
         return not sample.objects
-    if sample.mask is not None:
-        return not sample.mask.any()
+    if sample.marks is not None:
+        return not sample.marks.any()
     if sample.label is None or not named:
-        raise DataError(
-            f"row {int(sample.stem)} does not say whether it is normal: give it objects, a mask, or a label "
-            f"(of classes of which one is called {' or '.join(NORMAL)})"
-        )
+        raise _unknown(sample.row)
     return sample.label.lower() in NORMAL
+
+
+def _unknown(row: int) -> DataError:
+    return DataError(
+        f"row {row} does not say whether it is normal: give it objects, a mask, or a label "
+        f"(of classes of which one is called {' or '.join(NORMAL)})"
+    )

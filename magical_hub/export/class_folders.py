@@ -3,40 +3,79 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from magical_hub.errors import DataError
-from magical_hub.export.samples import Samples, save_image
+from magical_hub.export.names import file_stems
+from magical_hub.export.samples import Sample, Samples, save_image
+
+_SPLIT = re.compile(r"(^|[-._ 0-9])(train(ing)?|valid(ation)?|dev|val|test(ing)?|eval(uation)?)([-._ 0-9]|$)")
+"""Names in which `datasets` finds a split, of which it then reads these files and no others."""
+
+
+def check_class_folders(samples: Samples) -> None:
+    """Refuse names of classes that can't be a folder's, before anything is written.
+
+    Raises:
+        DataError: naming the first one.
+    """
+    wrong = next((name for name in samples.labels if not _can_be_a_folder(name)), None)
+    if wrong is not None:
+        raise DataError(f"a folder can't be named after the class {wrong!r}: rename the class")
 
 
 def write_class_folders(samples: Samples, folder: Path) -> None:
-    """Write LABEL/00000.png and so on, masks/ and metadata.jsonl.
+    """Write LABEL/NAME.png and so on, masks/ and metadata.jsonl.
 
     A row of metadata.jsonl has file_name, the dataset's columns of classes (by name), text and numbers, its objects
-    (bbox x, y, w, h in pixels, and category), and mask_file_name where there are masks. Null stays null: "unknown".
-
-    Raises:
-        DataError: where the name of a class can't be a folder's.
+    (bbox x, y, w, h in pixels, and category), and mask_file_name where there are masks, which are kept as they are.
+    Null stays null, which is "unknown"; the image of an unknown class lies in no class folder. Columns of names that
+    the layout has a meaning for come as "original_NAME". Where an image's own file name would be taken for a split's
+    ("test_01.png"), its file has its number; original_name says what it was.
     """
-    wrong = [name for name in samples.labels if name in ("", ".", "..", "masks") or "/" in name or "\\" in name]
-    if wrong:
-        raise DataError(f"a folder can't be named after the class {wrong[0]!r}: rename the class")
+    columns = samples.columns
+    names = samples.names_beside(lambda name: _is_key(name, columns.mask is not None))
+    stems = file_stems([None if name is None or _SPLIT.search(name) else name for name in samples.files])
     with (folder / "metadata.jsonl").open("w") as metadata:
-        for sample in samples:
-            name = Path(sample.label or "", f"{sample.stem}.png").as_posix()
+        for sample, stem in zip(samples, stems, strict=True):
+            name = Path(sample.label or "", f"{stem}.png").as_posix()
             save_image(sample.image, folder / name)
-            row: dict[str, Any] = {"file_name": name, **sample.more}
-            if samples.columns.label is not None:
-                row[samples.columns.label] = sample.label
-            if samples.columns.objects is not None:
-                row[samples.columns.objects] = sample.objects and [
-                    {"bbox": box, "category": its} for box, its in sample.objects
-                ]
-            if samples.columns.mask is not None:
-                row["mask_file_name"] = None if sample.mask is None else f"masks/{sample.stem}.png"
+            row: dict[str, Any] = {"file_name": name, **_own(samples, sample, names)}
+            if columns.mask is not None:
+                row["mask_file_name"] = None if sample.mask is None else f"masks/{stem}.png"
             if sample.mask is not None:
-                save_image(Image.fromarray(sample.mask), folder / row["mask_file_name"])
+                save_image(sample.mask, folder / row["mask_file_name"])
             metadata.write(json.dumps(row, default=str) + "\n")
+
+
+def _own(samples: Samples, sample: Sample, names: dict[str, str]) -> dict[str, Any]:
+    """What the dataset's own columns say."""
+    row = {names[column]: value for column, value in sample.more.items()}
+    columns = samples.columns
+    if columns.label is not None:
+        row[names[columns.label]] = sample.label
+    if columns.objects is not None:
+        row[names[columns.objects]] = sample.objects and [
+            {"bbox": thing.box, "category": thing.category} for thing in sample.objects
+        ]
+    if samples.knows_files:
+        row.setdefault("original_name", sample.original_name)
+    return row
+
+
+def _is_key(name: str, masked: bool) -> bool:
+    """Whether the layout has a meaning for a name: files, and the columns that `datasets` makes of them."""
+    return (
+        name in ("file_name", "file_names", "image")
+        or name.endswith(("_file_name", "_file_names"))
+        or (masked and name == "mask")
+    )
+
+
+def _can_be_a_folder(name: str) -> bool:
+    hidden = name.startswith((".", "__")) or name.lower() == "masks"
+    unsafe = any(letter in '/\\<>:"|?*' or unicodedata.category(letter)[0] == "C" for letter in name)
+    return bool(name) and not (hidden or unsafe or name != name.strip(" .") or _SPLIT.search(name))

@@ -8,62 +8,90 @@ from typing import Any
 
 import numpy as np
 
-from magical_hub.export.samples import Sample, Samples, save_image
+from magical_hub.data.boxes import Box
+from magical_hub.export.samples import Samples, Thing, save_image
+from magical_hub.files import write_text
 from magical_hub.metrics.optional import MissingPackageError
 
+KEYS = {
+    *("id", "width", "height", "file_name", "license", "flickr_url", "coco_url", "date_captured"),
+    *("image_id", "category_id", "segmentation", "area", "bbox", "iscrowd"),
+}
+"""What readers of COCO take to be theirs in an image or an annotation."""
 
-def write_coco(samples: Samples, folder: Path) -> None:
-    """Write images/00000.png and so on, and annotations.json.
 
-    A category's id is the number of its class in the dataset plus 1. An object has its share of the mask, the part in
-    its box, as compressed run-length code; images, where the dataset says it, which were made and from which seed.
+def check_coco(samples: Samples) -> None:
+    """Refuse what COCO can't say, before anything is written.
 
     Raises:
         DataError: where a row does not say whether it has objects.
         MissingPackageError: where there are masks and pycocotools is not installed.
     """
-    samples.check_boxes("coco")
+    samples.check_objects("coco")
+    if samples.columns.mask is not None:
+        _codes()
+
+
+def write_coco(samples: Samples, folder: Path) -> None:
+    """Write images/ and annotations.json.
+
+    A category's id is the number of its class in the dataset plus 1. Without a column of objects an object is a
+    connected part of the mask, of the class that the mask's values name, or else that of the image. The mask of an
+    object, as compressed run-length code, is that part; with a column of objects it is what the mask marks inside the
+    box. The dataset's other columns are beside the keys of an image, under "original_NAME" where the name is COCO's.
+    """
     ids = {name: number for number, name in enumerate(samples.categories, 1)}
+    names = samples.names_beside(KEYS.__contains__)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, sample in enumerate(samples):
+    for sample in samples:
         name = f"{sample.stem}.png"
         save_image(sample.image, folder / "images" / name)
+        own = {names[column]: value for column, value in sample.more.items()}
+        if samples.knows_files:
+            own.setdefault("original_name", sample.original_name)
         size = {"width": sample.image.width, "height": sample.image.height}
-        images.append({"id": number, "file_name": name, **size, **sample.more})
-        for box, category in sample.objects or ():
+        images.append({**own, "id": sample.row, "file_name": name, **size})
+        for thing in samples.things(sample) or ():
             annotation = {
                 "id": len(annotations) + 1,
-                "image_id": number,
-                "category_id": ids[category],
-                "bbox": [round(side, 3) for side in box],
-                "area": box[2] * box[3],
+                "image_id": sample.row,
+                "category_id": ids[thing.category],
+                **_box(thing.box),
                 "iscrowd": 0,
             }
-            annotations.append(annotation | _segmentation(sample, box))
+            annotations.append(annotation | _segmentation(thing))
     whole = {
         "info": {"description": "made by magical_hub"},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in ids.items()],
     }
-    (folder / "annotations.json").write_text(json.dumps(whole, default=str))
+    write_text(folder / "annotations.json", json.dumps(whole, default=str))
 
 
-def _segmentation(sample: Sample, box: tuple[float, ...]) -> dict[str, Any]:
-    """The mask inside a box as run-length code, and its area."""
-    if sample.mask is None:
+def _box(box: Box) -> dict[str, Any]:
+    """A box to a thousandth of a pixel, inside the image still, and its area."""
+    left, top = round(box[0], 3), round(box[1], 3)
+    width, height = (round(round(box[axis] + box[axis + 2], 3) - start, 3) for axis, start in ((0, left), (1, top)))
+    return {"bbox": [left, top, width, height], "area": box[2] * box[3]}
+
+
+def _segmentation(thing: Thing) -> dict[str, Any]:
+    """The mask of an object as run-length code, and its area."""
+    if thing.mask is None:
         return {}
-    try:
-        from pycocotools import mask as rle
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("pycocotools is not installed: pip install 'magical-hub[coco]'") from error
-    left, top, width, height = box
-    rows, cols = (slice(int(start), int(np.ceil(start + size))) for start, size in ((top, height), (left, width)))
-    own = np.zeros(sample.mask.shape[:2], np.uint8)
-    own[rows, cols] = sample.mask[rows, cols] > 0
-    code = rle.encode(np.asfortranarray(own))
+    own = thing.mask()
+    code = _codes().encode(np.asfortranarray(own.astype(np.uint8)))
     return {
         "segmentation": {"size": list(code["size"]), "counts": code["counts"].decode()},
         "area": int(own.sum()),
     }
+
+
+def _codes() -> Any:
+    try:
+        from pycocotools import mask
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("pycocotools is not installed: pip install 'magical-hub[coco]'") from error
+    return mask

@@ -5,30 +5,37 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from magical_hub.data.boxes import Box
 from magical_hub.export.samples import Samples, save_image
+
+STEPS = 10**6
+"""Parts of an image's side by which the edges of boxes are written."""
+
+
+def check_yolo(samples: Samples) -> None:
+    """Refuse what YOLO can't say, before anything is written.
+
+    Raises:
+        DataError: where a row does not say whether it has objects.
+    """
+    samples.check_objects("yolo")
 
 
 def write_yolo(samples: Samples, folder: Path) -> None:
     """Write images/train/, labels/train/ and data.yaml.
 
     A line of a label file is the number of the class in the dataset, then centre x, centre y, width and height from 0
-    to 1; an image without defects has an empty file.
-
-    Raises:
-        DataError: where a row does not say whether it has objects.
+    to 1; an image without defects has an empty file. Without a column of objects a box is that of a connected part of
+    the mask.
     """
-    samples.check_boxes("yolo")
     numbers = {name: number for number, name in enumerate(samples.categories)}
     labels = folder / "labels" / "train"
     labels.mkdir(parents=True)
     for sample in samples:
         save_image(sample.image, folder / "images" / "train" / f"{sample.stem}.png")
-        lines = []
-        for (x, y, width, height), category in sample.objects or ():
-            across, down = sample.image.size
-            shares = (x + width / 2) / across, (y + height / 2) / down, width / across, height / down
-            lines.append(" ".join([str(numbers[category]), *(f"{share:.6f}" for share in shares)]))
-        (labels / f"{sample.stem}.txt").write_text("".join(line + "\n" for line in lines))
+        things = samples.things(sample) or ()
+        lines = [f"{numbers[thing.category]} {_shares(thing.box, sample.image.size)}\n" for thing in things]
+        (labels / f"{sample.stem}.txt").write_text("".join(lines))
     names = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in numbers.items())  # JSON is YAML
     (folder / "data.yaml").write_text(
         "path: .  # this folder\n"
@@ -36,3 +43,15 @@ def write_yolo(samples: Samples, folder: Path) -> None:
         "val: images/val  # yours to fill: real images alone, that nothing was trained on\n"
         f"names:\n{names}"
     )
+
+
+def _shares(box: Box, size: tuple[int, int]) -> str:
+    """Centre, width and height as shares; the edges that they stand for lie in the image to the last digit."""
+    (left, width), (top, height) = (_side(box[axis], box[axis + 2], size[axis]) for axis in (0, 1))
+    return f"{left:.7f} {top:.7f} {width:.6f} {height:.6f}"
+
+
+def _side(start: float, length: float, whole: int) -> tuple[float, float]:
+    first = min(round(start / whole * STEPS), STEPS - 1)
+    last = max(first + 1, min(round((start + length) / whole * STEPS), STEPS))
+    return (first + last) / (2 * STEPS), (last - first) / STEPS

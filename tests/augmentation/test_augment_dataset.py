@@ -264,12 +264,12 @@ def test_mistakes_in_the_dataset(make_labelled, class_pipe, pipe, labelled):
 
 def test_boxes_and_masks_that_do_not_fit(class_pipe):
     packages = package_dataset(3, 64, defect_rate=1.0).remove_columns("label")
-    wide = packages.map(lambda row: {"objects": [{"bbox": [60, 0, 5, 5], "category": 1}]})
-    with pytest.raises(DataError, match=r"the box \[60.0, 0.0, 5.0, 5.0\] of row 0 leaves its image of 64 x 64"):
-        augment_dataset(wide, class_pipe, 2, label_column=None)
+    outside = packages.map(lambda row: {"objects": [{"bbox": [64, 0, 5, 5], "category": 1}]})
+    with pytest.raises(DataError, match=r"row 0 has the box \[64.0, 0.0, 5.0, 5.0\] .* outside the image of 64 x 64"):
+        augment_dataset(outside, class_pipe, 2, label_column=None)
     features = datasets.Features({**packages.features, "mask": datasets.Image()})
     masked = packages.map(lambda row: {"mask": Image.new("L", (64, 32))}, features=features)
-    with pytest.raises(DataError, match="the mask of row 0 is 64 x 32 and its image 64 x 64"):
+    with pytest.raises(DataError, match="the mask of row 0 is 32 x 64 and its image 64 x 64"):
         augment_dataset(masked, class_pipe, 2, label_column=None)
 
 

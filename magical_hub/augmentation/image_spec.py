@@ -1,0 +1,129 @@
+"""What the images and masks of a dataset are like, so that synthetic ones can be the same; and bringing them there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from magical_hub.data.boxes import checked_box
+from magical_hub.data.columns import LabelledColumns, file_of, read_objects
+from magical_hub.data.images import SIXTEEN_BITS, Intensity, read_header
+from magical_hub.data.masks import MaskValues, survey_masks
+from magical_hub.errors import DataError
+
+WIDE_TYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
+"""Of the modes of Pillow that hold more than 8 bits a channel, which are never converted by it: it would clip them."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Size, mode and intensities of images, and what their masks hold.
+
+    Args:
+        size: width and height in pixels.
+        mode: Pillow's.
+        intensity: the values that black and white stand for, of modes of more than 8 bits.
+        masks: what the values of the masks mean; None where there are none.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    intensity: Intensity | None = None
+    masks: MaskValues | None = None
+
+    def image(self, image: Image.Image) -> Image.Image:
+        """A generated image ("L" or "RGB") in the size, mode and intensities of the dataset's."""
+        if image.size != self.size:
+            image = image.resize(self.size, Image.Resampling.LANCZOS)
+        if self.intensity is not None:
+            levels = np.asarray(image.convert("L"))
+            return Image.fromarray(self.intensity.from_8_bits(levels, np.dtype(WIDE_TYPES[self.mode])))
+        return in_mode(image, self.mode)
+
+    def mask(self, marks: np.ndarray) -> Image.Image:
+        """A mask (H, W) of the numbers of classes, 0 for nothing, in the size, mode and values of the dataset's."""
+        assert self.masks is not None
+        if marks.shape[::-1] != self.size:
+            marks = np.asarray(Image.fromarray(marks).resize(self.size, Image.Resampling.NEAREST))
+        return self.masks.image(marks)
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An image of 8 bits a channel in another mode of 8 bits or fewer, without dithering."""
+    if image.mode == mode:
+        return image
+    if mode == "P" and image.mode == "RGB":
+        return image.quantize(256, dither=Image.Dither.NONE)
+    return image.convert(mode, dither=Image.Dither.NONE)
+
+
+def survey_images(
+    rows: Iterable[Mapping[str, Any]],
+    columns: LabelledColumns,
+    mask_values: Mapping[int, str] | None = None,
+    intensity: Intensity | None = None,
+) -> ImageSpec:
+    """The commonest size and mode of the images of rows that are not decoded, and what their masks hold.
+
+    Every box and the size of every mask is checked meanwhile. Of images the headers alone are read.
+
+    Args:
+        rows: with the columns of images, objects and masks.
+        columns: their names.
+        mask_values: names of the defect classes that values of masks stand for.
+        intensity: the range of values that the checkpoint was trained with; None: that of 8 or 16 bits.
+
+    Raises:
+        DataError: where there is no image, one can't be read or has no range of values, a box or a mask is no good.
+    """
+    if mask_values is not None and columns.mask is None:
+        raise DataError("mask_values name what masks mark, and no column has masks: name it by mask_column")
+    seen: Counter[tuple[tuple[int, int], str]] = Counter()
+    masks = survey_masks(_checked(rows, columns, seen), mask_values)
+    if not seen:
+        raise DataError(f"column {columns.image!r} holds no image: give a dataset with images")
+    (size, mode), _ = seen.most_common(1)[0]
+    if mode == "RGB;16":
+        raise DataError("the images are in colour of 16 bits a channel, which Pillow can't hold: convert them to 8")
+    if mode not in WIDE_TYPES:
+        intensity = None
+    elif intensity is None:
+        if mode in ("I", "F"):
+            kind = "floating-point" if mode == "F" else "32-bit"
+            raise DataError(
+                f"the images hold {kind} pixels, which have no known range: train with --intensity-range LOW HIGH, or "
+                "convert them to 8 or 16 bits"
+            )
+        intensity = SIXTEEN_BITS
+    return ImageSpec(size, mode, intensity, None if columns.mask is None else masks)
+
+
+def _checked(
+    rows: Iterable[Mapping[str, Any]], columns: LabelledColumns, seen: Counter[tuple[tuple[int, int], str]]
+) -> Iterator[tuple[Path | bytes, str]]:
+    """The masks of rows, once what else the rows hold was checked and counted."""
+    for number, row in enumerate(rows):
+        if row[columns.image] is None:
+            continue
+        size, mode = read_header(file_of(row[columns.image]), f"the image of row {number}")
+        seen[size, mode] += 1
+        if columns.objects is not None:
+            for box, _ in read_objects(row[columns.objects], f"row {number}") or ():
+                checked_box(box, (size[1], size[0]), f"row {number}")
+        if columns.mask is None or row[columns.mask] is None:
+            continue
+        name = f"the mask of row {number}"
+        mask = file_of(row[columns.mask])
+        shown, _ = read_header(mask, name)
+        if shown != size:
+            raise DataError(
+                f"{name} is {shown[1]} x {shown[0]} and its image {size[1]} x {size[0]} pixels: give masks of "
+                "the size of the image"
+            )
+        yield mask, name
