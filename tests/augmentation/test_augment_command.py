@@ -57,9 +57,9 @@ def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_command, cla
     ("changes", "words"),
     [
         ({"data": "{}/none"}, "there is no folder"),
-        ({"data": "{}/void/empty"}, "neither a folder of images here nor a dataset that can be loaded"),
-        ({"split": "test"}, "has no split 'test': it has train"),
-        ({"format": "coco"}, "knows no defects: its images have no boxes for coco"),
+        ({"data": "{}/void/empty"}, "holds no images"),
+        ({"split": "test"}, "which has no split 'test'"),
+        ({"format": "coco"}, "coco is for boxes, and no column has objects"),
         ({"label_column": "kind"}, "no column 'kind', only image, label"),
     ],
 )
