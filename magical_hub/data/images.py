@@ -146,7 +146,8 @@ def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list
 
     Returns:
         The pixels as `read_pixels` gives them, but the numbers of a palette (and 0 and 1 of one bit) as they are
-        stored, unless it has no colours but black and, as number 0, white; Pillow's mode, "JPEG" where the file's compression changes values; and the palette's colours.
+        stored, unless it has no colours but black and, as number 0, white; Pillow's mode, "JPEG" where the file's
+        compression changes values; and the palette's colours.
 
     Raises:
         DataError: as `read_pixels`.
