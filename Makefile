@@ -6,17 +6,22 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CODE := benchmarks examples magical_hub tests $(wildcard hubconf.py)
 
-.PHONY: demo test test-slow docs style quality clean
+TESTS := --numprocesses 2 --dist loadfile -r s
+
+.PHONY: demo test test-slow test-machines docs style quality clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py --output-dir demo
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(TESTS)
 
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -m slow
+
+test-machines: .venv/dev.stamp
+	$(BIN)/python tests/machines.py $(TESTS)
 
 docs: .venv/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

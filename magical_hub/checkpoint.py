@@ -17,6 +17,7 @@ from magical_hub.files import expanded
 from magical_hub.models.base import Network, component_files
 from magical_hub.repository import pull
 from magical_hub.safety import check_inside, read_json
+from magical_hub.saving import finish_save
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 """Checkpoints that come with the package, a folder each."""
@@ -37,6 +38,7 @@ def locate(name: str | Path) -> Path | str:
     """
     folder = expanded(name)
     if folder.is_dir():
+        finish_save(folder)
         if (folder / "model_index.json").is_file():
             return folder
         if (folder / "checkpoints").is_dir():

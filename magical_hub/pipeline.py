@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +30,7 @@ from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
 from magical_hub.models.base import floating_dtypes
 from magical_hub.repository import PULLING, in_one_line
+from magical_hub.saving import saved_whole
 from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
@@ -287,7 +286,7 @@ class MagicalPipeline(DiffusionPipeline):
         return pipe
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Save as a pipeline folder; files that stand there are replaced whole, `model_index.json` last.
+        """Save as a pipeline folder, whole: a kill leaves the pipeline of before or this one, and no mixture.
 
         The record that the pipeline came with (provenance.json) goes along; where weights changed since, in one of
         their own.
@@ -302,25 +301,14 @@ class MagicalPipeline(DiffusionPipeline):
             raise ConfigError(
                 "save_pretrained does not push: call push_to_hub, which is private unless told otherwise"
             )
-        folder = expanded(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder))
         try:
-            super().save_pretrained(beside, **{**kwargs, "safe_serialization": True})
-            record = provenance.of_weights(self)
-            if record is not None:
-                write_text(beside / provenance.FILE, json.dumps(record, indent=2))
-            else:
-                (folder / provenance.FILE).unlink(missing_ok=True)  # of what stood there before
-            files = [path for path in beside.rglob("*") if path.is_file()]
-            for file in sorted(files, key=lambda path: path.name == "model_index.json"):
-                target = folder / file.relative_to(beside)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, target)
+            with saved_whole(expanded(save_directory)) as beside:
+                super().save_pretrained(beside, **{**kwargs, "safe_serialization": True})
+                record = provenance.of_weights(self)
+                if record is not None:
+                    write_text(beside / provenance.FILE, json.dumps(record, indent=2))
         except SafetensorError as error:
             raise as_os_error(error) from error
-        finally:
-            shutil.rmtree(beside)
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> PushResult:
         """Publish on the Hub: privately unless told otherwise, and not without a leakage check.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too
 
 import torch
 from accelerate.state import AcceleratorState
@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator, TrainingConfig
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 settings.register_profile("magical_hub", deadline=None)  # the machine may be busy
 settings.load_profile("magical_hub")
 
@@ -213,7 +213,7 @@ Completed = subprocess.CompletedProcess[str]
 
 
 def _run(arguments: list[str], cwd: Path | None, environment: dict[str, str]) -> Completed:
-    offline = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

@@ -52,6 +52,7 @@ EXTRAS = {
     "metrics": ["eval"],
     "evaluation": ["eval"],
     "data": ["large"],
+    "detectors": ["eval"],
     "export": ["coco", "croissant", "large"],
     "provenance.py": ["large"],
     "serving.py": ["mlops"],

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
 import threading
+import webbrowser
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from magical_hub.app.comparing import CompareTab
 from magical_hub.app.generating import GenerateTab
+from magical_hub.app.guard import LOOPBACK, Guard
 from magical_hub.app.jobs import Jobs
 from magical_hub.app.pipelines import Pipelines
 from magical_hub.app.reporting import ReportTab
@@ -27,7 +31,6 @@ STYLE = """
 .gradio-container .grid-wrap.fixed-height { min-height: 0; }
 .gradio-container .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
 """
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local: bool = True) -> gr.Blocks:
@@ -78,7 +81,7 @@ def serve(
         host: the address to listen on.
         port: of it.
         browser: whether to open the page in a browser.
-        local: as for `build`.
+        local: as for `build`; then requests need the token of the address that is printed (see guard.py).
         device: cpu, cuda, mps ...
 
     Raises:
@@ -91,19 +94,18 @@ def serve(
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         page = build(checkpoint, pipelines, jobs, Path(folder), local)
         try:
-            _launch(page, host, port, browser)
+            _launch(page, host, port, browser, secrets.token_urlsafe(24) if local else None)
             threading.Event().wait()
         finally:
             jobs.stop()
             page.close(verbose=False)
 
 
-def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
+def _launch(page: gr.Blocks, host: str, port: int, browser: bool, token: str | None) -> None:
     try:
         page.launch(
             server_name=host,
             server_port=port,
-            inbrowser=browser,
             share=False,
             quiet=True,
             prevent_thread_lock=True,
@@ -112,12 +114,16 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool) -> None:
             footer_links=["settings"],
             theme=_theme(),
             css=STYLE,
+            app_kwargs={"middleware": [Middleware(Guard, host=host, port=port, token=token)]},
         )
     except OSError as error:
         raise ConfigError(f"the page cannot listen on {host}, port {port} ({error}): give another --port") from error
-    print(f"the page is at http://{host}:{port} until Ctrl-C", file=sys.stderr)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"?token={token}" if token else "")
+    print(f"the page is at {address} until Ctrl-C", file=sys.stderr)
     if host not in LOOPBACK:
-        print("whoever reaches that address can use it", file=sys.stderr)
+        print("whoever has that address can use the page", file=sys.stderr)
+    if browser:
+        webbrowser.open(address)
 
 
 def _theme() -> gr.themes.Base:

@@ -133,6 +133,11 @@ def digest(bands: Iterable[np.ndarray]) -> str:
     return sha.hexdigest()
 
 
+def set_sha256(digests: Iterable[str]) -> str:
+    """SHA-256 of a set of images, in whatever order, by their `digest`s."""
+    return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
+
+
 def about_store(source: Source, grid: Grid, channels: int) -> dict[str, Any]:
     """What a store says of its images as a whole: see `CanvasStore`."""
     return {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 import magical_hub
+from magical_hub.data.canvas import set_sha256
 from magical_hub.devices import move
 from magical_hub.errors import DataError, GridError
 from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
@@ -21,7 +23,7 @@ from magical_hub.evaluation.images import Computed
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.evaluation.usefulness import section as usefulness_section
-from magical_hub.files import expanded
+from magical_hub.files import check_plain, expanded, folder_beside, only_writer
 from magical_hub.metrics import efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
 
@@ -88,12 +90,9 @@ def evaluate(
     """
     subject = Subject.of(pipe_or_folder)
     folder = expanded(output_dir) if output_dir is not None else subject.run / "evaluation" if subject.run else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     network = efficientnet_lite0() if network is None else network
     move(device, network, *([] if subject.pipe is None else [subject.pipe]))
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=folder) as scratch:
-        place = Path(scratch)
+    with _workplace(folder) as place:
         computed = Computed(place if folder is None else folder / "cache", place, network)
         evidence = gather(
             subject,
@@ -115,9 +114,23 @@ def evaluate(
                 bar.set_postfix_str(name)
                 sections[name] = _answer(name, question, evidence)
         report = EvaluationReport(sections, _about(subject, evidence))
-    if folder is not None:
-        report.write(folder)
+        if folder is not None:
+            report.write(folder)
     return report
+
+
+@contextmanager
+def _workplace(folder: Path | None) -> Iterator[Path]:
+    """A folder for files that go when the block ends; inside the folder of the report, if any, which is then ours."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="magical-hub-") as scratch:
+            yield Path(scratch)
+        return
+    with only_writer(folder):
+        for name in ("report.json", "report.html", "cache"):
+            check_plain(folder / name)
+        with folder_beside(folder / "scratch") as place:
+            yield place
 
 
 def _answer(name: str, question: Question, evidence: Evidence) -> Section:
@@ -148,6 +161,10 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
             "holdout": None if evidence.holdout is None else len(evidence.holdout),
         },
         "reference_is": evidence.reference.name,
+        "sha256": {
+            "train": set_sha256(evidence.train.digests),
+            "holdout": None if evidence.holdout is None else set_sha256(evidence.holdout.digests),
+        },
         "versions": {
             "magical_hub": magical_hub.__version__,
             "python": platform.python_version(),

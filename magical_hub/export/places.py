@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from magical_hub.errors import DataError
-from magical_hub.files import expanded
+from magical_hub.files import expanded, folder_written_whole, only_maker
 from magical_hub.metrics.optional import MissingPackageError
 from magical_hub.repository import in_one_line
 
@@ -53,6 +52,7 @@ def written_to(target: str | Path, request: dict[str, Any]) -> Iterator[Path]:
 
     Raises:
         DataError: as `check_place`, and where something else was begun in a remote place.
+        ConfigError: where another process is writing the same folder.
         MissingPackageError: as `check_place`.
     """
     check_place(target)
@@ -62,17 +62,10 @@ def written_to(target: str | Path, request: dict[str, Any]) -> Iterator[Path]:
             _upload(Path(name), str(target), request)
         return
     folder = expanded(target)
-    beside = folder.with_name(folder.name + ".incomplete")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with only_maker(folder):
+        check_place(folder)  # another process may have written it meanwhile
+        with folder_written_whole(folder) as beside:
+            yield beside
 
 
 def is_remote(target: str | Path) -> bool:

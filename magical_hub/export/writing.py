@@ -11,7 +11,7 @@ from magical_hub.export.places import is_remote
 from magical_hub.export.raster import Raster
 from magical_hub.export.tiff import write_tiff
 from magical_hub.export.zarr import write_zarr
-from magical_hub.files import expanded, only_writer
+from magical_hub.files import expanded, only_maker
 from magical_hub.pipeline import MagicalPipeline
 
 Format = Literal["tiff", "zarr"]
@@ -54,7 +54,7 @@ def write(
     image = {"seed": seed, **annotation, "truncation_psi": truncation_psi}
     raster = Raster(pipe, seed, annotation.get("class_label"), truncation_psi)
     writes = write_tiff if format == "tiff" else write_zarr
-    with only_writer(target):
+    with only_maker(target):
         if target.exists():  # written by another process meanwhile
             raise ConfigError(f"{target} is there already: give another path, or delete it")
         writes(target, raster, provenance.of_images(pipe, image))

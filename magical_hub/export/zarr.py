@@ -7,7 +7,6 @@ done, and the rest is made when the same is asked for again. It takes its name w
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from magical_hub.errors import ConfigError
 from magical_hub.export.raster import Raster, halved, progress
+from magical_hub.files import check_plain, folder_written_whole
 from magical_hub.grid import rectangles
 from magical_hub.metrics.optional import extra
 
@@ -59,34 +59,41 @@ def _begin(folder: Path, raster: Raster, record: dict[str, Any]) -> list[zarr.Ar
     with extra("large"):
         import zarr
 
-    if (folder / "zarr.json").is_file():
-        group = zarr.open_group(folder, mode="r+")
-        if "magical_hub" in group.attrs:  # written last
-            begun: Any = group.attrs["magical_hub"]
-            if begun["image"] != record["image"]:
-                raise ConfigError(
-                    f"{folder} holds the beginnings of another image: delete it, or give another path or the same "
-                    "checkpoint, seed, class and truncation"
+    if folder.exists() or folder.is_symlink():
+        check_plain(folder)
+        begun: Any = _attributes(folder).get("magical_hub")
+        if not isinstance(begun, dict):
+            raise ConfigError(f"{folder} holds something of another program: give another path")
+        if begun.get("image") != record["image"]:
+            raise ConfigError(
+                f"{folder} holds the beginnings of another image: delete it, or give another path or the same "
+                "checkpoint, seed, class and truncation"
+            )
+        for left in folder.rglob("*.partial"):  # by a kill
+            left.unlink()
+    else:
+        with folder_written_whole(folder) as beside:
+            group = zarr.create_group(beside)
+            for number, size in enumerate(raster.levels):
+                group.create_array(
+                    str(number),
+                    shape=(raster.channels, *size),
+                    chunks=(raster.channels, *raster.tile),
+                    dtype="uint8",
+                    dimension_names=AXES,
+                    config={"write_empty_chunks": True},  # a chunk that is not there is one that is not done
                 )
-            for left in folder.rglob("*.partial"):  # by a kill
-                left.unlink()
-            return [zarr.open_array(folder, path=str(number), mode="r+") for number in range(len(raster.levels))]
-    if folder.exists():
-        shutil.rmtree(folder)
-    group = zarr.create_group(folder)
-    levels = [
-        group.create_array(
-            str(number),
-            shape=(raster.channels, *size),
-            chunks=(raster.channels, *raster.tile),
-            dtype="uint8",
-            dimension_names=AXES,
-            config={"write_empty_chunks": True},  # a chunk that is not there is one that is not done
-        )
-        for number, size in enumerate(raster.levels)
-    ]
-    group.attrs.update({"ome": _multiscales(len(levels)), "magical_hub": record})
-    return levels
+            group.attrs.update({"ome": _multiscales(len(raster.levels)), "magical_hub": record})
+    return [zarr.open_array(folder, path=str(number), mode="r+") for number in range(len(raster.levels))]
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    import zarr
+
+    try:
+        return dict(zarr.open_group(folder, mode="r").attrs)
+    except (OSError, ValueError, KeyError, TypeError):  # no group
+        return {}
 
 
 def _missing(

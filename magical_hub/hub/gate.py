@@ -12,6 +12,7 @@ from magical_hub.evaluation.report import FORMAT
 from magical_hub.files import expanded
 from magical_hub.hub.contents import kept_report
 from magical_hub.safety import read_json
+from magical_hub.training import Split
 
 MEND = "run `magical-hub evaluate` on it, or give --allow-unchecked, and the card will say so"
 
@@ -54,8 +55,34 @@ def find_report(given: EvaluationReport | str | Path | None, run: Path | None) -
         raise ConfigError(f"report {given}: {error}") from error
 
 
-def judge(report: dict[str, Any] | None, weights_sha256: str) -> Finding:
-    """What a report says of the copying of these weights; one of other weights says nothing."""
+def trained_on(record: dict[str, Any] | None, weights_sha256: str, run: Path | None) -> dict[str, str | None] | None:
+    """The hashes of the sets of images that weights were trained on and that were held out; None where nobody knows.
+
+    Args:
+        record: the one that came with the weights (see provenance.py).
+        weights_sha256: of the weights.
+        run: the checkpoint's folder; a RUN has its split.
+    """
+    if run is not None and (run / "split.json").is_file():
+        return Split.load(run / "split.json").sha256()
+    if record is None or record.get("weights_sha256") != weights_sha256:
+        return None
+    data = record.get("data")
+    parts = data.get("sha256") if isinstance(data, dict) else None
+    return dict(parts) if isinstance(parts, dict) else None
+
+
+def judge(report: dict[str, Any] | None, weights_sha256: str, images: dict[str, str | None] | None) -> Finding:
+    """What a report says of the copying of these weights; one of other weights or other images says nothing.
+
+    Args:
+        report: of `evaluate`.
+        weights_sha256: of the weights.
+        images: as `trained_on`.
+
+    Raises:
+        ConfigError: where the report is none, or of another format.
+    """
     if report is None:
         return Finding("unchecked", "No leakage check was made: whether it copies training images is not known.")
     try:
@@ -68,11 +95,24 @@ def judge(report: dict[str, Any] | None, weights_sha256: str) -> Finding:
     verdict = leakage["verdict"]
     if kept["about"].get("weights_sha256") != weights_sha256:
         return Finding("unchecked", "No leakage check was made of these weights: the report at hand is of others.")
+    if verdict in ("good", "weak") and (doubt := _doubt(report["about"].get("sha256"), images)):
+        return Finding("unchecked", f"No leakage check counts: {doubt}.")
     if verdict in ("good", "weak"):
         return Finding("passed", str(leakage["statement"]), kept)
     if verdict == "bad":
         return Finding("failed", str(leakage["statement"]), kept)
     return Finding("unchecked", "The leakage check could not be made: too little was there to compare with.", kept)
+
+
+def _doubt(compared: Any, images: dict[str, str | None] | None) -> str | None:
+    """Why a search for copies of other images than the weights' own proves nothing; None where it does."""
+    if images is None or images.get("train") is None:
+        return "which images it was trained on is not on record"
+    if not isinstance(compared, dict) or compared.get("train") != images["train"]:
+        return "the report compares with other images than those that it was trained on"
+    if images.get("holdout") is not None and compared.get("holdout") != images["holdout"]:
+        return "the report compares with other images than those that training held out"
+    return None
 
 
 def check(finding: Finding, allow_unchecked: bool) -> None:

@@ -85,7 +85,9 @@ def push(
     """
     _check_repo_id(repo_id)
     pipe, run = _subject(checkpoint_or_pipe)
-    finding = gate.judge(gate.find_report(report, run), weights_sha256(pipe.generator))
+    weights = weights_sha256(pipe.generator)
+    images = gate.trained_on(pipe.origin.get("record"), weights, run)
+    finding = gate.judge(gate.find_report(report, run), weights, images)
     gate.check(finding, allow_unchecked)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

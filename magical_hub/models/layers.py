@@ -153,7 +153,7 @@ def position_noise(
         height, width: of the tile, in cells.
 
     Returns:
-        (B, n, height, width) float32.
+        (B, n, height, width), of the dtype that `hashed_noise` gives.
     """
     rows = tops[:, None] + torch.arange(height, device=seeds.device)
     cols = lefts[:, None] + torch.arange(width, device=seeds.device)
@@ -173,13 +173,14 @@ def hashed_noise(seeds: torch.Tensor, layers: torch.Tensor, rows: torch.Tensor, 
         cols: (B, w) int64: positions of any meaning; they may be negative.
 
     Returns:
-        (B, n, h, w) float32.
+        (B, n, h, w) in torch's default dtype, or in float32 where that is shorter.
     """
     key = _mix(seeds & _LOW) ^ (seeds >> 32 & _LOW)
     key = _mix(key[:, None] ^ (layers * 0x9E3779B1 & _LOW))  # (B, n)
     by_row = _mix(key[:, :, None] ^ (rows & _LOW)[:, None])
     bits = _mix(by_row[:, :, :, None] ^ (cols * 0x85EBCA77 & _LOW)[:, None, None])
-    return bits.to(torch.float32) * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
+    dtype = torch.promote_types(torch.float32, torch.get_default_dtype())  # as that of places, which it is mixed by
+    return bits.to(dtype) * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from magical_hub import provenance
 from magical_hub.checkpoint import as_os_error
 from magical_hub.errors import CheckpointError
-from magical_hub.files import write_text
+from magical_hub.files import clear_left, folder_written_whole, remove_folder, write_text
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -56,23 +55,18 @@ def save_checkpoint(
         record: where the weights come from (see provenance.py).
     """
     target = folder / f"step-{step:08d}"
-    beside = folder / f".{target.name}.incomplete"
-    for left in folder.glob(".*"):  # by a kill
-        shutil.rmtree(left)
-    try:
+    clear_left(folder)
+    with folder_written_whole(target) as beside:
         _write(beside, {"step": step, **about}, modules, optimizers)
         write_text(beside / provenance.FILE, json.dumps(record, indent=2))
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)  # else it would keep a full disk full
-        raise
-    if target.exists():
-        _remove(target)
-    os.replace(beside, target)
-    scores = {path: kid for path in _checkpoints(folder) if (kid := load_about(path).get("kid")) is not None}
+        if target.exists():
+            remove_folder(target)
+    own = [path for path in _checkpoints(folder) if (path / "about.json").is_file()]
+    scores = {path: kid for path in own if (kid := _score(path)) is not None}
     best = min(scores, key=lambda path: scores[path], default=None)
-    for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-keep]:
+    for old in sorted(own, key=checkpoint_step)[:-keep]:
         if old != best:
-            _remove(old)
+            remove_folder(old)
     return target
 
 
@@ -82,7 +76,6 @@ def _write(
     modules: dict[str, dict[str, torch.Tensor]],
     optimizers: Mapping[str, torch.optim.Optimizer],
 ) -> None:
-    folder.mkdir(parents=True)
     try:
         for name, state in modules.items():
             # clone: safetensors refuses tensors that share memory, and averaged weights may.
@@ -98,13 +91,6 @@ def _write(
             os.fsync(handle.fileno())
 
 
-def _remove(checkpoint: Path) -> None:
-    """Give up the valid name first: a kill must not leave half a checkpoint under it."""
-    doomed = checkpoint.with_name(f".{checkpoint.name}.removed")
-    os.replace(checkpoint, doomed)
-    shutil.rmtree(doomed)
-
-
 def load_about(checkpoint: Path) -> dict[str, Any]:
     """The `about` of a checkpoint, with its step.
 
@@ -116,6 +102,14 @@ def load_about(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(_damaged(checkpoint, error)) from error
     return dict(about)
+
+
+def _score(checkpoint: Path) -> float | None:
+    try:
+        kid = load_about(checkpoint).get("kid")
+    except CheckpointError:
+        return None  # damaged: --resume says so
+    return float(kid) if isinstance(kid, (int, float)) else None
 
 
 def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
@@ -165,7 +159,7 @@ def _save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
 def _checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if re.fullmatch(r"step-\d+", path.name)]
+    return [path for path in folder.iterdir() if re.fullmatch(r"step-\d{1,15}", path.name) and path.is_dir()]
 
 
 def _damaged(checkpoint: Path, error: Exception) -> str:

@@ -47,6 +47,7 @@ class RunRecord:
                 "fingerprint": store.fingerprint,
                 "images": len(store),
                 **{part: len(getattr(split, part)) for part in ("train", "validation", "holdout")},
+                "sha256": split.sha256(),
             },
             "split_sha256": provenance.file_sha256(Path(config.output_dir) / "split.json"),
             "seed": config.seed,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from magical_hub.data import CanvasStore, Intensity, Source, open_source, open_s
 from magical_hub.data.intensity import with_measured_intensity
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.errors import ConfigError, DataError
-from magical_hub.files import write_text
+from magical_hub.files import check_plain, clear_left, only_writer, write_text
 from magical_hub.grid import Grid
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.proposal import complete
@@ -30,6 +32,13 @@ FREE_TO_CHANGE = {
 }
 """What may differ between the sittings of one run; all else decides what the weights become by more than rounding (so
 does max_steps, where a rate schedule ends there)."""
+
+
+OWN = (
+    *("training_config.json", "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
+    *("data", "checkpoints", "samples", "logs", "generator", "critic", "verifier"),
+)
+"""The places in RUN that training writes to."""
 
 
 def source_of(config: TrainingConfig) -> Source:
@@ -65,6 +74,28 @@ def check_free(config: TrainingConfig) -> None:
         )
 
 
+@contextmanager
+def run_folder(config: TrainingConfig, accelerator: Accelerator) -> Iterator[None]:
+    """Keep RUN for this training alone, and refuse one that would lead it to write elsewhere.
+
+    Raises:
+        ConfigError: where another process trains there, or RUN holds a run that was not to be gone on with.
+        DataError: where RUN holds a link in a place of the program's own.
+    """
+    check_free(config)
+    accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
+    if not accelerator.is_main_process:
+        yield
+        return
+    folder = Path(config.output_dir)
+    with only_writer(folder):
+        check_free(config)  # another process may have begun and ended one meanwhile
+        for name in OWN:
+            check_plain(folder / name)
+            clear_left(folder / name)
+        yield
+
+
 def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
     """Fill in the configuration, decode the data once, cut the split; or find all three in RUN.
 
@@ -76,13 +107,11 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
         The configuration with nothing left open, the images, and the split.
 
     Raises:
-        ConfigError: where RUN is taken, or a setting contradicts what it began with.
+        ConfigError: where a setting contradicts what it began with.
         DataError, GridError: where the data is no good.
     """
     folder = Path(config.output_dir)
     saved, data, split = folder / "training_config.json", folder / "data", folder / "split.json"
-    check_free(config)
-    accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
     with accelerator.main_process_first():
         if accelerator.is_main_process:
             begun = saved.exists()

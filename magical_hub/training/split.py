@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from magical_hub.data.canvas import set_sha256
 from magical_hub.errors import DataError
 from magical_hub.files import write_text
 
@@ -47,6 +48,14 @@ class Split:
         for number, group in enumerate(groups):
             parts[part_of.get(group, "train")].append(number)
         return cls(**parts, digests=list(digests))
+
+    def sha256(self) -> dict[str, str | None]:
+        """`set_sha256` of the images of each part; None of one without any."""
+        parts = {"train": self.train, "validation": self.validation, "holdout": self.holdout}
+        return {
+            name: set_sha256(self.digests[number] for number in numbers) if numbers else None
+            for name, numbers in parts.items()
+        }
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""

@@ -39,7 +39,7 @@ from magical_hub.training.networks import (
 )
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
 from magical_hub.training.record import RunRecord
-from magical_hub.training.run import prepare_run
+from magical_hub.training.run import prepare_run, run_folder
 from magical_hub.training.sampling import Draw, StepSampler
 from magical_hub.training.signals import StopSignals
 from magical_hub.training.split import Split
@@ -77,10 +77,11 @@ def train(config: TrainingConfig) -> TrainingResult:
         TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
     accelerator = make_accelerator(config)
-    config, store, split = prepare_run(config, accelerator)
-    check_shares(config, split, accelerator.num_processes)
-    with tracker(config, accelerator), deterministic_kernels(config.deterministic), StopSignals() as signals:
-        return _train(config, accelerator, store, split, signals)
+    with run_folder(config, accelerator):
+        config, store, split = prepare_run(config, accelerator)
+        check_shares(config, split, accelerator.num_processes)
+        with tracker(config, accelerator), deterministic_kernels(config.deterministic), StopSignals() as signals:
+            return _train(config, accelerator, store, split, signals)
 
 
 def _train(

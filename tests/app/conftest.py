@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +54,7 @@ def _served(
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     command = ["-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint), "--port", str(port), "--no-browser"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if script is not None:
         command = [str(script)]
         environment |= {"CHECKPOINT": str(checkpoint), "PORT": str(port)}
@@ -65,12 +64,12 @@ def _served(
             until = time.monotonic() + 120
             while time.monotonic() < until:
                 assert server.poll() is None, log.read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                said = re.search(r"the page is at (\S+) until", log.read_text())
+                if said:
                     break
-                except OSError:
-                    time.sleep(0.3)
-            yield f"http://127.0.0.1:{port}/", server
+                time.sleep(0.1)
+            assert said, log.read_text()
+            yield said[1].replace("0.0.0.0", "127.0.0.1"), server
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=120)

@@ -129,7 +129,7 @@ def test_report(visit, trained):
     user.says("holds no report that can be read")
     page.get_by_role("button", name="Make a new report").click()
     user.fill("Checkpoint to judge", trained)
-    user.fill("Images to judge", 2000)
+    user.fill("Images to judge", 10_000)  # more than are made before "Cancel" is pressed
     user.press("Evaluate")
     expect(page.get_by_role("progressbar").first).to_be_visible()
     user.says(re.compile(r"(Generating|Reading images): +\d+%"))
@@ -166,9 +166,9 @@ def test_look_train_stop_and_resume(visit, packages, tmp_path):
     expect(plan).to_have_value(re.compile("warning: 40 images are few"))
     expect(page.get_by_alt_text("The first of the images")).to_be_visible()
     assert not run.exists()
-    user.fill("Steps", 500)
+    user.fill("Steps", 100_000)  # more than are done before "Stop" is pressed
     user.press("Start")
-    user.says(re.compile(r"Training: +\d+%.*[1-9]\d*/500"))
+    user.says(re.compile(r"Training: +\d+%.*[1-9]\d*/100000"))
     user.press("Start")
     user.says("is being written already")
     user.press("Stop")

@@ -6,7 +6,6 @@ The blocks of a page share their names and a folder with IMAGES, RUN and what el
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import runpy
 import shlex
@@ -87,7 +86,7 @@ class Page:
         if words[:2] == ["accelerate", "launch"]:
             words[1:2] = ["-m", "accelerate.commands.launch", "--cpu"]
             words += pages.SHORT["magical-hub train"].split()
-            return subprocess.run([sys.executable, *words[1:]], env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+            return subprocess.run([sys.executable, *words[1:]]).returncode
         raise AssertionError(f"{self.name}: {line!r} is neither run nor listed in NOT_RUN, with the reason")
 
     def make_way(self, words: list[str]) -> None:

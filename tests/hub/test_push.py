@@ -15,12 +15,16 @@ from huggingface_hub import HfApi, ModelCard
 
 from magical_hub import LabelVerifier, MagicalPipeline, push
 from magical_hub.checkpoint import fetch
+from magical_hub.data.canvas import digest
 from magical_hub.errors import CheckpointError, ConfigError, HubError, LeakageError
+from magical_hub.evaluation import EvaluationReport
+from magical_hub.training import Split
 
 WEIGHTS = "generator/diffusion_pytorch_model.safetensors"
 FILES = {
     *("README.md", "model_index.json", "samples.png", "report.json", "generator/config.json", WEIGHTS),
     "generator/diffusion_pytorch_model.fp16.safetensors",
+    "provenance.json",
 }
 
 
@@ -46,7 +50,12 @@ def test_pushed_and_pulled_again_the_images_are_equal_to_the_bit(hub, pipe, repo
     fetched = {
         request.partition("/resolve/")[2].partition("/")[2] for request in hub.requests if "/resolve/" in request
     }
-    assert fetched == {"model_index.json", "generator/config.json", WEIGHTS}  # and nothing that is not needed
+    assert fetched == {
+        "model_index.json",
+        "provenance.json",
+        "generator/config.json",
+        WEIGHTS,
+    }  # and nothing that is not needed
     hub.requests.clear()
     assert (images(pull(tmp_path / "a", local_files_only=True)) == images(pipe)).all()
     assert hub.requests == []
@@ -71,7 +80,7 @@ def test_the_critic_goes_only_where_it_is_wanted(hub, pipe, reports, tmp_path):
     assert pull(tmp_path / "a").critic is None
     assert not [name for name in hub.model("acme/tiny").find("main").files if name.startswith("critic")]
     with pytest.raises(ConfigError, match="no critic to publish"):
-        push(MagicalPipeline(pipe.generator), "acme/tiny", report=reports["passed"], critic=True)
+        push(MagicalPipeline(pipe.generator), "acme/tiny", critic=True, allow_unchecked=True)
 
 
 def test_every_component_goes(hub, make_pipeline, tmp_path):
@@ -260,11 +269,32 @@ def test_refused_without_a_leakage_check(hub, pipe, reports, tmp_path):
     assert "report.json" not in result.files
 
 
+def test_a_report_on_other_images_counts_for_nothing(hub, pipe, reports):
+    unknown, doubtful = (MagicalPipeline(pipe.generator) for _ in range(2))
+    doubtful.origin = {"record": {**pipe.origin["record"], "weights_sha256": "0" * 64}}
+    swapped = MagicalPipeline(pipe.generator)
+    parts = pipe.origin["record"]["data"]["sha256"]
+    swapped.origin = {"record": {**pipe.origin["record"], "data": {"sha256": {**parts, "holdout": parts["train"]}}}}
+    for subject, report, words in (
+        (pipe, reports["others"], "other images than those that it was trained on"),
+        (unknown, reports["passed"], "which images it was trained on is not on record"),
+        (doubtful, reports["passed"], "which images it was trained on is not on record"),
+        (swapped, reports["passed"], "other images than those that training held out"),
+    ):
+        with pytest.raises(LeakageError, match=words):
+            push(subject, "acme/tiny", report=report)
+    about = {key: value for key, value in reports["passed"].about.items() if key != "sha256"}
+    report = EvaluationReport(reports["passed"].sections, about)  # as an earlier version wrote it
+    with pytest.raises(LeakageError, match="other images than those that it was trained on"):
+        push(pipe, "acme/tiny", report=report)
+    assert hub.requests == []
+
+
 def content_of(hub, name: str, repo_id: str = "acme/tiny") -> Path:
     return hub.blobs.path(hub.model(repo_id).find("main").files[name].sha256)
 
 
-def test_a_run_is_pushed_with_the_report_that_lies_in_it(hub, pipe, reports, tmp_path):
+def test_a_run_is_pushed_with_the_report_that_lies_in_it(hub, pipe, reports, cells, tmp_path):
     run = tmp_path / "secret-lot" / "run"
     pipe.save_pretrained(run)
     (run / "training_config.json").write_text(
@@ -273,7 +303,8 @@ def test_a_run_is_pushed_with_the_report_that_lies_in_it(hub, pipe, reports, tmp
     (run / "samples").mkdir()
     (run / "samples" / "step-00000004.png").write_bytes(b"pixels of training")
     (run / "history.jsonl").write_text('{"step": 4}\n')
-    (run / "split.json").write_text(json.dumps({"train": [0, 1], "validation": [2], "holdout": [3], "digests": ["a"]}))
+    digests = [digest([np.asarray(cell)[None]]) for cell in cells]
+    Split([*range(65)], [], [*range(65, 100)], digests).save(run / "split.json")
     reports["passed"].about["subject"] = str(run)
     reports["passed"].write(run / "evaluation")
     result = MagicalPipeline.from_pretrained(run).push_to_hub("acme/tiny")
@@ -286,7 +317,14 @@ def test_a_run_is_pushed_with_the_report_that_lies_in_it(hub, pipe, reports, tmp
     published = json.loads(content_of(hub, "report.json").read_text())
     assert published["sections"]["leakage"]["verdict"] in ("good", "weak")
     assert "memorisation" not in published["sections"]["leakage"]["details"]
-    assert "pairs" not in published["sections"]["split"]["details"]
+    assert "pairs" not in published["sections"]["split"]["details"] and "sha256" not in published["about"]
+    for parts, words in (
+        (([*range(64)], [64], [*range(65, 100)]), "other images than those that it was trained on"),
+        (([*range(65)], [65], [*range(66, 100)]), "other images than those that training held out"),
+    ):
+        Split(*parts, digests).save(run / "split.json")
+        with pytest.raises(LeakageError, match=words):
+            push(run, "acme/tiny")
 
 
 def test_a_card_that_a_person_changed_is_kept(hub, pipe, reports):
@@ -393,4 +431,5 @@ def test_nothing_outside_the_index_is_fetched(hub, pipe_folder, tmp_path):
     hub.add("acme/tiny", pipe_folder)
     folder, parts = fetch("acme/tiny", ["generator", "critic"], cache_dir=tmp_path / "a")
     assert parts == {"generator": "MagicalGenerator", "critic": "MagicalCritic"}
-    assert len([file for file in folder.rglob("*") if file.is_file()]) == 5
+    files = [file.name for file in folder.rglob("*") if file.is_file() and file.name != "provenance.json"]
+    assert len(files) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from float64 import float64
 
 from magical_hub import MagicalCritic
 from magical_hub.errors import ConfigError, GridError
@@ -37,6 +38,7 @@ def test_shapes(rows, cols, size, channels):
 
 
 @torch.no_grad()
+@float64()
 def test_a_window_is_judged_image_by_image_in_the_order_of_its_locations():
     """A change in the last sub-region of the second image moves its score, and those of its neighbourhood at most."""
     critic, images = build(1, 8, (16, 128)), noise(2, 1, 16, 128)
@@ -56,40 +58,44 @@ def test_what_lies_beyond_a_seam_counts_in_a_window():
 
 
 @torch.no_grad()
+@float64()
 def test_the_location_is_a_row_and_a_column():
     """log P(location) = log P(row) + log P(column), so 1,024 locations are no more to learn than 64."""
     critic = build(3, 4, (48, 64))
     logits = critic(noise(5, 1, 16, 16), torch.arange(5)).location_logits
     log_p = logits.log_softmax(1).unflatten(1, (3, 4))
     by_row, by_col = log_p.logsumexp(2, keepdim=True), log_p.logsumexp(1, keepdim=True)
-    assert torch.allclose(log_p, by_row + by_col, atol=1e-5)
+    assert torch.allclose(log_p, by_row + by_col, rtol=0, atol=1e-10)
     assert by_row.std() > 1e-3 and by_col.std() > 1e-3
 
 
 @torch.no_grad()
+@float64()
 def test_the_score_knows_the_place_and_the_logits_do_not():
     critic, image = build(), noise(1, 1, 16, 16)
     judged = critic(image.expand(6, -1, -1, -1), torch.arange(6))
     assert len({round(score, 4) for score in judged.score.tolist()}) == 6
-    assert torch.allclose(judged.location_logits, judged.location_logits[:1].expand(6, -1), atol=1e-5)
+    assert torch.allclose(judged.location_logits, judged.location_logits[:1].expand(6, -1), rtol=0, atol=1e-10)
 
 
 @torch.no_grad()
+@float64()
 def test_a_sub_region_is_judged_alone():
     """Nothing of the batch enters a score, as the gradient penalty needs."""
     critic, images = build(), noise(4, 1, 16, 16)
     together = critic(images, torch.arange(4)).score
     images[1:] *= -1
-    assert torch.allclose(critic(images, torch.arange(4)).score[0], together[0], atol=1e-6)
+    assert torch.allclose(critic(images, torch.arange(4)).score[0], together[0], rtol=0, atol=1e-10)
 
 
+@float64()
 def test_classes():
     critic, images, where = build(num_classes=3), noise(2, 1, 16, 48), torch.tensor([0, 3])
     with torch.no_grad():
         judged = critic(images, where, torch.tensor([0, 2]), window=(1, 3))
         others = critic(images, where, torch.tensor([1, 2]), window=(1, 3))
     assert judged.class_logits.shape == (6, 3) and judged.score.shape == (6,)
-    assert torch.allclose(judged.class_logits, others.class_logits, atol=1e-6)
+    assert torch.allclose(judged.class_logits, others.class_logits, rtol=0, atol=1e-10)
     assert (judged.score != others.score).tolist() == [True, True, True, False, False, False]
     with pytest.raises(ConfigError, match="class_labels"):
         critic(images, where, window=(1, 3))
@@ -130,6 +136,7 @@ def test_gradients_reach_every_parameter():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
+@float64()
 def test_the_score_has_a_second_derivative():
     """The gradient penalty through the critic moves its weights, and down that gradient it falls."""
     critic, real, fake = build(), noise(6, 1, 16, 16), -noise(6, 1, 16, 16) / 2
@@ -149,6 +156,7 @@ def test_the_score_has_a_second_derivative():
     assert penalty().item() < before
 
 
+@float64()
 def test_twins_are_told_how_far_they_differ():
     """Else the critic can't see that a generator makes one picture of a place."""
     torch.manual_seed(0)
@@ -157,10 +165,10 @@ def test_twins_are_told_how_far_they_differ():
     place = torch.zeros(2).long()
     alike = critic(torch.cat([one, one]), place, twins=True).score
     apart = critic(torch.cat([one, other]), place, twins=True).score
-    assert torch.allclose(alike[0], alike[1]) and not torch.allclose(alike[0], apart[0], atol=1e-3)
+    assert torch.allclose(alike[0], alike[1], rtol=0, atol=1e-10) and not torch.allclose(alike[0], apart[0], atol=1e-3)
     # Without a twin an image is its own; and the order of two makes no difference.
-    assert torch.allclose(critic(one, place[:1]).score[0], alike[0], atol=1e-6)
+    assert torch.allclose(critic(one, place[:1]).score[0], alike[0], rtol=0, atol=1e-10)
     swapped = critic(torch.cat([other, one]), place, twins=True).score
-    assert torch.allclose(swapped.flip(0), apart, atol=1e-6)
+    assert torch.allclose(swapped.flip(0), apart, rtol=0, atol=1e-10)
     others = critic(torch.cat([one, other, noise(2, 1, 16, 16)]), torch.zeros(4).long(), twins=True).score
-    assert torch.allclose(others[:2], apart, atol=1e-6)
+    assert torch.allclose(others[:2], apart, rtol=0, atol=1e-10)

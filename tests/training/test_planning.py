@@ -36,7 +36,7 @@ def test_aligned_images_of_one_size_need_no_word(make_folder, packages, tmp_path
     assert (config.image_size, config.rows, config.cols, config.channels) == ((64, 64), 2, 2, 3)
     assert planned.num_images == 120 and planned.sizes == 1 and planned.alignment > 0.85
     assert planned.warnings == ()
-    assert planned.seconds == pytest.approx(config.max_steps * planned.step_seconds, rel=0.1)
+    assert planned.seconds > 0.9 * config.max_steps * planned.step_seconds > 0  # beside reading the images
     text = planned.text()
     for words in ("120 images", "2 x 2 sub-regions of 32 x 32 px", "10000 steps", "a step)", "iB of memory"):
         assert words in text
@@ -62,7 +62,7 @@ def test_what_does_not_suit_is_said_with_its_figure(make_folder, packages, tmp_p
 def test_all_that_is_proposed_is_what_training_does(make_folder, packages, tmp_path):
     config = TrainingConfig(data=make_folder(packages), output_dir=str(tmp_path / "run"), max_minutes=0.05, **SMALL)
     planned = plan(config)
-    assert planned.seconds < 5
+    assert 3 <= planned.seconds < plan(TrainingConfig(**{**vars(config), "max_minutes": None})).seconds
     assert train(config).steps >= 1
     saved = (tmp_path / "run" / "training_config.json").read_text()
     assert saved == planned.config.to_json()

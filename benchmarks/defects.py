@@ -1,0 +1,179 @@
+"""Whether defects put onto good images help a detector where few defects are known: a table and a picture.
+
+    pip install "magical-hub[bench]"
+    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir runs/defects --objects-column objects
+    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir runs/defects --mask-column mask
+
+DATA is a folder that `datasets.load_from_disk` reads: images of one size, boxes or masks of their defects, a column of
+groups (a board, a module, a lot) and, where there are any, of reference images. Detectors are trained from nothing: a
+small anchor-free one for boxes, a small U-Net for masks. Every arm has the same defective images of a draw, the same
+good images and as many steps; bank, pasting and references know the images of the draw alone.
+
+The test images are whole groups, fixed by their names (see `defects_parts.images.cut`) before anything is trained, and
+nothing is chosen on them. With `--validate` the detectors are tested on a part of the training groups instead, cut by
+the same rule: there settings may be tried.
+
+Finished detectors are kept in detectors.jsonl, so a run that was stopped goes on where it stopped: give the same
+command again. defects_parts/ has the images, the arms, the results on disk, the statistics and the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import datasets
+import torch
+import tyro
+from defects_parts.arms import (
+    CLASSICAL,
+    DIFFERENCE,
+    MEANING,
+    ORACLE,
+    PAINTED,
+    PASTED,
+    PLACEBO,
+    REAL,
+    WHOLE,
+    draw_of,
+    given,
+)
+from defects_parts.images import Columns, Parts, cut, read
+from defects_parts.results import Result, Results, Task
+from defects_parts.tables import draw_picture, table
+from tqdm import tqdm
+
+from magical_hub import MagicalPipeline
+from magical_hub.detectors import DetectorOptions, average_precision, train_detector
+from magical_hub.errors import ConfigError
+from magical_hub.files import write_text, written_whole
+
+DEFAULT_ARMS = (CLASSICAL, PAINTED, PASTED, PLACEBO, REAL, ORACLE)
+
+
+def main(
+    data: Path,
+    output_dir: Path,
+    columns: Columns,
+    image_size: int | None = None,
+    grey: bool = False,
+    counts: tuple[int, ...] = (10, 20, 50),
+    draws: int = 8,
+    arms: tuple[str, ...] = DEFAULT_ARMS,
+    num_good: int = 250,
+    num_synthetic: int = 400,
+    detector: DetectorOptions | None = None,
+    checkpoint: str | None = None,
+    test_fraction: float = 0.33,
+    validate: bool = False,
+    worker: int = 0,
+    workers: int = 1,
+    seed: int = 0,
+) -> None:
+    """Train and test what is still missing; print the table, write table.md and picture.png.
+
+    Args:
+        data: a folder that `datasets.load_from_disk` reads.
+        output_dir: where to.
+        columns: where the data set has what.
+        image_size: the longer side in pixels that all images are resized to; None leaves them as they are.
+        grey: convert colours to grey; where all images are grey this is done anyway.
+        counts: defective images in a draw; the smaller sets are parts of the larger.
+        draws: of the defective images.
+        arms: what is compared.
+        num_good: good images of all arms, and as many further ones for the placebo, as far as there are.
+        num_synthetic: images made for a detector.
+        detector: how all detectors are trained.
+        checkpoint: a generator for the arm "whole synthetic": a run, a folder or an id.
+        test_fraction: of the images; whole groups are taken until they have so many.
+        validate: test on a part of the training groups, to try settings.
+        worker, workers: which of several processes on the same folder this is, from 0 on.
+        seed: of the draws and the detectors.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    options = detector or DetectorOptions()
+    _check(arms, columns, checkpoint)
+    images = read(datasets.load_from_disk(str(data)), columns, image_size, grey)
+    parts = cut(images, test_fraction, num_good, seed)
+    if validate:
+        parts = cut(images.select(parts.training), test_fraction, num_good, seed)
+    results = Results(
+        output_dir,
+        {
+            "data": data.name,
+            "columns": asdict(columns),
+            "image_size": image_size,
+            "grey": grey,
+            "test_groups": list(parts.test_groups),
+            "validate": validate,
+            "num_good": num_good,
+            "num_synthetic": num_synthetic,
+            "detector": asdict(options),
+            "seed": seed,
+        },
+    )
+    tasks = planned(arms, counts, draws, len(parts.defective))
+    print(
+        f"{len(parts.test)} test images of {len(parts.test_groups)} groups; {len(parts.defective)} defective images "
+        f"to draw from, {len(parts.good)} good ones and {len(parts.further_good)} for the placebo",
+        flush=True,
+    )
+    pipe = None if checkpoint is None else MagicalPipeline.from_pretrained(checkpoint)
+    done = results.finished()
+    open_ones = [task for number, task in enumerate(tasks) if number % workers == worker and task not in done]
+    for task in tqdm(open_ones, desc="Detectors", unit="detector", unit_scale=False):
+        results.add(trained(task, parts, options, num_synthetic, pipe, seed))
+    written = table(results.finished(), counts, parts.defective.labelled.class_names)
+    print(written)
+    write_text(output_dir / "table.md", written)
+    if results.finished():
+        with written_whole(output_dir / "picture.png") as beside:
+            draw_picture(results.finished(), counts).savefig(beside, format="png", dpi=110)
+
+
+def planned(arms: tuple[str, ...], counts: tuple[int, ...], draws: int, available: int) -> list[Task]:
+    """All detectors, a draw after the other, so that a run that is stopped leaves whole draws.
+
+    The oracle has the same images at every count and is trained once a draw, under the count 0.
+    """
+    tasks = []
+    for draw in range(draws):
+        for count in counts:
+            if count < available:
+                tasks += [Task(arm, count, draw) for arm in arms if arm != ORACLE]
+        if ORACLE in arms:
+            tasks.append(Task(ORACLE, 0, draw))
+    return tasks
+
+
+def trained(
+    task: Task, parts: Parts, options: DetectorOptions, num_synthetic: int, pipe: MagicalPipeline | None, seed: int
+) -> Result:
+    """Train one detector and test it."""
+    start = time.process_time()
+    count = None if task.arm == ORACLE else task.count
+    train = given(task.arm, draw_of(parts, count, task.draw, num_synthetic, seed), parts.test, pipe)
+    options = replace(options, augment=options.augment and task.arm != REAL)
+    network = train_detector(train.real, train.synthetic, options, seed=task.draw)
+    seconds = time.process_time() - start
+    score = average_precision(network, train.test)
+    synthetic = 0 if train.synthetic is None else len(train.synthetic)
+    share = 0.0 if train.synthetic is None else options.synthetic_share
+    return Result(task, score.measure, score.classes, score.mean, seconds, synthetic, share)
+
+
+def _check(arms: tuple[str, ...], columns: Columns, checkpoint: str | None) -> None:
+    strange = [arm for arm in arms if arm not in MEANING]
+    if strange:
+        raise ConfigError(f"there is no arm {strange[0]!r}: must be one of {', '.join(MEANING)}")
+    if DIFFERENCE in arms and columns.reference is None:
+        raise ConfigError(f"the arm {DIFFERENCE!r} needs references: give --columns.reference")
+    if WHOLE in arms and checkpoint is None:
+        raise ConfigError(f"the arm {WHOLE!r} needs a generator: give --checkpoint")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

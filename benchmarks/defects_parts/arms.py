@@ -1,0 +1,201 @@
+"""What is compared: of each arm the real rows and the rows beside them, from one draw of defective images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from defects_parts.images import Images, Parts, picture, rows, with_difference
+from magical_hub import MagicalPipeline, augment_dataset
+from magical_hub.defects import DefectBank
+from magical_hub.detectors import LabelledImages
+from magical_hub.seeds import image_seed
+
+REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
+PAINTED, WHOLE, DIFFERENCE, ORACLE = "painted", "whole synthetic", "reference channel", "oracle"
+MEANING = {
+    REAL: "real and good images, nothing else",
+    CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
+    PLACEBO: "further good images in the place of synthetic ones",
+    PASTED: "boxes or masks copied to random places of good images, nothing matched",
+    PAINTED: "defects put onto good images by `DefectBank`",
+    WHOLE: "whole images from a generator",
+    DIFFERENCE: "the difference to the reference as a further channel (a control, without synthetic images)",
+    ORACLE: "all real defective images",
+}
+NO_SYNTHETIC = (REAL, CLASSICAL, DIFFERENCE, ORACLE)
+
+
+class Draw(NamedTuple):
+    """What one detector may know.
+
+    Attributes:
+        defective: the K images with defects.
+        good: those without.
+        further_good: for the placebo.
+        num_synthetic: images to make.
+        seed: of all that is random.
+    """
+
+    defective: Images
+    good: Images
+    further_good: Images
+    num_synthetic: int
+    seed: int
+
+
+class Given(NamedTuple):
+    """What a detector is trained on and tested with."""
+
+    real: LabelledImages
+    synthetic: LabelledImages | None
+    test: LabelledImages
+
+
+def draw_of(parts: Parts, count: int | None, draw: int, num_synthetic: int, seed: int) -> Draw:
+    """The first `count` images of a draw (None: all); smaller counts are parts of larger ones."""
+    order = np.random.default_rng([seed, 2, draw]).permutation(len(parts.defective))
+    chosen = parts.defective.select(order[:count])
+    return Draw(chosen, parts.good, parts.further_good, num_synthetic, image_seed(seed, draw))
+
+
+def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None) -> Given:
+    """What an arm's detector gets."""
+    if arm == DIFFERENCE:
+        real = with_difference(draw.defective) + with_difference(draw.good)
+        return Given(real, None, with_difference(test))
+    real = draw.defective.labelled + draw.good.labelled
+    if arm in NO_SYNTHETIC:
+        return Given(real, None, test.labelled)
+    if arm == WHOLE:
+        assert pipe is not None
+        return Given(real, whole(draw, pipe), test.labelled)
+    return Given(real, MAKERS[arm](draw), test.labelled)
+
+
+def placebo(draw: Draw) -> LabelledImages:
+    """Good images that no other arm has."""
+    return draw.further_good.labelled
+
+
+def painted(draw: Draw) -> LabelledImages:
+    """Good images with this draw's defects, put on by a bank that knows this draw alone."""
+    labelled = draw.defective.labelled
+    names = {1 + number: name for number, name in enumerate(labelled.class_names)}
+    together = Images(
+        labelled + draw.good.labelled,
+        None
+        if draw.defective.references is None or draw.good.references is None
+        else np.concatenate([draw.defective.references, draw.good.references]),
+        np.concatenate([draw.defective.groups, draw.good.groups]),
+    )
+    bank = DefectBank.from_dataset(
+        rows(together),
+        objects_column=None if labelled.boxes is None else "objects",
+        mask_column=None if labelled.masks is None else "mask",
+        mask_values=None if labelled.masks is None else names,
+        reference_column=None if together.references is None else "reference",
+    )
+    made = []
+    for number in range(draw.num_synthetic):
+        seed = image_seed(draw.seed, number)
+        target = draw.good.labelled.images[seed % len(draw.good)]
+        made.append(bank.paint(picture(target), seed=seed))
+    images = np.stack([np.asarray(one.image) for one in made])
+    images = images[..., None] if images.ndim == 3 else images
+    if labelled.masks is not None:
+        numbers = np.array([0, *(1 + labelled.class_names.index(name) for name in bank.classes)], np.uint8)
+        return replace(labelled, images=images, masks=np.stack([numbers[one.mask] for one in made]))
+    boxes = tuple(np.array([thing["bbox"] for thing in one.objects], np.float32).reshape(-1, 4) for one in made)
+    kinds = tuple(
+        np.array([labelled.class_names.index(thing["category"]) for thing in one.objects], np.int64) for one in made
+    )
+    return replace(labelled, images=images, boxes=boxes, categories=kinds)
+
+
+def pasted(draw: Draw) -> LabelledImages:
+    """Plain copy-paste (Ghiasi et al. 2021): the defects of an image, mirrored at random, on a random good image.
+
+    Boxes go each to a place of its own that no other box has, the marks of a mask together. Nothing is matched.
+    """
+    rng = np.random.default_rng([draw.seed % 2**32, 3])
+    source, targets = draw.defective.labelled, draw.good.labelled
+    images = targets.images[rng.integers(len(targets), size=draw.num_synthetic)].copy()
+    chosen = rng.integers(len(source), size=draw.num_synthetic)
+    if source.masks is not None:
+        masks = np.zeros(images.shape[:3], np.uint8)
+        for number, place in enumerate(chosen):
+            _paste_mask(source.images[place], source.masks[place], images[number], masks[number], rng)
+        return replace(source, images=images, masks=masks)
+    assert source.boxes is not None and source.categories is not None
+    boxes, kinds = [], []
+    for number, place in enumerate(chosen):
+        some = _paste_boxes(source.images[place], source.boxes[place], images[number], rng)
+        stayed = [where for where, box in enumerate(some) if box is not None]
+        boxes.append(np.array([some[where] for where in stayed], np.float32).reshape(-1, 4))
+        kinds.append(source.categories[place][stayed])
+    return replace(source, images=images, boxes=tuple(boxes), categories=tuple(kinds))
+
+
+def whole(draw: Draw, pipe: MagicalPipeline) -> LabelledImages:
+    """What `augment_dataset` puts beside the real rows."""
+    labelled = draw.defective.labelled
+    table = rows(
+        Images(labelled + draw.good.labelled, None, np.concatenate([draw.defective.groups, draw.good.groups]))
+    )
+    made = augment_dataset(table, pipe, draw.num_synthetic, seed=draw.seed % 2**32, batch_size=16)
+    made = made.select(range(len(table), len(made)))
+    channels = labelled.images.shape[-1]
+    images = np.stack([np.asarray(image.convert("L" if channels == 1 else "RGB")) for image in made["image"]])
+    images = images.reshape(len(images), *labelled.images.shape[1:])
+    if labelled.masks is not None:
+        return replace(labelled, images=images, masks=np.stack([np.asarray(mask) for mask in made["mask"]]))
+    boxes = tuple(np.array([one["bbox"] for one in some], np.float32).reshape(-1, 4) for some in made["objects"])
+    kinds = tuple(np.array([one["category"] for one in some], np.int64) for some in made["objects"])
+    return replace(labelled, images=images, boxes=boxes, categories=kinds)
+
+
+MAKERS: dict[str, Callable[[Draw], LabelledImages]] = {PLACEBO: placebo, PASTED: pasted, PAINTED: painted}
+
+
+def _paste_mask(
+    image: np.ndarray, mask: np.ndarray, target: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> None:
+    flips = tuple(slice(None, None, -1 if turned else 1) for turned in rng.integers(0, 2, 2))
+    image, mask = image[flips], mask[flips]
+    rows_of, cols = np.nonzero(mask)
+    height, width = mask.shape
+    down = rng.integers(-rows_of.min(), height - rows_of.max())
+    right = rng.integers(-cols.min(), width - cols.max())
+    target[rows_of + down, cols + right] = image[rows_of, cols]
+    labels[rows_of + down, cols + right] = mask[rows_of, cols]
+
+
+def _paste_boxes(
+    image: np.ndarray, boxes: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> list[tuple[float, float, float, float] | None]:
+    """Where each box came to lie; None for one that found no free place in twenty tries."""
+    taken = np.zeros(target.shape[:2], bool)
+    places: list[tuple[float, float, float, float] | None] = []
+    for x, y, width, height in boxes:
+        left, top = int(x), int(y)
+        right, bottom = int(np.ceil(x + width)), int(np.ceil(y + height))
+        patch = image[top:bottom, left:right]
+        flips = tuple(slice(None, None, -1 if turned else 1) for turned in rng.integers(0, 2, 2))
+        patch = patch[flips]
+        inset_x = (right - (x + width)) if flips[1].step == -1 else x - left
+        inset_y = (bottom - (y + height)) if flips[0].step == -1 else y - top
+        places.append(None)
+        for _ in range(20):
+            row = rng.integers(0, target.shape[0] - patch.shape[0] + 1)
+            col = rng.integers(0, target.shape[1] - patch.shape[1] + 1)
+            window = slice(row, row + patch.shape[0]), slice(col, col + patch.shape[1])
+            if not taken[window].any():
+                taken[window] = True
+                target[window] = patch
+                places[-1] = (float(col + inset_x), float(row + inset_y), float(width), float(height))
+                break
+    return places

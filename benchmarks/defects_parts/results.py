@@ -1,0 +1,87 @@
+"""Finished detectors on disk: a line of JSON each, so that a run that was stopped goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from magical_hub.errors import ConfigError
+from magical_hub.files import write_text
+
+
+@dataclass(frozen=True)
+class Task:
+    """One detector to be trained: which arm, how many defective images, which draw of them."""
+
+    arm: str
+    count: int
+    draw: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished detector.
+
+    Attributes:
+        task: which one.
+        measure: "mAP" or "pixel AP".
+        classes: average precision of each class on the test images, 0 to 1.
+        mean: of the classes.
+        seconds: processor time of the training.
+        synthetic: images that were made for it.
+        share: of the rows of a batch that were these.
+    """
+
+    task: Task
+    measure: str
+    classes: dict[str, float]
+    mean: float
+    seconds: float
+    synthetic: int
+    share: float
+
+
+class Results:
+    """The finished detectors of a folder, which several processes may add to.
+
+    Args:
+        folder: where "detectors.jsonl" and "protocol.json" are or will be.
+        protocol: all that the figures depend on, as JSON; results of another protocol are refused.
+
+    Raises:
+        ConfigError: where the folder has results of another protocol.
+    """
+
+    def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path, self._lock = folder / "detectors.jsonl", FileLock(folder / ".detectors.lock")
+        with self._lock:
+            known = folder / "protocol.json"
+            if known.exists():
+                before, now = json.loads(known.read_text()), json.loads(json.dumps(protocol))
+                other = [name for name in now if before.get(name) != now[name]]
+                if other:
+                    raise ConfigError(
+                        f"{folder} has results with another {', '.join(other)}: give another output_dir, or the same "
+                        "options"
+                    )
+            else:
+                write_text(known, json.dumps(protocol, indent=2))
+
+    def finished(self) -> dict[Task, Result]:
+        """All of them so far."""
+        if not self._path.exists():
+            return {}
+        rows = [json.loads(line) for line in self._path.read_text().splitlines()]
+        results = [Result(**{**row, "task": Task(**row["task"])}) for row in rows]
+        return {result.task: result for result in results}
+
+    def add(self, result: Result) -> None:
+        """Keep one more; the file is written whole."""
+        with self._lock:
+            before = self._path.read_text() if self._path.exists() else ""
+            write_text(self._path, before + json.dumps(asdict(result)) + "\n")

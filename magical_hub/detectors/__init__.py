@@ -1,0 +1,19 @@
+"""Small detectors that are trained from nothing on a CPU, to measure what images are worth: boxes and masks.
+
+train = LabelledImages.from_dataset(dataset, objects_column="objects")
+detector = train_detector(train, None, DetectorOptions(), seed=0)
+average_precision(detector, test).mean
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "boxes": ["BoxDetector", "Detections"],
+        "labelled": ["LabelledImages"],
+        "masks": ["MaskDetector"],
+        "scoring": ["Score", "average_precision"],
+        "training": ["DetectorOptions", "train_detector"],
+    },
+)

@@ -1,0 +1,89 @@
+"""Batches of real and synthetic rows by a share, augmented; which ones depends on the seed and the data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from magical_hub.detectors.labelled import LabelledImages
+
+
+class Rows:
+    """Goes through the places of some rows in random order, again and again."""
+
+    def __init__(self, places: np.ndarray, rng: np.random.Generator) -> None:
+        self._places, self._rng = places, rng
+        self._left: list[int] = []
+
+    def take(self, count: int) -> list[int]:
+        """The next `count` places; none comes twice before all came once."""
+        while len(self._left) < count:
+            self._left += self._rng.permutation(self._places).tolist()
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
+
+
+def part(step: int, share: float, size: int) -> int:
+    """How many of the `size` images of this step's batch belong to a share, so that it is met over all steps."""
+    return int((step + 1) * share * size + 1e-9) - int(step * share * size + 1e-9)
+
+
+def rows_of_batches(
+    real: LabelledImages,
+    synthetic: LabelledImages | None,
+    steps: int,
+    batch_size: int,
+    good_share: float,
+    synthetic_share: float,
+    real_only_steps: float,
+    rng: np.random.Generator,
+) -> Iterator[list[tuple[LabelledImages, int]]]:
+    """The rows of each batch, as pairs of a set and the place in it.
+
+    Args:
+        real, synthetic: what they are drawn from.
+        steps, batch_size: how many batches, of how many rows.
+        good_share: of the real rows of a batch, those without a defect, where there are both kinds.
+        synthetic_share: of the rows of a batch.
+        real_only_steps: share of the last steps that have no synthetic rows.
+        rng: draws.
+    """
+    defective = real.defective
+    good, bad = (Rows(np.flatnonzero(which), rng) for which in (~defective, defective))
+    if defective.all() or not defective.any():
+        good_share = float(not defective.any())
+    added = None if synthetic is None or not len(synthetic) else Rows(np.arange(len(synthetic)), rng)
+    last_mixed = steps - round(real_only_steps * steps)
+    of_good = 0.0
+    for step in range(steps):
+        count = part(step, synthetic_share, batch_size) if added is not None and step < last_mixed else 0
+        rows = [(synthetic, place) for place in added.take(count)] if added is not None and synthetic else []
+        of_good += good_share * (batch_size - count)
+        without = min(int(of_good + 1e-9), batch_size - count)
+        of_good -= without
+        rows += [(real, place) for place in good.take(without) + bad.take(batch_size - count - without)]
+        yield rows
+
+
+def augmented(rows: list[tuple[LabelledImages, int]], how: Any) -> dict[str, Any]:
+    """The arguments of a detector's loss: images (N, H, W, C) uint8, and boxes with categories or masks.
+
+    Args:
+        rows: sets and places in them.
+        how: an `albumentations.Compose` as `classical` gives it.
+    """
+    made = []
+    for rows_of, place in rows:
+        if rows_of.boxes is not None and rows_of.categories is not None:
+            labels = {"bboxes": rows_of.boxes[place], "categories": rows_of.categories[place]}
+        else:
+            assert rows_of.masks is not None
+            labels = {"mask": rows_of.masks[place]}
+        made.append(how(image=rows_of.images[place], **labels))
+    batch: dict[str, Any] = {"images": np.stack([one["image"] for one in made])}
+    if "mask" in made[0]:
+        return batch | {"masks": np.stack([one["mask"] for one in made])}
+    boxes = [np.asarray(one["bboxes"], np.float32).reshape(-1, 4) for one in made]
+    return batch | {"boxes": boxes, "categories": [np.asarray(one["categories"], np.int64) for one in made]}
