@@ -29,7 +29,7 @@ def images() -> dict[str, np.ndarray]:
 def test_real_layouts_are_in_place_and_moved_ones_are_not(images, kind):
     rng = np.random.default_rng(0)
     moved = np.stack([np.roll(image, rng.integers(8, 56, 2), (0, 1)) for image in images[kind]])
-    assert alignment(images[kind]) > 0.85
+    assert alignment(images[kind]) > 0.7
     assert alignment(moved) < 0.1
 
 

@@ -34,7 +34,7 @@ def test_aligned_images_of_one_size_need_no_word(make_folder, packages, tmp_path
     planned = plan(TrainingConfig(data=make_folder(packages * 3), output_dir=str(tmp_path / "run"), **SMALL))
     config = planned.config
     assert (config.image_size, config.rows, config.cols, config.channels) == ((64, 64), 2, 2, 3)
-    assert planned.num_images == 120 and planned.sizes == 1 and planned.alignment > 0.85
+    assert planned.num_images == 120 and planned.sizes == 1 and planned.alignment > 0.7
     assert planned.warnings == ()
     assert planned.seconds > 0.9 * config.max_steps * planned.step_seconds > 0  # beside reading the images
     text = planned.text()
