@@ -158,7 +158,7 @@ class TrainingConfig:
     max_steps: int | None = None
     """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
     max_minutes: float | None = None
-    """Minutes of this sitting, after which training stops as if done."""
+    """Minutes of this sitting, after which training stops as if done; it makes one step at least."""
     seed: int = 0
     """Everything random in training hangs on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"

@@ -217,7 +217,8 @@ class Trainer:
     def _loop(self, started: float, signals: StopSignals) -> None:
         config, main = self.config, self.accelerator.is_main_process
         with tqdm(total=self.max_steps, initial=self.step, desc="Training", unit="step", disable=not main) as bar:
-            while self.step < self.max_steps and not self._must_stop(started, signals):
+            first = self.step
+            while self.step < self.max_steps and not self._must_stop(started, signals, first):
                 self.advance()
                 bar.update()
                 at_end = self.step == self.max_steps
@@ -286,10 +287,13 @@ class Trainer:
             torch.from_numpy(store.defects[indices]).to(device) if store.defects is not None else None,
         )
 
-    def _must_stop(self, started: float, signals: StopSignals) -> bool:
-        """Whether a signal or the time ends this sitting; all processes agree, and so stop at the same step."""
+    def _must_stop(self, started: float, signals: StopSignals, first: int) -> bool:
+        """Whether a signal ends this sitting, or the time does, which leaves one step after `first` at least.
+
+        All processes agree, and so stop at the same step.
+        """
         minutes = self.config.max_minutes
-        over = minutes is not None and time.monotonic() - started >= minutes * 60
+        over = minutes is not None and self.step > first and time.monotonic() - started >= minutes * 60
         self.stopped = signals.received is not None
         if self.accelerator.num_processes > 1:
             wishes = torch.tensor([self.stopped, over], dtype=torch.float32, device=self.accelerator.device)

@@ -61,14 +61,9 @@ def _served(
     with log.open("wb") as file:
         server = subprocess.Popen([sys.executable, *command], stderr=file, stdout=file, cwd=folder, env=environment)
         try:
-            until = time.monotonic() + 120
-            while time.monotonic() < until:
+            while not (said := re.search(r"the page is at (\S+) until", log.read_text())):
                 assert server.poll() is None, log.read_text()
-                said = re.search(r"the page is at (\S+) until", log.read_text())
-                if said:
-                    break
                 time.sleep(0.1)
-            assert said, log.read_text()
             yield said[1].replace("0.0.0.0", "127.0.0.1"), server
         finally:
             server.send_signal(signal.SIGTERM)
