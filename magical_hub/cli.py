@@ -124,15 +124,16 @@ def generate(
 @app.command
 def augment(
     data: str,
-    checkpoint: str,
     output_dir: str,
     num_images: int,
+    checkpoint: str | None = None,
     format: Literal["hf", "parquet", "imagefolder", "coco", "yolo", "anomalib"] = "hf",
     image_column: str = "image",
     label_column: str | None = "label",
     objects_column: str | None = "auto",
     mask_column: str | None = "auto",
     mask_values: str | None = None,
+    reference_column: str | None = None,
     split: str = "train",
     balance: bool = True,
     keep: Literal["verified", "all"] = "verified",
@@ -146,17 +147,20 @@ def augment(
 ) -> None:
     """Write a training set with synthetic images among its own, in the layout of another program.
 
+    Without a checkpoint the defects of the data are painted on its own good images.
+
     Args:
         data: a folder (one a class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
-        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and what else fsspec knows).
         num_images: how many synthetic images.
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
         image_column: column of the images.
         label_column: column of the classes to ask for: the checkpoint's classes, or its defects and a name for none.
         objects_column: column of boxes; auto finds it.
         mask_column: column of masks; auto finds it.
         mask_values: names of the classes that values of the masks stand for: 1=dark,2=crack.
+        reference_column: without a checkpoint: images of the same objects without their defects.
         split: of the dataset; no other is written.
         balance: make most of what is rare.
         keep: verified drops images that do not show the defect asked for.
@@ -188,7 +192,7 @@ def augment(
         engine=engine,
         ray_address=ray_address,
     )
-    made = write_augmented(data, checkpoint, output_dir, settings, format, split, device)
+    made = write_augmented(data, checkpoint, output_dir, settings, format, split, device, reference_column)
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
     about = asdict(made)
     about["provenance"] = steps_of(about.pop("record"))

@@ -13,6 +13,7 @@ import json
 import platform
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ def of_images(pipe: Any, image: dict[str, Any]) -> dict[str, Any]:
     before = came.pop("record", None)
     image = {**image, "weights_sha256": weights_sha256(pipe.generator)}
     return {"made": "images", "image": image, **came, **made_by(), "from": before}
+
+
+def of_painted(bank: Any, image: dict[str, Any]) -> dict[str, Any]:
+    """The record of images that hold pixels of real ones: defects of a bank on good images.
+
+    Args:
+        bank: the DefectBank.
+        image: what was asked for: seed, number ...
+    """
+    about = {"classes": bank.classes, "examples": len(bank), "sha256": bank.sha256, "settings": asdict(bank.settings)}
+    return {"made": "images", "real_pixels": True, "image": image, "bank": about, **made_by()}
 
 
 def of_weights(pipe: Any) -> dict[str, Any] | None:

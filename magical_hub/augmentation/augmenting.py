@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from magical_hub.augmentation.keeping import Keep
-from magical_hub.augmentation.making import make_rows, rows_together
+from magical_hub.augmentation.making import RowMaker, make_rows, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Engine, Prepared, Settings, prepare
-from magical_hub.augmentation.rows import PROVENANCE, Recipe
+from magical_hub.augmentation.preparing import Engine, Prepared, Settings, Source, prepare
+from magical_hub.augmentation.rows import PROVENANCE
 from magical_hub.augmentation.shards import fingerprint_of, make_shards
 from magical_hub.errors import DataError
-from magical_hub.pipeline import MagicalPipeline
 
 if TYPE_CHECKING:
     import datasets
@@ -28,7 +27,7 @@ Data = TypeVar("Data", bound=Any)
 
 def augment_dataset(
     dataset: Data,
-    pipe: MagicalPipeline,
+    source: Source,
     num_images: int,
     image_column: str = "image",
     label_column: str | None = "label",
@@ -55,7 +54,9 @@ def augment_dataset(
     Args:
         dataset: of a DatasetDict the split "train" is augmented and no other. Of an IterableDataset an
             IterableDataset comes, whose synthetic rows are made when they are reached.
-        pipe: makes the images.
+        source: a MagicalPipeline makes whole images; a `DefectBank` paints defects on the good images of `dataset`
+            (rows without objects, with an empty mask); a tuple of both paints them on generated images without
+            defects, so that no background is real.
         num_images: synthetic rows in the result.
         image_column: column of the images.
         label_column: column of the classes that are asked for, matched by name: the checkpoint's image classes, or its
@@ -88,13 +89,13 @@ def augment_dataset(
         DataError: where columns are missing, or can't be matched with the checkpoint.
         AugmentationError: where the tries run out before there are `num_images`.
     """
-    arguments = {name: value for name, value in locals().items() if name not in ("dataset", "pipe")}
+    arguments = {name: value for name, value in locals().items() if name not in ("dataset", "source")}
     settings = Settings(**arguments)
     if not isinstance(dataset, dict):
-        return augment(dataset, pipe, settings).dataset
+        return augment(dataset, source, settings).dataset
     if "train" not in dataset:  # a DatasetDict, or one of streams
         raise DataError(f"there is no split 'train' among {', '.join(dataset)}: give one of the splits instead")
-    return type(dataset)({**dataset, "train": augment(dataset["train"], pipe, settings).dataset})
+    return type(dataset)({**dataset, "train": augment(dataset["train"], source, settings).dataset})
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,15 @@ class Augmented:
     counts: dict[str, int]
 
 
-def augment(
-    dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
-) -> Augmented:
+def augment(dataset: datasets.Dataset | datasets.IterableDataset, source: Source, settings: Settings) -> Augmented:
     """As `augment_dataset`, of one split, with the counts (of a stream none: its rows are still to be made)."""
     import datasets
 
-    prepared = prepare(dataset, pipe, settings)
-    real = _marked_real(dataset, prepared.recipe.features) if settings.provenance else dataset
+    prepared = prepare(dataset, source, settings)
+    real = _marked_real(dataset, prepared.maker.features) if settings.provenance else dataset
     if isinstance(dataset, datasets.IterableDataset):
-        return Augmented(_interleaved(real, pipe, prepared, settings), {})
-    made, counts = synthesise(dataset, pipe, prepared, settings)
+        return Augmented(_interleaved(real, prepared, settings), {})
+    made, counts = synthesise(dataset, prepared, settings)
     together = datasets.concatenate_datasets([real.with_format(None), made], split=dataset.split)
     if dataset.format["type"] is not None:
         together = together.with_format(**{**dataset.format, "columns": None})
@@ -123,11 +122,11 @@ def augment(
 
 
 def synthesise(
-    dataset: datasets.Dataset, pipe: MagicalPipeline, prepared: Prepared, settings: Settings
+    dataset: datasets.Dataset, prepared: Prepared, settings: Settings
 ) -> tuple[datasets.Dataset, dict[str, int]]:
     """The synthetic rows alone, and the counts."""
-    fingerprint = fingerprint_of(prepared, dataset._fingerprint)
-    made, counts = make_shards(pipe, prepared.recipe, prepared.wanted, fingerprint, settings)
+    fingerprint = fingerprint_of(prepared.maker, prepared.wanted, dataset._fingerprint)
+    made, counts = make_shards(prepared.maker, prepared.wanted, fingerprint, settings)
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
     logger.log(
         logging.WARNING if dropped else logging.INFO,
@@ -151,19 +150,18 @@ def _marked_real(dataset: Any, features: datasets.Features) -> Any:
     return dataset
 
 
-def _interleaved(real: Any, pipe: MagicalPipeline, prepared: Prepared, settings: Settings) -> datasets.IterableDataset:
+def _interleaved(real: Any, prepared: Prepared, settings: Settings) -> datasets.IterableDataset:
     """Every row of both once; synthetic ones with the probability asked for, as long as there are both."""
     import datasets
 
-    size = rows_together(prepared.recipe)
+    size = rows_together(prepared.maker)
     wanted = prepared.wanted
     made = datasets.IterableDataset.from_generator(
         _rows,
-        features=prepared.recipe.features,
+        features=prepared.maker.features,
         gen_kwargs={
             "parts": [wanted[first : first + size] for first in range(0, len(wanted), size)],
-            "pipe": pipe,
-            "recipe": prepared.recipe,
+            "maker": prepared.maker,
         },
     )
     return datasets.interleave_datasets(
@@ -174,11 +172,11 @@ def _interleaved(real: Any, pipe: MagicalPipeline, prepared: Prepared, settings:
     )
 
 
-def _rows(parts: list[list[Wish]], pipe: MagicalPipeline, recipe: Recipe) -> Iterator[dict[str, Any]]:
+def _rows(parts: list[list[Wish]], maker: RowMaker) -> Iterator[dict[str, Any]]:
     """What workers of a DataLoader share out among them is `parts`, the list."""
     counts: Counter[str] = Counter()
     for part in parts:
-        rows, its = make_rows(pipe, recipe, part)
+        rows, its = make_rows(maker, part)
         counts.update(its)
         yield from rows
     logger.info("synthetic rows of the stream: %s", dict(counts))

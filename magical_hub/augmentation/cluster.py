@@ -12,20 +12,17 @@ from urllib.parse import urlsplit
 
 import torch
 
-from magical_hub.augmentation.making import Shard, make_shard
+from magical_hub.augmentation.making import RowMaker, Shard, make_shard
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.rows import Recipe
 from magical_hub.errors import AugmentationError, ConfigError, MagicalError, first_line
 from magical_hub.metrics.optional import extra
-from magical_hub.pipeline import MagicalPipeline
 
 PATIENCE = 10.0
 """Seconds that an address has to answer."""
 
 
 def make_on_cluster(
-    pipe: MagicalPipeline,
-    recipe: Recipe,
+    maker: RowMaker,
     parts: Sequence[Sequence[Wish]],
     num_actors: int | None = None,
     address: str | None = None,
@@ -36,8 +33,7 @@ def make_on_cluster(
     this process, which writes them: the nodes need not share a disk.
 
     Args:
-        pipe: makes the images, on the device it is on.
-        recipe: of the rows.
+        maker: makes the rows.
         parts: wishes that are made together.
         num_actors: at the most; None takes all GPUs (of a pipeline on a GPU) or cores of the cluster.
         address: of a running cluster, or "auto"; None starts one on this machine, unless Ray runs here already.
@@ -51,9 +47,9 @@ def make_on_cluster(
         import ray
         import ray.data
 
-    on_gpu = pipe.device.type == "cuda"
+    on_gpu = maker.on_gpu
     with _quietly() as context, _connected(address):
-        luggage = ray.put((pipe, recipe, parts))  # held here, so that an actor that starts again finds it
+        luggage = ray.put((maker, parts))  # held here, so that an actor that starts again finds it
         missing = set(range(len(parts)))
         while missing:
             before = len(missing)
@@ -108,7 +104,7 @@ class _Actor:
         import ray
 
         torch.set_num_threads(1)  # it has one core
-        self.pipe, self.recipe, self.parts = ray.get(luggage[0])
+        self.maker, self.parts = ray.get(luggage[0])
 
     def __call__(self, batch: Any) -> Any:
         import pyarrow as pa
@@ -116,7 +112,7 @@ class _Actor:
         (number,) = batch["number"].to_pylist()
         shard, error = Shard(b"", ""), ""
         try:
-            shard = make_shard(self.pipe, self.recipe, self.parts[number])
+            shard = make_shard(self.maker, self.parts[number])
         except MagicalError as mistake:  # Ray would wrap it in pages of its own
             error = str(mistake)
         columns = {"number": [number], "counts": [shard.counts], "error": [error]}

@@ -6,7 +6,7 @@ torchvision is not imported: its tensors are known by what they can do.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from magical_hub.augmentation.image_spec import WIDE_TYPES, in_mode
 from magical_hub.augmentation.patches import Patch
 from magical_hub.data.columns import LabelledColumns, Object, read_objects
 from magical_hub.data.masks import MaskValues
+from magical_hub.defects.painting import Painted
 from magical_hub.errors import ConfigError
 
 
@@ -49,6 +50,26 @@ def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
     if isinstance(image, Image.Image):
         return Image.fromarray(changed.round().astype(pixels.dtype))
     return _as_given(changed, image)
+
+
+def painted(image: Any, paint: Callable[[Any], Painted]) -> tuple[Any, Painted]:
+    """An image in the form that was given with defects painted on it, and what was painted.
+
+    Args:
+        image: Pillow's, an array (H, W[, C]) or a tensor (C, H, W); floats from 0 to 1.
+        paint: paints on an image of Pillow's or an array of 8 or 16 bits.
+    """
+    if isinstance(image, Image.Image):
+        result = paint(image)
+        return result.image, result
+    pixels = _pixels(image)
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    floats = np.issubdtype(flat.dtype, np.floating)
+    result = paint(np.rint(flat.clip(0, 1) * 65535).astype(np.uint16) if floats else flat)
+    new = pixels.copy()
+    values = result.image[result.changed]
+    new[result.changed] = (values / 65535 if floats else values).reshape(new[result.changed].shape)
+    return _as_given(new, image), result
 
 
 def to_row(named: Mapping[Any, Any], columns: LabelledColumns) -> dict[Any, Any]:

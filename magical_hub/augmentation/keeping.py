@@ -30,7 +30,17 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
         return ["" if there else "not verified" for there in verified(pipe, output)]
     assert callable(keep)
     annotations = output.annotations or [{} for _ in range(count)]
-    said = np.asarray(keep(np.stack([np.asarray(image) for image in output.images]), annotations))
+    return filter_reasons(keep, list(output.images), annotations)
+
+
+def filter_reasons(keep: Filter, images: Sequence[Any], annotations: Sequence[dict[str, Any]]) -> list[str]:
+    """Why a filter drops each image, "" where it keeps it.
+
+    Raises:
+        ConfigError: where it gives anything but a bool or a string an image.
+    """
+    count = len(images)
+    said = np.asarray(keep(np.stack([np.asarray(image) for image in images]), annotations))
     if said.shape != (count,) or said.dtype.kind not in "bU":
         raise ConfigError(
             f"the filter gave {said.dtype} of shape {said.shape} for {count} images: let it give one bool, "

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from magical_hub.augmentation.keeping import drop_reasons
-from magical_hub.augmentation.labels import Known
-from magical_hub.augmentation.plan import Wish, request, try_seed
-from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.plan import Wish
 from magical_hub.errors import AugmentationError
-from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
 
 TRIES = 10
 """Images made for one that is kept, at the most, over all rows that are made together."""
@@ -37,14 +36,43 @@ class Shard:
     counts: str
 
 
-def rows_together(recipe: Recipe) -> int:
+class RowMaker(ABC):
+    """Makes synthetic rows, the same wherever it runs: it can be pickled.
+
+    Attributes:
+        features: of the rows.
+        size: width and height of the images; of the commonest where they differ.
+        batch_size: rows that are made at a time.
+        identity: what the rows depend on beside the requests, the dataset and the program; hashed for the cache.
+        on_gpu: whether it needs a GPU.
+        advice: what helps where too many rows are dropped.
+    """
+
+    features: datasets.Features
+    size: tuple[int, int]
+    batch_size: int
+    identity: Any
+    on_gpu: bool
+    advice: str
+
+    @abstractmethod
+    def attempt(self, wanted: Sequence[Wish], turn: int) -> list[dict[str, Any] | str]:
+        """A row for every request (encoded), or the reason why it is dropped.
+
+        Args:
+            wanted: at most `batch_size`.
+            turn: how often these requests were tried before; another turn takes other seeds.
+        """
+
+
+def rows_together(maker: RowMaker) -> int:
     """How many rows are made together: for images of this size, whatever the batch and the processes."""
-    width, height = recipe.spec.size
+    width, height = maker.size
     return max(1, min(TOGETHER, PIXELS_TOGETHER // (3 * width * height)))
 
 
-def make_shard(pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish]) -> Shard:
-    """A row for every wish, in their order, wherever it is made.
+def make_shard(maker: RowMaker, wanted: Sequence[Wish]) -> Shard:
+    """A row for every request, in their order, wherever it is made.
 
     Raises:
         AugmentationError: as `make_rows`.
@@ -52,57 +80,43 @@ def make_shard(pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish]) ->
     import pyarrow as pa
     from datasets.arrow_writer import ArrowWriter
 
-    rows, counts = make_rows(pipe, recipe, wanted)
+    rows, counts = make_rows(maker, wanted)
     target = pa.BufferOutputStream()
-    with ArrowWriter(stream=target, features=recipe.features, writer_batch_size=64) as writer:
+    with ArrowWriter(stream=target, features=maker.features, writer_batch_size=64) as writer:
         for row in rows:
             writer.write(row)
         writer.finalize(close_stream=False)
     return Shard(target.getvalue().to_pybytes(), json.dumps(counts))
 
 
-def make_rows(
-    pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish]
-) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """A row for every wish, in their order, and how many images were made and dropped for which reason.
+def make_rows(maker: RowMaker, wanted: Sequence[Wish]) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """A row for every request, in their order, and how many images were made and dropped for which reason.
 
-    What is dropped is made again by the image's next seed, and so hangs on no other image.
+    What is dropped is made again by the image's next seed, and so depends on no other image.
 
     Raises:
         AugmentationError: where the tries run out.
     """
-    pipe = copy.copy(pipe)
-    pipe.set_progress_bar_config(disable=True)  # there is one for all
-    masked = recipe.columns.mask is not None and bool(Known.of(pipe.generator.config).defects)
-    extras: dict[str, Any] = {"masks": True} if masked else {}
     done: dict[int, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     pending, turn, allowed = list(wanted), 0, TRIES * max(len(wanted), TRIES)
     while pending:
         if counts["made"] + len(pending) > allowed:
-            raise AugmentationError(_ran_out(counts, len(done), len(wanted)))
+            raise AugmentationError(_ran_out(counts, len(done), len(wanted), maker.advice))
         again = []
-        for first in range(0, len(pending), recipe.batch_size):
-            some = pending[first : first + recipe.batch_size]
-            seeds = [try_seed(recipe.seed, wish.number, turn) for wish in some]
-            asked = request(some, seeds, recipe.label, pipe.generator.config)
-            output: Any = pipe(seeds=seeds, batch_size=len(some), **asked, **extras)
-            reasons = drop_reasons(recipe.keep, pipe, output)
-            counts.update(made=len(some), **Counter(filter(None, reasons)))
-            for number, (wish, seed, reason) in enumerate(zip(some, seeds, reasons, strict=True)):
-                if reason:
+        for first in range(0, len(pending), maker.batch_size):
+            some = pending[first : first + maker.batch_size]
+            for wish, row in zip(some, maker.attempt(some, turn), strict=True):
+                counts["made"] += 1
+                if isinstance(row, str):
+                    counts[row] += 1
                     again.append(wish)
-                    continue
-                annotation = output.annotations[number] if output.annotations else {}
-                mask = output.masks[number] if masked else None
-                done[wish.number] = recipe.row(output.images[number], annotation, mask, wish.number, seed)
+                else:
+                    done[wish.number] = row
         pending, turn = again, turn + 1
     return [done[wish.number] for wish in wanted], counts
 
 
-def _ran_out(counts: Counter[str], kept: int, wanted: int) -> str:
+def _ran_out(counts: Counter[str], kept: int, wanted: int, advice: str) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
-    return (
-        f"{counts['made']} images gave {kept} of the {wanted} wanted ({dropped}): train the generator longer, or let "
-        "more through by keep"
-    )
+    return f"{counts['made']} images gave {kept} of the {wanted} wanted ({dropped}): {advice}"

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from magical_hub.augmentation.generated import GeneratedRows
 from magical_hub.augmentation.image_spec import survey_images
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, label_columns
+from magical_hub.augmentation.making import RowMaker
+from magical_hub.augmentation.painted import painted_rows
 from magical_hub.augmentation.plan import Wish, wishes
 from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of, mask_classes_of
 from magical_hub.augmentation.weights import source_of, weights_digest
 from magical_hub.data.columns import LabelledColumns, find_columns
 from magical_hub.data.images import Intensity
+from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import whole_number
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 
 Engine = Literal["local", "ray"]
+Source = MagicalPipeline | DefectBank | tuple[MagicalPipeline, DefectBank]
+"""What synthetic rows come from: generated images, defects painted on good images, or on generated good images."""
 
 MASKS_OF_STREAMS = 32
 """Rows of a stream that are fetched to see what its masks hold."""
@@ -74,25 +80,22 @@ class Prepared:
     """What rows are made by.
 
     Args:
-        recipe: of each row.
+        maker: of the rows.
         wanted: a wish a row.
         counts: how often each class that is asked for occurs in the dataset; empty where none is asked for.
-        digest: the sha256 of the weights.
     """
 
-    recipe: Recipe
+    maker: RowMaker
     wanted: list[Wish]
     counts: dict[str, int]
-    digest: str
 
 
-def prepare(
-    dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
-) -> Prepared:
-    """Look at the dataset, and match it with what the checkpoint knows.
+def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source, settings: Settings) -> Prepared:
+    """Look at the dataset, and match it with what the source knows.
 
     Raises:
-        DataError: where columns are missing, hold something else, or name what the checkpoint doesn't know.
+        DataError: where columns are missing, hold something else, or name what the source doesn't know.
+        ConfigError: where the settings don't go with the source.
     """
     import datasets
 
@@ -101,34 +104,54 @@ def prepare(
         raise DataError(f"dataset is a {type(dataset).__name__}: give a datasets.Dataset or IterableDataset")
     if streamed and settings.engine == "ray":
         raise ConfigError("a stream's rows are made when they are reached: leave engine 'ray' out, or give a Dataset")
-    features = dataset.features
-    if features is None:
+    if dataset.features is None:
         raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
-    taken = [name for name in PROVENANCE if settings.provenance and name in features]
+    taken = [name for name in PROVENANCE if settings.provenance and name in dataset.features]
     if taken:
         raise DataError(f"the dataset has a column {taken[0]!r} already: rename it, or leave provenance out")
+    maker: RowMaker
+    if isinstance(source, MagicalPipeline):
+        maker, counts = generated_rows(dataset, source, settings)
+    else:
+        if streamed or settings.engine == "ray":
+            raise ConfigError("defects are painted on a Dataset by the engine 'local': give these")
+        pipe, bank = (None, source) if isinstance(source, DefectBank) else source
+        maker, counts = painted_rows(dataset, bank, pipe, settings, with_provenance(dataset.features, settings))
+    return Prepared(maker, wishes(counts, settings.num_images, settings.balance, settings.seed), counts)
+
+
+def generated_rows(
+    dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
+) -> tuple[GeneratedRows, dict[str, int]]:
+    """Rows of generated images, and how often each class that is asked for occurs.
+
+    Raises:
+        DataError: where columns are missing, hold something else, or name what the checkpoint doesn't know.
+    """
+    import datasets
+
+    features = dataset.features
     columns = find_columns(
         features, settings.image_column, settings.label_column, settings.objects_column, settings.mask_column
     )
-    known, digest = Known.of(pipe.generator.config), weights_digest(pipe)
-    occurring = None if streamed else _counted(dataset, columns.label)
+    known = Known.of(pipe.generator.config)
+    occurring = None if isinstance(dataset, datasets.IterableDataset) else _counted(dataset, columns.label)
     labels = label_columns(features, columns, known, occurring)
     trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
     spec = survey_images(_undecoded(dataset, columns), columns, settings.mask_values, trained_range)
     recipe = Recipe(
-        features=_with_provenance(features) if settings.provenance else features,
+        features=with_provenance(features, settings),
         columns=columns,
         labels=labels,
-        categories=categories_of(features[columns.objects], known) if columns.objects else {},
-        mask_classes=mask_classes_of(spec.masks, known) if spec.masks is not None else (),
+        categories=categories_of(features[columns.objects], known.defects) if columns.objects else {},
+        mask_classes=mask_classes_of(spec.masks, known.defects) if spec.masks is not None else (),
         spec=spec,
         source=source_of(pipe),
         seed=settings.seed,
         batch_size=settings.batch_size,
         keep=settings.keep,
     )
-    counts = _counts(recipe, occurring, settings.balance)
-    return Prepared(recipe, wishes(counts, settings.num_images, settings.balance, settings.seed), counts, digest)
+    return GeneratedRows(pipe, recipe, weights_digest(pipe)), _counts(recipe, occurring, settings.balance)
 
 
 def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[str, dict[Any, int]]:
@@ -172,8 +195,11 @@ def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, 
     return rows
 
 
-def _with_provenance(features: datasets.Features) -> datasets.Features:
+def with_provenance(features: datasets.Features, settings: Settings) -> datasets.Features:
+    """The features of synthetic rows: with the three columns of provenance where they are wanted."""
     from datasets import Features, Value
 
+    if not settings.provenance:
+        return features
     types = dict(zip(PROVENANCE, (Value("bool"), Value("string"), Value("int64")), strict=True))
     return Features({**features, **types})

@@ -13,7 +13,7 @@ from PIL import Image
 
 from magical_hub.augmentation.image_spec import ImageSpec
 from magical_hub.augmentation.keeping import Keep
-from magical_hub.augmentation.labels import Known, LabelColumn
+from magical_hub.augmentation.labels import LabelColumn
 from magical_hub.data.boxes import Box, checked_box
 from magical_hub.data.columns import LabelledColumns, object_fields, stored_values, write_objects
 from magical_hub.data.masks import MaskValues
@@ -71,49 +71,67 @@ class Recipe:
             seed: of the image.
         """
         columns, objects = self.columns, annotation.get("objects")
-        name = f"synthetic-{self.seed}-{number:05d}"
+        name = synthetic_name(self.seed, number)
         row: dict[str, Any] = dict.fromkeys(self.features)
-        row[columns.image] = _file(self.spec.image(image), name)
-        for name, column in self.labels.items():
-            row[name] = column.value(annotation)
+        row[columns.image] = image_file(self.spec.image(image), name)
+        for label, column in self.labels.items():
+            row[label] = column.value(annotation)
         if columns.objects is not None and objects is not None:
             across, down = self.spec.size[0] / image.width, self.spec.size[1] / image.height
             scaled = [(thing["bbox"], thing["category"]) for thing in objects]
             row[columns.objects] = self.objects(
-                [((x * across, y * down, w * across, h * down), name) for (x, y, w, h), name in scaled]
+                [((x * across, y * down, w * across, h * down), kind) for (x, y, w, h), kind in scaled]
             )
         if columns.mask is not None and mask is not None:
-            row[columns.mask] = _file(self.spec.mask(self.marked(mask)), name)
+            row[columns.mask] = image_file(self.spec.mask(self.marked(mask)), name)
         if "synthetic" in self.features:
             row |= {"synthetic": True, "source": self.source, "seed": seed}
         encoded: dict[str, Any] = self.features.encode_example(row)
         return encoded
 
     def objects(self, objects: Sequence[tuple[Box, str]]) -> Any:
-        """Boxes in pixels of the dataset's images, and the names of their defects, as its column stores them.
-
-        A column of whole numbers gets the smallest box of whole pixels that holds the defect.
-        """
+        """Boxes in pixels of the dataset's images, and the names of their defects, as its column stores them."""
         feature = self.features[self.columns.objects]
-        fields = object_fields(feature) or {}
-        records = []
-        for box, name in objects:
-            clipped = checked_box(box, self.spec.size[::-1], "a synthetic image")
-            sides = _outward(clipped) if _is_whole(fields["bbox"]) else [float(side) for side in clipped]
-            area = sides[2] * sides[3]
-            record = {"bbox": sides, "category": self.categories[name], "area": area}
-            if _is_whole(fields.get("area")):
-                record["area"] = round(area)
-            records.append(record)
-        return write_objects(feature, records)
+        return stored_objects(feature, self.categories, objects, self.spec.size[::-1])
 
     def marked(self, mask: np.ndarray) -> np.ndarray:
         """A pipeline's mask (H, W), the numbers of the checkpoint's defects, in the classes of the dataset's masks."""
         return np.array(self.mask_classes, np.uint8)[mask]
 
 
-def categories_of(feature: Any, known: Known) -> dict[str, Any]:
-    """What a column of objects stores for each defect that the checkpoint knows.
+def synthetic_name(seed: int, number: int) -> str:
+    """The file name of an image of a series, without its ending."""
+    return f"synthetic-{seed}-{number:05d}"
+
+
+def stored_objects(
+    feature: Any, categories: Mapping[str, Any], objects: Sequence[tuple[Box, str]], size: tuple[int, int]
+) -> Any:
+    """Boxes and the names of their defects as a column of objects stores them.
+
+    A column of whole numbers gets the smallest box of whole pixels that holds the defect.
+
+    Args:
+        feature: of the column.
+        categories: what it stores for each name.
+        objects: boxes in pixels, and names.
+        size: height and width of the image.
+    """
+    fields = object_fields(feature) or {}
+    records = []
+    for box, name in objects:
+        clipped = checked_box(box, size, "a synthetic image")
+        sides = _outward(clipped) if _is_whole(fields["bbox"]) else [float(side) for side in clipped]
+        area = sides[2] * sides[3]
+        record = {"bbox": sides, "category": categories[name], "area": area}
+        if _is_whole(fields.get("area")):
+            record["area"] = round(area)
+        records.append(record)
+    return write_objects(feature, records)
+
+
+def categories_of(feature: Any, defects: Sequence[str]) -> dict[str, Any]:
+    """What a column of objects stores for each of these defects.
 
     Raises:
         DataError: where it has no name for one of them.
@@ -122,32 +140,32 @@ def categories_of(feature: Any, known: Known) -> dict[str, Any]:
 
     field = (object_fields(feature) or {})["category"]
     if isinstance(field, datasets.Value) and field.dtype in ("string", "large_string"):
-        return {name: name for name in known.defects}
+        return {name: name for name in defects}
     stored = stored_values(field)
-    missing = [name for name in known.defects if name not in stored]
+    missing = [name for name in defects if name not in stored]
     if missing:
         raise DataError(
-            f"the categories of the objects ({', '.join(stored) or 'numbers without names'}) lack the checkpoint's "
+            f"the categories of the objects ({', '.join(stored) or 'numbers without names'}) lack "
             f"{', '.join(map(repr, missing))}: cast them to a ClassLabel with these names, or to strings"
         )
-    return {name: stored[name] for name in known.defects}
+    return {name: stored[name] for name in defects}
 
 
-def mask_classes_of(masks: MaskValues, known: Known) -> tuple[int, ...]:
-    """The class in a dataset's masks of each defect that the checkpoint knows; 0 first, for none.
+def mask_classes_of(masks: MaskValues, defects: Sequence[str]) -> tuple[int, ...]:
+    """The class in a dataset's masks of each of these defects; 0 first, for none.
 
     Raises:
         DataError: where the masks tell classes apart and have none of that name.
     """
     if masks.names is None:
-        return (0, *(1 for _ in known.defects))
-    missing = [name for name in known.defects if name not in masks.names]
+        return (0, *(1 for _ in defects))
+    missing = [name for name in defects if name not in masks.names]
     if missing:
         raise DataError(
-            f"the masks tell apart {', '.join(masks.names)}, and the checkpoint knows {', '.join(map(repr, missing))} "
-            "too: name the values of the masks by mask_values"
+            f"the masks tell apart {', '.join(masks.names)}, and not {', '.join(map(repr, missing))}: name the values "
+            "of the masks by mask_values"
         )
-    return (0, *(1 + masks.names.index(name) for name in known.defects))
+    return (0, *(1 + masks.names.index(name) for name in defects))
 
 
 def _outward(box: Box) -> list[int]:
@@ -164,7 +182,7 @@ def _is_whole(feature: Any) -> bool:
     return str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
 
 
-def _file(image: Image.Image, name: str) -> dict[str, Any]:
+def image_file(image: Image.Image, name: str) -> dict[str, Any]:
     """As an Image feature stores it, in a format that keeps every value.
 
     Args:

@@ -14,12 +14,10 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 import magical_hub
-from magical_hub.augmentation.making import Shard, make_shard, rows_together
+from magical_hub.augmentation.making import RowMaker, Shard, make_shard, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Prepared, Settings
-from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.preparing import Settings
 from magical_hub.files import write_text, written_whole
-from magical_hub.pipeline import MagicalPipeline
 
 if TYPE_CHECKING:
     import datasets
@@ -28,23 +26,22 @@ LAYOUT = 2
 """Counted up when the same arguments come to give other rows within one version of the program."""
 
 
-def fingerprint_of(prepared: Prepared, dataset_fingerprint: str) -> str:
-    """Changes with all that the rows hang on: weights, code, arguments, the dataset and its features."""
+def fingerprint_of(maker: RowMaker, wanted: Sequence[Wish], dataset_fingerprint: str) -> str:
+    """Changes with all that the rows depend on: weights, code, arguments, the dataset and its features."""
     from datasets.fingerprint import Hasher
 
-    return str(Hasher.hash([LAYOUT, magical_hub.__version__, prepared, dataset_fingerprint]))
+    return str(Hasher.hash([LAYOUT, magical_hub.__version__, maker.identity, list(wanted), dataset_fingerprint]))
 
 
 def make_shards(
-    pipe: MagicalPipeline, recipe: Recipe, wanted: Sequence[Wish], fingerprint: str, settings: Settings
+    maker: RowMaker, wanted: Sequence[Wish], fingerprint: str, settings: Settings
 ) -> tuple[datasets.Dataset, Counter[str]]:
     """The rows wished for, made where they aren't there yet, and how many images were made and dropped.
 
     Memory is that of one batch and of the rows made together, in each process.
 
     Args:
-        pipe: makes the images.
-        recipe: of the rows.
+        maker: makes the rows.
         wanted: a wish a row.
         fingerprint: names the folder.
         settings: who makes them: engine, num_proc and ray_address.
@@ -53,14 +50,14 @@ def make_shards(
 
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "magical_hub" / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
-    size = rows_together(recipe)
+    size = rows_together(maker)
     parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
     paths = [folder / f"{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
     with FileLock(folder / ".lock"):  # a second call waits for the first, and finds all there
         missing = [number for number, path in enumerate(paths) if not path.exists()]
         with tqdm(total=len(wanted), desc="Augmenting", unit="img", disable=not missing) as bar:
             bar.update(len(wanted) - sum(len(parts[number]) for number in missing))
-            for made, shard in _make_all(pipe, recipe, [parts[number] for number in missing], settings):
+            for made, shard in _make_all(maker, [parts[number] for number in missing], settings):
                 _write(paths[missing[made]], shard)
                 bar.update(len(parts[missing[made]]))
     counts: Counter[str] = Counter()
@@ -69,26 +66,24 @@ def make_shards(
     return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths]), counts
 
 
-def _make_all(
-    pipe: MagicalPipeline, recipe: Recipe, parts: list[Sequence[Wish]], settings: Settings
-) -> Iterator[tuple[int, Shard]]:
+def _make_all(maker: RowMaker, parts: list[Sequence[Wish]], settings: Settings) -> Iterator[tuple[int, Shard]]:
     """A shard a part, by the part's number, in the order in which they are ready."""
     if settings.engine == "ray" and parts:
         from magical_hub.augmentation.cluster import make_on_cluster
 
-        yield from make_on_cluster(pipe, recipe, parts, settings.num_proc, settings.ray_address)
+        yield from make_on_cluster(maker, parts, settings.num_proc, settings.ray_address)
         return
     num_proc = min(settings.num_proc or 1, len(parts))
     if num_proc <= 1:
         for number, part in enumerate(parts):
-            yield number, make_shard(pipe, recipe, part)
+            yield number, make_shard(maker, part)
         return
     threads = max(1, torch.get_num_threads() // num_proc)
     with ProcessPoolExecutor(
         num_proc,
         mp_context=torch.multiprocessing.get_context("spawn"),  # a fork of a process with threads may hang
         initializer=_start_worker,
-        initargs=(pipe, recipe, threads),
+        initargs=(maker, threads),
     ) as pool:
         numbers = {pool.submit(_make_in_worker, part): number for number, part in enumerate(parts)}
         try:
@@ -103,13 +98,13 @@ _worker: dict[str, Any] = {}
 """What a worker process was started with: sent once, and not with every shard."""
 
 
-def _start_worker(pipe: MagicalPipeline, recipe: Recipe, threads: int) -> None:
+def _start_worker(maker: RowMaker, threads: int) -> None:
     torch.set_num_threads(threads)
-    _worker.update(pipe=pipe, recipe=recipe)
+    _worker.update(maker=maker)
 
 
 def _make_in_worker(wanted: Sequence[Wish]) -> Shard:
-    return make_shard(_worker["pipe"], _worker["recipe"], wanted)
+    return make_shard(_worker["maker"], wanted)
 
 
 def _write(path: Path, shard: Shard) -> None:

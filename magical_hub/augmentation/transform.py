@@ -1,9 +1,8 @@
-"""A transform that makes some images of a batch synthetic, or puts a generated defect into them."""
+"""A transform that makes some images of a batch synthetic, or puts a defect into them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +12,13 @@ from magical_hub.augmentation import forms
 from magical_hub.augmentation.augmenting import synthesise
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known
+from magical_hub.augmentation.painted import describe, good_labels, good_rows
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
 from magical_hub.augmentation.plan import wishes
-from magical_hub.augmentation.preparing import Settings, prepare
+from magical_hub.augmentation.preparing import Prepared, Settings, generated_rows
 from magical_hub.augmentation.rows import Recipe
 from magical_hub.data.columns import read_objects
+from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
 
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class MagicalTransform:
-    """With a probability, replaces an image by a synthetic one of its class or adds a generated defect.
+    """With a probability, replaces an image by a synthetic one, adds a generated defect, or paints a real one on it.
 
-    Everything comes from a pool that is made once (and lies in the cache of `datasets`), so no network runs while a
-    detector trains; the transform can be pickled, and works in the workers of a DataLoader. What is random comes from
-    torch's global generator, which a DataLoader seeds in each worker.
+    What is random comes from torch's global generator, which a DataLoader seeds in each worker; the transform can be
+    pickled. A pipeline makes a pool once (in the cache of `datasets`), so no network runs while a detector trains. A
+    bank paints on good images (without objects, with an empty mask), anew every time that one is reached.
 
     It may be called as its users do:
 
@@ -44,10 +45,10 @@ class MagicalTransform:
 
     Args:
         dataset: whose rows will be transformed: its features, image size and classes.
-        pipe: makes the pool.
+        source: a MagicalPipeline makes the pool; a `DefectBank` paints defects.
         p: the probability that an image is changed.
         defect_share: of the images changed, the share that gets a defect, where the checkpoint knows defects and the
-            image is without; the others are replaced.
+            image is without; the others are replaced. Of a pipeline alone, as are the next.
         pool_size: synthetic images in the pool, as many of each class, and as many defects.
         image_column, label_column, objects_column, mask_column, mask_values: as in `augment_dataset`. Without a label
             column any synthetic image may stand in for any other.
@@ -61,7 +62,7 @@ class MagicalTransform:
     def __init__(
         self,
         dataset: datasets.Dataset,
-        pipe: MagicalPipeline,
+        source: MagicalPipeline | DefectBank,
         p: float = 0.5,
         defect_share: float = 0.5,
         pool_size: int = 128,
@@ -79,43 +80,27 @@ class MagicalTransform:
             raise ConfigError(f"p is {p} and defect_share {defect_share}: give numbers from 0 to 1")
         columns = (image_column, label_column, objects_column, mask_column, mask_values)
         settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
-        prepared = prepare(dataset, pipe, settings)
-        self.p, self.defect_share = p, defect_share
-        self._recipe: Recipe = prepared.recipe
-        knows_defects = bool(Known.of(pipe.generator.config).defects)
-        told = [name for name in (self._recipe.columns.objects, self._recipe.columns.mask) if name is not None]
-        if told and not knows_defects:
-            raise ConfigError(
-                f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
-                "objects_column=None and mask_column=None, and remove these columns from the rows"
-            )
-        if pool_size < len(prepared.counts):
-            raise ConfigError(
-                f"pool_size is {pool_size} for {len(prepared.counts)} classes: give one a class at least"
-            )
-        each = wishes(dict.fromkeys(prepared.counts, 0), pool_size, balance=True, seed=seed)
-        self._pool, _ = synthesise(dataset, pipe, replace(prepared, wanted=each), settings)
-        self._members: dict[Any, list[int]] = {}
-        """Rows of the pool of each class."""
-        label = self._recipe.columns.label
-        for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
-            self._members.setdefault(value, []).append(number)
-        blends = knows_defects and defect_share > 0 and self._recipe.spec.mode in MODES
-        self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
+        self.p = p
+        self._change: Pool | Painter
+        if isinstance(source, DefectBank):
+            self._change = Painter(dataset, source, settings)
+        else:
+            self._change = Pool(dataset, source, settings, defect_share)
+        self._columns = self._change.columns
 
     @property
     def available_keys(self) -> set[str]:
         """What an `albumentations.Compose` asks of its transforms."""
-        return {"image", "mask", "bboxes", "class_labels", self._recipe.columns.label or "label"}
+        return {"image", "mask", "bboxes", "class_labels", self._columns.label or "label"}
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Transform what was given, in any of the forms above, and give it back in the same form."""
-        columns = self._recipe.columns
+        columns = self._columns
         if named and not inputs:
             return forms.from_row(self.row(forms.to_row(named, columns)), named, columns)
         if len(inputs) == 2 and not named:
             row = self.row(forms.target_to_row(*inputs, columns))
-            return forms.row_to_target(row, *inputs, columns, self._recipe.spec.masks)
+            return forms.row_to_target(row, *inputs, columns, self._change.masks)
         if len(inputs) != 1 or named:
             raise ConfigError("call it with a row, a batch, an image, an image and its target, or names alone")
         (given,) = inputs
@@ -130,8 +115,48 @@ class MagicalTransform:
 
     def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
         """One row of columns, changed with the probability asked for."""
-        if row[self._recipe.columns.image] is None or not _chance(self.p):
+        if row[self._columns.image] is None or not _chance(self.p):
             return dict(row)
+        return self._change.row(row)
+
+
+class Pool:
+    """Changes rows by images and defects that a pipeline made before.
+
+    Args:
+        dataset, pipe, defect_share: as of `MagicalTransform`.
+        settings: of the pool.
+    """
+
+    def __init__(
+        self, dataset: datasets.Dataset, pipe: MagicalPipeline, settings: Settings, defect_share: float
+    ) -> None:
+        pool_size = settings.num_images
+        maker, counts = generated_rows(dataset, pipe, settings)
+        self.defect_share = defect_share
+        self._recipe: Recipe = maker.recipe
+        self.columns, self.masks = self._recipe.columns, self._recipe.spec.masks
+        knows_defects = bool(Known.of(pipe.generator.config).defects)
+        told = [name for name in (self._recipe.columns.objects, self._recipe.columns.mask) if name is not None]
+        if told and not knows_defects:
+            raise ConfigError(
+                f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
+                "objects_column=None and mask_column=None, and remove these columns from the rows"
+            )
+        if pool_size < len(counts):
+            raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give one a class at least")
+        each = wishes(dict.fromkeys(counts, 0), pool_size, balance=True, seed=settings.seed)
+        self._pool, _ = synthesise(dataset, Prepared(maker, each, counts), settings)
+        self._members: dict[Any, list[int]] = {}
+        """Rows of the pool of each class."""
+        label = self._recipe.columns.label
+        for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
+            self._members.setdefault(value, []).append(number)
+        blends = knows_defects and defect_share > 0 and self._recipe.spec.mode in MODES
+        self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
+
+    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """One row of columns, changed."""
         if _chance(self.defect_share):
             fitting = [patch for patch in self._patches if self._fits(patch, row)]
             if fitting:
@@ -178,6 +203,39 @@ class MagicalTransform:
             mask[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.mask
             changed[columns.mask] = self._recipe.spec.mask(self._recipe.marked(mask))
         return changed
+
+
+class Painter:
+    """Changes good rows by painting defects of a bank on them.
+
+    Args:
+        dataset, bank: as of `MagicalTransform`.
+        settings: names the columns.
+    """
+
+    def __init__(self, dataset: datasets.Dataset, bank: DefectBank, settings: Settings) -> None:
+        rows = good_rows(dataset, bank, settings)
+        self._bank, self._description = bank, describe(dataset, rows, bank)
+        self.columns, self.masks = rows.columns, rows.masks
+        self._good = good_labels(rows)
+
+    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """One row of columns: with defects, where it has none."""
+        if not self._is_good(row):
+            return dict(row)
+        seed = int(torch.randint(2**62, ()))
+        image, painted = forms.painted(row[self.columns.image], lambda image: self._bank.paint(image, seed=seed))
+        if not painted.objects:
+            return dict(row)
+        return {**row, **self._description.describe(row, painted), self.columns.image: image}
+
+    def _is_good(self, row: Mapping[Any, Any]) -> bool:
+        columns = self.columns
+        if columns.objects in row and read_objects(row[columns.objects]) is not None:
+            return read_objects(row[columns.objects]) == []
+        if columns.mask in row and row[columns.mask] is not None:
+            return not np.asarray(row[columns.mask]).any()
+        return columns.label in row and row[columns.label] in self._good
 
 
 def _chance(probability: float) -> bool:

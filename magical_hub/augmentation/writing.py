@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ from magical_hub.augmentation.augmenting import augment
 from magical_hub.augmentation.preparing import Settings
 from magical_hub.data import open_dataset
 from magical_hub.data.columns import find_columns
+from magical_hub.defects.bank import DefectBank
 from magical_hub.devices import move
-from magical_hub.errors import DataError
+from magical_hub.errors import ConfigError, DataError
 from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
 from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import of_images
+from magical_hub.provenance import of_images, of_painted
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,27 @@ class Written:
 
 def write_augmented(
     data: str,
-    checkpoint: str,
+    checkpoint: str | None,
     output_dir: str | Path,
     settings: Settings,
     format: Format = "hf",
     split: str = "train",
     device: str = "cpu",
+    reference_column: str | None = None,
 ) -> Written:
     """Augment a dataset and write it, real and synthetic images together; provenance.json says where they come from.
 
     Args:
         data: as of `data.open_dataset`: a folder of images, one that `save_to_disk` wrote, or the id of a dataset on
             the Hub.
-        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name. None paints the data's own defects on its
+            own good images.
         output_dir: new or empty, or a URL for fsspec, as of `write_dataset`.
         settings: what is made.
         format: "hf", "parquet", "imagefolder", "coco", "yolo" or "anomalib".
         split: the split to augment; no other is written.
         device: cpu, cuda, mps ...
+        reference_column: without a checkpoint, as of `DefectBank.from_dataset`.
 
     Raises:
         DataError: where the data can't be read, or lack what the format needs.
@@ -58,8 +62,8 @@ def write_augmented(
     """
     check_place(output_dir)  # before the work, not after it
     dataset = open_dataset(data, split)
-    pipe = MagicalPipeline.from_pretrained(checkpoint)
-    move(device, pipe)
+    if checkpoint is None and settings.label_column == "label" and "label" not in dataset.features:
+        settings = replace(settings, label_column=None)  # defects need no class of the image
     columns = find_columns(
         dataset.features,
         settings.image_column,
@@ -68,11 +72,31 @@ def write_augmented(
         settings.mask_column,
     )
     checked_samples(dataset, format, columns, settings.mask_values)
-    if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
-        raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
-    made = augment(dataset, pipe, settings)
     image = {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
-    record = {**of_images(pipe, image), "made": "dataset", "format": format, "real": len(dataset)}
+    if checkpoint is None:
+        bank = DefectBank.from_dataset(
+            dataset,
+            settings.image_column,
+            settings.label_column,
+            settings.objects_column,
+            settings.mask_column,
+            reference_column,
+            settings.mask_values,
+        )
+        made = augment(dataset, bank, settings)
+        origin = of_painted(bank, image)
+    elif reference_column is not None:
+        raise ConfigError("reference_column is for the defects of the data: leave the checkpoint out")
+    else:
+        pipe = MagicalPipeline.from_pretrained(checkpoint)
+        move(device, pipe)
+        if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
+            raise DataError(
+                f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format"
+            )
+        made = augment(dataset, pipe, settings)
+        origin = of_images(pipe, image)
+    record = {**origin, "made": "dataset", "format": format, "real": len(dataset)}
     write_dataset(
         made.dataset,
         output_dir,

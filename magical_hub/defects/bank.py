@@ -54,6 +54,8 @@ class DefectBank:
         settings: how defects are put onto images.
         image_size: height and width of all images that examples come from; None where they differ.
         skipped: how many defects and rows were left out, by reason.
+        mask_values: the class that each value of a mask stands for in the dataset.
+        reference_column: the column of references in the dataset.
 
     Attributes:
         report: a dictionary a defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
@@ -67,11 +69,15 @@ class DefectBank:
         settings: PaintSettings,
         image_size: tuple[int, int] | None,
         skipped: Mapping[str, int] | None = None,
+        mask_values: Mapping[int, str] | None = None,
+        reference_column: str | None = None,
     ) -> None:
         if not examples:
             raise DataError("a bank needs at least one defect")
         self._examples, self.classes = list(examples), list(classes)
         self.image_size, self.skipped = image_size, dict(skipped or {})
+        self.mask_values = dict(mask_values) if mask_values else None
+        self.reference_column = reference_column
         self.settings = settings
 
     @property
@@ -90,6 +96,10 @@ class DefectBank:
         for unit in self._units:
             self._kinds.setdefault(frozenset(unit.categories), []).append(unit)
             self._images.setdefault(unit.row, []).append(unit)
+        self._rows_with: dict[int | None, list[int]] = {None: list(self._images)}
+        for number in range(len(self.classes)):
+            has = [row for row, units in self._images.items() if any(number in unit.categories for unit in units)]
+            self._rows_with[number] = has
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -139,6 +149,8 @@ class DefectBank:
             ConfigError: where settings do not fit the data.
         """
         rows = Rows(dataset, image_column, label_column, objects_column, mask_column, reference_column, mask_values)
+        if not rows.defective:
+            raise DataError("no row of the dataset has a defect: give boxes or masks of some")
         if not rows.good and reference_column is None:
             raise DataError(
                 "the dataset has no good image (no objects, an empty mask): add some, or name a reference_column"
@@ -170,7 +182,8 @@ class DefectBank:
             settings = propose(alignment, from_column > len(examples) / 2)
             if len(sizes) > 1:
                 settings = replace(settings, max_shift=None)
-        return cls(examples, classes, settings, sizes.pop() if len(sizes) == 1 else None, skipped)
+        size = sizes.pop() if len(sizes) == 1 else None
+        return cls(examples, classes, settings, size, skipped, mask_values, reference_column)
 
     def paint(
         self,
@@ -178,6 +191,7 @@ class DefectBank:
         defects: Sequence[Mapping[str, Any]] | None = None,
         seed: int = 0,
         reference: Any = None,
+        containing: str | None = None,
     ) -> Painted:
         """Put defects onto one image.
 
@@ -186,6 +200,7 @@ class DefectBank:
             defects: a dictionary a defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be; without
                 `bbox` a place that matches is found. None: as many, and of those classes, as images of the bank have.
             seed: the result depends on it, the image and the bank, and on nothing else.
+            containing: a class that is to be among the defects, where `defects` is None.
             reference: the same image without its own defects, where it has some: places are looked for in it.
 
         Raises:
@@ -202,26 +217,35 @@ class DefectBank:
             )
         rng = np.random.default_rng(seed)
         if defects is None:
-            for kind in self._draw_kinds(canvas.size, rng):
+            for kind in self._draw_kinds(canvas.size, containing, rng):
                 canvas.paint(self._kinds[kind], rng)
         for wanted in defects or ():
             self._paint_wanted(canvas, wanted, rng)
         return canvas.finish()
 
-    def _draw_kinds(self, size: tuple[int, int], rng: np.random.Generator) -> list[frozenset[int]]:
+    def _draw_kinds(
+        self, size: tuple[int, int], containing: str | None, rng: np.random.Generator
+    ) -> list[frozenset[int]]:
         """The classes of the defects that an image gets: those of an image of the bank, as many by area."""
-        rows = list(self._images)
+        number = None if containing is None else self._number(containing)
+        rows = self._rows_with[number]
         units = self._images[rows[int(rng.integers(len(rows)))]]
         height, width = units[0].image_size
         share = min(1.0, size[0] * size[1] / (height * width))
         count = max(1, int(len(units) * share + rng.random()))
-        return [frozenset(units[number].categories) for number in rng.permutation(len(units))[:count]]
+        order = rng.permutation(len(units))
+        if number is not None:  # one of the class comes first
+            order = np.array(sorted(order, key=lambda unit: number not in units[unit].categories))
+        return [frozenset(units[unit].categories) for unit in order[:count]]
+
+    def _number(self, category: Any) -> int:
+        if category not in self.classes:
+            raise ConfigError(f"the bank has no class {category!r}, only {', '.join(self.classes)}")
+        return self.classes.index(category)
 
     def _paint_wanted(self, canvas: Canvas, wanted: Mapping[str, Any], rng: np.random.Generator) -> None:
         category = wanted.get("category")
-        if category not in self.classes:
-            raise ConfigError(f"the bank has no class {category!r}, only {', '.join(self.classes)}")
-        number = self.classes.index(category)
+        number = self._number(category)
         members = [example for example in self._examples if example.category == number]
         if wanted.get("bbox") is None:
             done = canvas.paint([join([member]) for member in members], rng)
@@ -235,11 +259,25 @@ class DefectBank:
                 "or raise fit in the settings"
             )
 
+    @property
+    def sha256(self) -> str:
+        """Of all that images depend on: examples, classes, settings."""
+        payload, record = self._serialised()
+        return hashlib.sha256(payload + json.dumps(record).encode()).hexdigest()
+
     def save(self, folder: str | Path) -> None:
         """Write the bank: the pixels as safetensors, all else as JSON. It holds real pixels."""
+        folder = Path(folder)
+        payload, record = self._serialised()
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / WEIGHTS) as beside:
+            beside.write_bytes(payload)
+        with written_whole(folder / ABOUT) as beside:
+            beside.write_text(json.dumps(record))
+
+    def _serialised(self) -> tuple[bytes, dict[str, Any]]:
         from safetensors.numpy import save
 
-        folder = Path(folder)
         arrays = {}
         about = []
         for number, example in enumerate(self._examples):
@@ -266,13 +304,11 @@ class DefectBank:
             "image_size": self.image_size,
             "settings": asdict(self.settings),
             "skipped": self.skipped,
+            "mask_values": self.mask_values and list(self.mask_values.items()),
+            "reference_column": self.reference_column,
             "examples": about,
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / WEIGHTS) as beside:
-            beside.write_bytes(payload)
-        with written_whole(folder / ABOUT) as beside:
-            beside.write_text(json.dumps(record))
+        return payload, record
 
     @classmethod
     def load(cls, folder: str | Path) -> DefectBank:
@@ -309,7 +345,10 @@ class DefectBank:
             ]
             size = tuple(record["image_size"]) if record["image_size"] else None
             settings = PaintSettings.from_dict(record["settings"])
-            return cls(examples, record["classes"], settings, size, record["skipped"])
+            values = dict(record["mask_values"]) if record["mask_values"] else None
+            return cls(
+                examples, record["classes"], settings, size, record["skipped"], values, record["reference_column"]
+            )
         except FileNotFoundError as error:
             raise DataError(f"{folder} holds no bank of defects: give a folder that DefectBank.save wrote") from error
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -23,9 +23,7 @@ def as_pixels(image: Image.Image | np.ndarray, name: str) -> np.ndarray:
     if pixels.dtype not in (np.uint8, np.uint16) or not (
         pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     ):
-        raise DataError(
-            f"{name} is an array of {pixels.shape} {pixels.dtype}: give (H, W) or (H, W, 3), uint8 or uint16"
-        )
+        raise DataError(f"{name} has pixels of {pixels.shape} {pixels.dtype}: give 8 or 16 bits, (H, W) or (H, W, 3)")
     if 0 in pixels.shape:
         raise DataError(f"{name} has no pixels: its shape is {pixels.shape}")
     return pixels

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from magical_hub.data.boxes import Box
+from magical_hub.data.boxes import Box, checked_box
 from magical_hub.data.columns import find_columns, object_fields, read_objects, stored_values
+from magical_hub.data.images import read_pixels
+from magical_hub.data.masks import MaskValues, survey_masks
+from magical_hub.defects.examples import parts_of
 from magical_hub.defects.pixels import as_pixels, in_channels, without_copies
 from magical_hub.errors import DataError
 
@@ -46,13 +48,15 @@ class Rows:
         image_column, label_column, objects_column, mask_column: as `find_columns` finds them.
         reference_column: of images without the defect.
         mask_values: the class that each value of a mask stands for.
+        defect_labels: labels of defective images, where there is neither a column of objects nor one of masks.
 
     Attributes:
+        masks: what the values of masks mean; None where there are none.
         defective, good: numbers of the rows.
         unknown: numbers of rows that do not say whether they are good.
 
     Raises:
-        DataError: where a column is missing, or no row has defects.
+        DataError: where a column is missing, or nothing says which rows are good.
     """
 
     def __init__(
@@ -64,21 +68,29 @@ class Rows:
         mask_column: str | None,
         reference_column: str | None,
         mask_values: Mapping[int, str] | None,
+        defect_labels: Collection[str] | None = None,
     ) -> None:
         import datasets
 
         self.columns = find_columns(dataset.features, image_column, label_column, objects_column, mask_column)
-        if self.columns.objects is None and self.columns.mask is None:
+        if self.columns.objects is None and self.columns.mask is None and (not defect_labels or not label_column):
             raise DataError("the dataset has neither a column of objects nor one of masks: name the one that it has")
-        self.reference_column, self.mask_values = reference_column, dict(mask_values) if mask_values else None
+        self._defect_labels = defect_labels
+        self.reference_column = reference_column
         images = [image_column, reference_column, self.columns.mask]
         for name in filter(None, images):
             if name not in dataset.features or not isinstance(dataset.features[name], datasets.Image):
                 raise DataError(f"the dataset has no column of images {name!r}, only {', '.join(dataset.features)}")
             dataset = dataset.cast_column(name, datasets.Image(decode=False))
         self.dataset = dataset.with_format(None)
-        self.label_names = self._names(label_column)
-        self.category_names = self._category_names()
+        self._label_names: dict[Any, str] = {}
+        if label_column is not None:
+            stored = stored_values(self.dataset.features[label_column], self.dataset.unique(label_column))
+            self._label_names = {value: name for name, value in stored.items()}
+        self._ordered = self._ordered_categories()
+        self.masks: MaskValues | None = None
+        if self.columns.mask is not None:
+            self.masks = survey_masks(self._sources(self.columns.mask), mask_values)
         self.defective, self.good, self.unknown = self._sorted()
 
     def rows(self, numbers: list[int]) -> Iterator[Row]:
@@ -94,72 +106,75 @@ class Rows:
         """
         record = self.dataset[number]
         name = f"row {number}"
-        pixels = _decoded(record[self.columns.image], name)
+        pixels = without_copies(_pixels(record[self.columns.image], name))
         reference = None
         if self.reference_column and record[self.reference_column] is not None:
-            reference = _decoded(record[self.reference_column], f"the reference of {name}")
+            reference = _pixels(record[self.reference_column], f"the reference of {name}")
             reference = _of_kind(reference, pixels, f"the reference of {name}")
         return Row(number, pixels, self._marked(record, pixels.shape[:2], name), reference)
 
     def image(self, number: int) -> np.ndarray:
-        """The pixels of a row alone."""
-        return _decoded(self.dataset[number][self.columns.image], f"row {number}")
+        """The pixels of a row alone, grey where its channels are equal."""
+        return without_copies(self.pixels(number, self.columns.image))
+
+    def pixels(self, number: int, column: str) -> np.ndarray:
+        """The pixels of an image of a row: (H, W) or (H, W, 3), uint8 or uint16."""
+        return _pixels(self.dataset[number][column], f"{column!r} of row {number}")
 
     def classes(self, occurring: list[str]) -> list[str]:
         """The names of the classes that occur, in the order of the dataset."""
-        fields = object_fields(self.dataset.features[self.columns.objects]) if self.columns.objects else None
-        ordered = list(getattr((fields or {}).get("category"), "names", None) or [])
-        ordered += [name for _, name in sorted((self.mask_values or {}).items())]
+        ordered = list(self._ordered)
+        ordered += (self.masks.names if self.masks else None) or ()
         there = set(occurring)
         return [name for name in dict.fromkeys([*ordered, *sorted(there)]) if name in there]
 
     def _marked(self, record: dict[str, Any], size: tuple[int, int], name: str) -> list[Marked]:
-        from magical_hub.defects.examples import parts_of
-
         classes, names = self._mask(record, size, name)
-        objects = read_objects(record[self.columns.objects]) if self.columns.objects else None
+        objects = read_objects(record[self.columns.objects], name) if self.columns.objects else None
         if objects is None:
             if classes is None:
                 return []
             return [
-                Marked(names[value], None, part)
-                for value in np.unique(classes[classes > 0])
-                for part in parts_of(classes == value)
+                Marked(names[number - 1], None, part)
+                for number in np.unique(classes[classes > 0])
+                for part in parts_of(classes == number)
             ]
         marked = []
         for box, stored in objects:
-            category = self.category_names(stored)
-            x, y, w, h = _checked(box, size, name)
+            category = self._category_name(stored)
+            x, y, w, h = checked_box(box, size, name)
             mask = None
             if classes is not None:
                 mask = np.zeros(size, bool)
                 inside = slice(int(y), int(np.ceil(y + h))), slice(int(x), int(np.ceil(x + w)))
-                value = next((value for value, its in names.items() if its == category), None)
-                mask[inside] = classes[inside] == value if value is not None else classes[inside] > 0
+                there = classes[inside]
+                own = category in names and self.masks is not None and self.masks.names is not None
+                mask[inside] = there == 1 + names.index(category) if own else there > 0
                 mask = mask if mask.any() else None
             marked.append(Marked(category, (x, y, w, h), mask))
         return marked
 
     def _mask(
         self, record: dict[str, Any], size: tuple[int, int], name: str
-    ) -> tuple[np.ndarray | None, dict[int, str]]:
-        """The values of a row's mask, and what they stand for."""
-        if self.columns.mask is None or record[self.columns.mask] is None:
-            return None, {}
-        mask = _decoded(record[self.columns.mask], f"the mask of {name}")
-        mask = mask if mask.ndim == 2 else mask.max(axis=2)
-        if mask.shape != size:
+    ) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """What a row's mask marks (H, W), 0 or 1 + the number of a class, and the names of the classes."""
+        mask = record[self.columns.mask] if self.columns.mask else None
+        if self.masks is None or mask is None:
+            return None, ()
+        classes = self.masks.read(_source(mask), f"the mask of {name}")
+        if classes.shape != size:
             raise DataError(
-                f"the mask of {name} is {mask.shape[0]} x {mask.shape[1]}, and the image {size[0]} x {size[1]}: "
+                f"the mask of {name} is {classes.shape[0]} x {classes.shape[1]}, and the image {size[0]} x {size[1]}: "
                 "give one of the same size"
             )
-        values = [int(value) for value in np.unique(mask) if value]
-        if self.mask_values is not None:
-            if missing := [value for value in values if value not in self.mask_values]:
-                raise DataError(f"the mask of {name} has the value {missing[0]}: name the class in mask_values")
-            return mask, {value: self.mask_values[value] for value in values}
-        category = self.label_names(record[self.columns.label]) if self.columns.label else "defect"
-        return (mask > 0).astype(np.uint8), {1: category}
+        label = self._label_name(record[self.columns.label]) if self.columns.label else "defect"
+        return classes, self.masks.names or (label,)
+
+    def _sources(self, column: str) -> Iterator[tuple[Path | bytes, str]]:
+        """The files of a column, and what to call them."""
+        for number, record in enumerate(self.dataset.select_columns([column])):
+            if record[column] is not None:
+                yield _source(record[column]), f"{column!r} of row {number}"
 
     def _sorted(self) -> tuple[list[int], list[int], list[int]]:
         """Numbers of the rows with defects, of good rows, and of those that say nothing."""
@@ -174,7 +189,10 @@ class Rows:
             if objects is not None:
                 says.append(bool(objects))
             elif mask is not None:
-                says.append(bool(_decoded(mask, f"the mask of row {number}").any()))
+                assert self.masks is not None
+                says.append(bool(self.masks.read(_source(mask), f"the mask of row {number}").any()))
+            elif self._defect_labels and labels[-1] is not None:
+                says.append(self._label_name(labels[-1]) in self._defect_labels)
             else:
                 says.append(None)
         blamed = {label for label, bad in zip(labels, says, strict=True) if bad}
@@ -183,35 +201,31 @@ class Rows:
                 says[number] = False
         numbers = range(len(says))
         defective = [number for number in numbers if says[number]]
-        if not defective:
-            raise DataError("no row of the dataset has a defect: give boxes or masks of some")
         good = [number for number in numbers if says[number] is False]
         return defective, good, [number for number in numbers if says[number] is None]
 
-    def _names(self, column: str | None) -> Callable[[Any], str]:
-        if column is None:
-            return str
-        values = stored_values(self.dataset.features[column], self.dataset.unique(column))
-        names = {value: name for name, value in values.items()}
-        return lambda value: names.get(value, str(value))
+    def _label_name(self, value: Any) -> str:
+        return self._label_names.get(value, str(value))
 
-    def _category_names(self) -> Callable[[Any], str]:
-        if self.columns.objects is None:
-            return str
-        fields = object_fields(self.dataset.features[self.columns.objects]) or {}
-        names = getattr(fields["category"], "names", None)
-        return (lambda value: names[value]) if names else str
+    def _category_name(self, value: Any) -> str:
+        return self._ordered[value] if isinstance(value, int) and value < len(self._ordered) else str(value)
+
+    def _ordered_categories(self) -> list[str]:
+        """The names of a ClassLabel of objects, by their numbers."""
+        fields = object_fields(self.dataset.features[self.columns.objects]) if self.columns.objects else None
+        return list(getattr((fields or {}).get("category"), "names", None) or [])
 
 
-def _decoded(value: dict[str, Any], name: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]) as file:
-            image: Image.Image = file
-            if file.mode not in ("L", "RGB", "I;16"):
-                image = file.convert("L" if file.mode in ("1", "LA") else "RGB")
-            return without_copies(as_pixels(np.asarray(image), name))
-    except OSError as error:
-        raise DataError(f"{name} cannot be read ({error}): replace it or leave it out") from error
+def _source(value: dict[str, Any]) -> Path | bytes:
+    """The file of an image that is not decoded."""
+    content: bytes | None = value["bytes"]
+    return content if content is not None else Path(value["path"])
+
+
+def _pixels(value: dict[str, Any] | None, name: str) -> np.ndarray:
+    if value is None:
+        raise DataError(f"{name} is missing: put it back, or leave it out of the data")
+    return as_pixels(read_pixels(_source(value), name), name)
 
 
 def _of_kind(reference: np.ndarray, pixels: np.ndarray, name: str) -> np.ndarray:
@@ -222,11 +236,3 @@ def _of_kind(reference: np.ndarray, pixels: np.ndarray, name: str) -> np.ndarray
             f"{pixels.shape[0]} x {pixels.shape[1]} {pixels.dtype}: give one of the same size and depth"
         )
     return in_channels(reference, 1 if pixels.ndim == 2 else 3)
-
-
-def _checked(box: Any, size: tuple[int, int], name: str) -> Box:
-    x, y, w, h = (float(value) for value in box)
-    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, float(size[1])), min(y + h, float(size[0]))
-    if not (right > left and bottom > top):
-        raise DataError(f"{name} has the box {[x, y, w, h]}, which is not in the image of {size[0]} x {size[1]}")
-    return left, top, right - left, bottom - top

@@ -132,7 +132,7 @@ def test_categories_that_the_dataset_has_no_name_for(packages, defect_pipe):
         {"bbox": datasets.List(datasets.Value("float32"), length=4), "category": other}
     )
     renamed = packages.cast(features)
-    with pytest.raises(DataError, match="lack the checkpoint's 'void', 'scratch': cast them to a ClassLabel"):
+    with pytest.raises(DataError, match="lack 'void', 'scratch': cast them to a ClassLabel"):
         augment_dataset(renamed, defect_pipe, 2, label_column="package")
 
 

@@ -1,0 +1,304 @@
+"""Rows whose images are good ones, real or generated, with defects of a bank."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from magical_hub.augmentation.image_spec import survey_images
+from magical_hub.augmentation.keeping import filter_reasons
+from magical_hub.augmentation.labels import Known, largest
+from magical_hub.augmentation.making import RowMaker
+from magical_hub.augmentation.plan import Wish, try_seed
+from magical_hub.augmentation.rows import categories_of, image_file, mask_classes_of, stored_objects, synthetic_name
+from magical_hub.augmentation.weights import weights_digest
+from magical_hub.data.columns import LabelledColumns, stored_values
+from magical_hub.data.images import Intensity
+from magical_hub.data.masks import MaskValues
+from magical_hub.defects.bank import DefectBank
+from magical_hub.defects.painting import Painted
+from magical_hub.defects.rows import Rows
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.pipeline import MagicalPipeline
+
+if TYPE_CHECKING:
+    import datasets
+
+    from magical_hub.augmentation.preparing import Settings
+
+NOTHING = "without a place for the defect"
+
+
+@dataclass(frozen=True)
+class Description:
+    """How the columns of a dataset describe a painted image.
+
+    Args:
+        features: of the dataset.
+        columns: what they hold.
+        classes: of the bank.
+        categories: what the column of objects stores for each class.
+        masks: how masks are written; None where there are none.
+        mask_classes: the class in them of each class of the bank; 0 first, for none.
+        labels: for each column of classes, what it stores for the class of the largest defect; a column that says
+            something else of an image keeps its value.
+    """
+
+    features: datasets.Features
+    columns: LabelledColumns
+    classes: tuple[str, ...]
+    categories: Mapping[str, Any]
+    masks: MaskValues | None
+    mask_classes: tuple[int, ...]
+    labels: Mapping[str, Mapping[str, Any]]
+
+    def describe(self, row: Mapping[Any, Any], painted: Painted) -> dict[Any, Any]:
+        """The columns of a row that its defects change, the image apart."""
+        columns = self.columns
+        changed: dict[Any, Any] = {}
+        for name, values in self.labels.items():
+            if name in row and values:
+                changed[name] = values[largest(painted.objects)]
+        if columns.objects in row:
+            objects = [(thing["bbox"], thing["category"]) for thing in painted.objects]
+            feature, (height, width) = self.features[columns.objects], painted.mask.shape
+            changed[columns.objects] = stored_objects(feature, self.categories, objects, (height, width))
+        if columns.mask in row and self.masks is not None:
+            changed[columns.mask] = self.masks.image(np.array(self.mask_classes, np.uint8)[painted.mask])
+        return changed
+
+
+class PaintedRows(RowMaker):
+    """Rows of painted images.
+
+    Args:
+        bank: of the defects.
+        targets: from seeds to good images and what their rows say of them.
+        description: of a painted image.
+        features: of the rows, those of provenance included where they are wanted.
+        settings: the arguments of `augment_dataset`.
+        size: width and height of the targets.
+        identity: what the targets depend on.
+    """
+
+    advice = "raise fit or lower visible in the settings of the bank"
+    on_gpu = False
+
+    def __init__(
+        self,
+        bank: DefectBank,
+        targets: Callable[[Sequence[int]], list[tuple[np.ndarray, dict[str, Any]]]],
+        description: Description,
+        features: datasets.Features,
+        settings: Settings,
+        size: tuple[int, int],
+        identity: Any,
+    ) -> None:
+        self.bank, self.description, self.features = bank, description, features
+        self._targets, self._seed, self._keep = targets, settings.seed, settings.keep
+        self.size, self.batch_size = size, settings.batch_size
+        self._source = f"real defects, bank {bank.sha256[:12]}"
+        self.identity = [identity, bank.sha256, description, features, self._seed, self._keep]
+
+    def attempt(self, wanted: Sequence[Wish], turn: int) -> list[dict[str, Any] | str]:
+        """As `RowMaker.attempt` says."""
+        seeds = [try_seed(self._seed, wish.number, turn) for wish in wanted]
+        images, annotations, rows = [], [], []
+        for wish, seed, (image, known) in zip(wanted, seeds, self._targets(seeds), strict=True):
+            painted = self.bank.paint(image, seed=seed, containing=wish.label)
+            there = {thing["category"] for thing in painted.objects}
+            done = wish.label in there if wish.label is not None else bool(there)
+            rows.append(self._row(painted, known, wish.number, seed) if done else NOTHING)
+            images.append(painted.image)
+            annotations.append({"objects": painted.objects})
+        if callable(self._keep):
+            reasons = filter_reasons(self._keep, images, annotations)
+            rows = [row if isinstance(row, str) else reason or row for row, reason in zip(rows, reasons, strict=True)]
+        return rows
+
+    def _row(self, painted: Painted, known: dict[str, Any], number: int, seed: int) -> dict[str, Any]:
+        columns = self.description.columns
+        row: dict[str, Any] = {**dict.fromkeys(self.features), **known}
+        row |= self.description.describe(row, painted)
+        name = synthetic_name(self._seed, number)
+        row[columns.image] = _encoded(painted.image, name)
+        if columns.mask is not None:
+            row[columns.mask] = image_file(row[columns.mask], name)
+        if "synthetic" in self.features:
+            row |= {"synthetic": True, "source": self._source, "seed": seed}
+        encoded: dict[str, Any] = self.features.encode_example(row)
+        return encoded
+
+
+def _encoded(pixels: np.ndarray, name: str) -> dict[str, Any]:
+    """Pixels as an Image feature stores them, in a format that keeps every value."""
+    if pixels.ndim == 3 and pixels.dtype == np.uint16:  # which Pillow does not know
+        content = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+        return {"bytes": content, "path": f"{name}.png"}
+    return image_file(Image.fromarray(pixels), name)
+
+
+def painted_rows(
+    dataset: datasets.Dataset,
+    bank: DefectBank,
+    pipe: MagicalPipeline | None,
+    settings: Settings,
+    features: datasets.Features,
+) -> tuple[PaintedRows, dict[str, int]]:
+    """Rows with the defects of a bank, and how often each class occurs in the bank.
+
+    Args:
+        dataset: whose good images are painted on, and whose columns describe them.
+        bank: of the defects.
+        pipe: makes the good images instead.
+        settings: the arguments of `augment_dataset`.
+        features: of the rows.
+
+    Raises:
+        DataError: where there are no good images, or the columns can't name the classes of the bank.
+        ConfigError: where the checkpoint doesn't make images without defects.
+    """
+    rows = good_rows(dataset, bank, settings)
+    description = describe(dataset, rows, bank)
+    targets: _Real | _Generated
+    identity = None
+    if pipe is not None:
+        targets, identity = _Generated(pipe, rows, bank.mask_values), weights_digest(pipe)
+    else:
+        targets = _Real(rows, description, bank.reference_column)
+    counts = Counter(defect["category"] for defect in bank.report)
+    maker = PaintedRows(bank, targets, description, features, settings, targets.size, identity)
+    return maker, {name: counts[name] for name in bank.classes} if settings.balance else {}
+
+
+def good_rows(dataset: datasets.Dataset, bank: DefectBank, settings: Settings) -> Rows:
+    """The rows of a dataset, the good ones known."""
+    label = settings.label_column
+    if label == "label" and label not in dataset.features:
+        label = None  # which is what it is called unless somebody says otherwise
+    return Rows(
+        dataset,
+        settings.image_column,
+        label,
+        settings.objects_column,
+        settings.mask_column,
+        bank.reference_column if bank.reference_column in dataset.features else None,
+        settings.mask_values or bank.mask_values,
+        bank.classes,
+    )
+
+
+def describe(dataset: datasets.Dataset, rows: Rows, bank: DefectBank) -> Description:
+    """How the columns of a dataset describe painted images.
+
+    Raises:
+        DataError: where objects or masks can't name the classes of the bank.
+    """
+    import datasets
+
+    columns, features = rows.columns, dataset.features
+    mask_classes = mask_classes_of(rows.masks, bank.classes) if rows.masks is not None else ()
+    names = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    labels = {}
+    for name in {columns.label: None, **dict.fromkeys(names)}:
+        if name is not None:
+            labels[name] = _label_values(rows, name, bank.classes)
+    categories = categories_of(features[columns.objects], bank.classes) if columns.objects else {}
+    return Description(features, columns, tuple(bank.classes), categories, rows.masks, mask_classes, labels)
+
+
+def _label_values(rows: Rows, column: str, classes: Sequence[str]) -> dict[str, Any]:
+    """What a column stores for each class of defects; empty where it says something else of an image.
+
+    Either its names are the classes; or good rows and defective ones have different values: then the commonest of the
+    defective ones. Where there are no defective rows to learn from, nothing is stored.
+    """
+    stored = list(rows.dataset.select_columns([column])[column])
+    names = stored_values(rows.dataset.features[column], stored)
+    if {*classes} <= {*names}:
+        return {name: names[name] for name in classes}
+    defective = Counter(stored[number] for number in rows.defective if stored[number] is not None)
+    good = {stored[number] for number in rows.good}
+    if defective and not good & {*defective}:
+        return dict.fromkeys(classes, defective.most_common(1)[0][0])
+    return {} if defective else dict.fromkeys(classes)
+
+
+def good_labels(rows: Rows) -> set[Any]:
+    """What the label column stores for good rows and for no defective one."""
+    if rows.columns.label is None:
+        return set()
+    stored = list(rows.dataset.select_columns([rows.columns.label])[rows.columns.label])
+    return {stored[number] for number in rows.good} - {stored[number] for number in rows.defective} - {None}
+
+
+class _Real:
+    """Good images of a dataset, drawn at random; where it has none, those of its column of references."""
+
+    def __init__(self, rows: Rows, description: Description, reference_column: str | None) -> None:
+        self._rows, self._labels = rows, list(description.labels)
+        self._column, self._numbers = rows.columns.image, rows.good
+        if not self._numbers and reference_column in rows.dataset.features:
+            self._column = str(reference_column)
+            self._numbers = [
+                number
+                for number, value in enumerate(rows.dataset.select_columns([self._column])[self._column])
+                if value is not None
+            ]
+        if not self._numbers:
+            raise DataError("the dataset has no good image (no objects, an empty mask): add some to paint defects on")
+        height, width = rows.pixels(self._numbers[0], self._column).shape[:2]
+        self.size = width, height
+
+    def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+        found = []
+        for seed in seeds:
+            number = self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]
+            record = self._rows.dataset[number]
+            known = {name: record[name] for name in self._labels}
+            found.append((self._rows.pixels(number, self._column), known))
+        return found
+
+
+class _Generated:
+    """Images without defects of a pipeline, in the size and mode of the dataset's."""
+
+    def __init__(self, pipe: MagicalPipeline, rows: Rows, mask_values: Mapping[int, str] | None) -> None:
+        self._pipe = copy.copy(pipe)
+        self._pipe.set_progress_bar_config(disable=True)
+        columns = rows.columns
+        wanted = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
+        trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
+        self._spec = survey_images(rows.dataset.select_columns(wanted), columns, mask_values, trained_range)
+        self.size = self._spec.size
+        self._arguments: dict[str, Any] = {}
+        self._labels: dict[str, Any] = {}
+        known = Known.of(pipe.generator.config)
+        if known.defects:
+            self._arguments["defects"] = {}
+        label = rows.columns.label
+        if label is not None and known.classes:
+            stored = rows.dataset.select_columns([label])[label]
+            names = {value: name for name, value in stored_values(rows.dataset.features[label], stored).items()}
+            good = Counter(names.get(stored[number]) for number in rows.good)
+            classes = [name for name in good if name in known.classes]
+            if not classes:
+                raise ConfigError(
+                    f"the checkpoint knows the classes {', '.join(known.classes)} and none of the good images': "
+                    "take another checkpoint, or the bank alone"
+                )
+            self._arguments["class_labels"] = max(classes, key=lambda name: good[name])
+            self._labels[label] = next(
+                value for value, name in names.items() if name == self._arguments["class_labels"]
+            )
+
+    def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+        output: Any = self._pipe(seeds=list(seeds), batch_size=len(seeds), **self._arguments)
+        return [(np.asarray(self._spec.image(image)), dict(self._labels)) for image in output.images]

@@ -1,0 +1,146 @@
+"""Painted rows in training sets: by a call, by the command, by a transform in a DataLoader's workers."""
+
+from __future__ import annotations
+
+import json
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from magical_hub import MagicalTransform, augment_dataset
+from magical_hub.defects import DefectBank
+from magical_hub.errors import ConfigError, DataError
+
+VALUES = {1: "scratch", 2: "spot"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Where synthetic rows are written."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def rows(make_plates):
+    """Four defective plates and six good ones, with boxes, masks and a label that says which. Not to be changed."""
+    plain = make_plates()
+    labels = ["bad"] * 4 + ["good"] * 6
+    return plain.add_column("label", labels).cast_column("label", datasets.ClassLabel(names=["good", "bad"]))
+
+
+def test_painted_rows_follow_the_real_ones(rows, bank):
+    made = augment_dataset(rows, bank, 12, seed=3, provenance=True)
+    assert made.features["objects"] == rows.features["objects"] and len(made) == 22
+    painted = made.select(range(10, 22))
+    good = np.stack([np.asarray(row["image"]) for row in rows.select(range(4, 10))])
+    names = rows.features["objects"].feature["category"].names
+    for row in painted:
+        image, mask = np.asarray(row["image"]), np.asarray(row["mask"])
+        differs = good != image  # from each good image: the target is the one that nearly all pixels agree with
+        target = differs.sum(axis=(1, 2)).argmin()
+        assert not (differs[target] & (mask == 0)).any()
+        assert row["label"] == 1 and row["synthetic"] and row["source"].startswith("real defects")
+        assert row["objects"]
+        for thing in row["objects"]:
+            x, y, w, h = map(int, thing["bbox"])
+            value = next(value for value, name in VALUES.items() if name == names[thing["category"]])
+            assert (mask[y : y + h, x : x + w] == value).any()
+
+
+def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
+    one, other = (augment_dataset(rows, bank, 70, batch_size=size, num_proc=n) for size, n in ((1, None), (8, 2)))
+    for a, b in zip(one.select(range(10, 80)), other.select(range(10, 80)), strict=True):
+        assert a["image"].tobytes() == b["image"].tobytes() and a["objects"] == b["objects"]
+
+
+def test_both_classes_are_made_as_often(rows, bank):
+    made = augment_dataset(rows, bank, 10, seed=1)
+    kinds = [{thing["category"] for thing in row["objects"]} for row in made.select(range(10, 20))]
+    assert sum(0 in kind for kind in kinds) >= 5 and sum(1 in kind for kind in kinds) >= 5
+
+
+def test_on_generated_images(rows, bank, make_pipeline):
+    pipe = make_pipeline()
+    made = augment_dataset(rows, (pipe, bank), 3, label_column=None)
+    for row in made.select(range(10, 13)):
+        assert row["image"].size == rows[0]["image"].size and row["image"].mode == "L" and row["objects"]
+
+
+def test_references_serve_where_there_is_no_good_image(make_plates):
+    data = make_plates(bad=4, good=0, with_mask=False, with_reference=True)
+    bank = DefectBank.from_dataset(data, reference_column="reference")
+    assert {defect["reference"] for defect in bank.report} <= {"column", "inpainting"}
+    made = augment_dataset(data, bank, 4)
+    assert all(row["objects"] for row in made.select(range(4, 8)))
+
+
+def test_the_command_needs_no_checkpoint(run_command, rows, tmp_path):
+    rows.save_to_disk(tmp_path / "data")
+    arguments = ("augment", "--data", tmp_path / "data", "--num-images", 5, "--mask-values", "1=scratch,2=spot")
+    cache = str(tmp_path / "cache")
+    ran = run_command(*arguments, "--output-dir", tmp_path / "out", "--json", HF_DATASETS_CACHE=cache)
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    assert about["real"] == 10 and about["synthetic"] == 5
+    assert about["provenance"][0]["real_pixels"] is True
+    assert sum(datasets.load_from_disk(tmp_path / "out")["synthetic"]) == 5
+
+
+def test_a_transform_paints_anew_in_every_epoch(rows, bank):
+    transform = MagicalTransform(rows, bank, p=1.0)
+    good = rows.select(range(4, 10))
+    shown = good.with_transform(transform)
+    torch.manual_seed(0)
+
+    def epoch() -> list[bytes]:
+        loader = torch.utils.data.DataLoader(shown, batch_size=None, num_workers=2)
+        return [np.asarray(row["image"]).tobytes() for row in loader]
+
+    first, second = epoch(), epoch()
+    assert all(a != b for a, b in zip(first, second, strict=True))
+    defective = rows.select(range(4)).with_transform(transform)
+    for number in range(4):
+        assert defective[number]["image"].tobytes() == rows[number]["image"].tobytes()
+
+
+@pytest.mark.parametrize("form", ["array", "float tensor"])
+def test_a_transform_keeps_the_form(rows, bank, form):
+    transform = MagicalTransform(rows, bank, p=1.0)
+    pixels = np.asarray(rows[5]["image"])
+    torch.manual_seed(1)
+    if form == "array":
+        made = transform(image=pixels, mask=np.zeros_like(pixels), bboxes=[], class_labels=[])
+        assert made["image"].dtype == np.uint8 and made["bboxes"] and len(made["class_labels"]) == len(made["bboxes"])
+        differs = made["image"] != pixels
+        assert differs.any() and not (differs & (made["mask"] == 0)).any()
+    else:
+        tensor = torch.from_numpy(pixels.astype(np.float32) / 255)[None]
+        target = {"boxes": torch.zeros((0, 4)), "labels": torch.zeros(0, dtype=torch.int64)}
+        image, changed = transform(tensor, target)
+        assert image.shape == tensor.shape and image.dtype == torch.float32 and len(changed["boxes"])
+        assert (image != tensor).any()
+
+
+def test_mistakes(rows, bank, make_plates):
+    with pytest.raises(DataError, match=r"^the dataset has no good image"):
+        augment_dataset(rows.select(range(4)), bank, 2)
+    with pytest.raises(DataError, match=r"^the masks tell apart 1, 2, and not 'scratch'"):
+        augment_dataset(make_plates(), DefectBank.from_dataset(make_plates(), mask_column=None), 2)
+    with pytest.raises(ConfigError, match="engine 'local'"):
+        augment_dataset(rows, bank, 2, engine="ray")
+    with pytest.raises(DataError, match="lack 'spot'"):
+        lacking = rows.remove_columns("objects").add_column(
+            "objects",
+            [[] for _ in range(10)],
+            feature=datasets.List(
+                {
+                    "bbox": datasets.List(datasets.Value("float32"), length=4),
+                    "category": datasets.ClassLabel(names=["scratch"]),
+                }
+            ),
+        )
+        augment_dataset(lacking, bank, 2)
+    assert isinstance(rows[0]["image"], Image.Image)
