@@ -44,7 +44,7 @@ def base_name(path: str) -> str:
 
 def safe_stem(path: str) -> str | None:
     """A file's name without folders, ending, and whatever a file system or a shell minds; None where that is all."""
-    stem = unicodedata.normalize("NFC", base_name(path))
+    stem = unicodedata.normalize("NFC", re.split(r"[/\\]", path)[-1])
     stem = stem.rpartition(".")[0] or stem
     stem = "".join("_" if unicodedata.category(letter)[0] == "C" else letter for letter in _UNSAFE.sub("_", stem))
     stem = stem.lstrip(".").strip()
