@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from magical_hub.errors import ConfigError, DataError, first_line
 
@@ -133,8 +133,19 @@ def read_pixels(source: Path | bytes, name: str) -> np.ndarray:
     Raises:
         DataError: where the file is missing, truncated, no image, or of a kind that the table above refuses.
     """
-    with _opened(source, name) as (image, file):
-        return _pixels(image, file, name)
+    try:
+        with _opened(source, name) as (image, file):
+            return _pixels(image, file, name)
+    except DataError as error:
+        if not isinstance(error.__cause__, UnidentifiedImageError) or not _is_tiff(source):
+            raise
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        return _by_tifffile(file, name)  # of some kinds of 16 bits Pillow knows nothing
+
+
+def _is_tiff(source: Path | bytes) -> bool:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list[int] | None]:
@@ -352,8 +363,9 @@ def _opened(source: Path | bytes, name: str) -> Iterator[tuple[Image.Image, Any]
 def _pixels(image: Image.Image, file: Any, name: str) -> np.ndarray:
     if image.format == "TIFF":
         return _tiff_pixels(image, file, name)
-    orientation = _orientation(image)
-    if image.format == "PNG" and _is_16_bit_colour(image):
+    wide_colour = any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I")
+    orientation = _orientation(image)  # which loads a PNG
+    if image.format == "PNG" and wide_colour:  # Pillow would cut it to 8 bits
         return _turned(_png_16_bit_colour(file, name), orientation)
     image.load()
     if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
@@ -372,7 +384,7 @@ def _tiff_pixels(image: Any, file: Any, name: str) -> np.ndarray:
     wide_colour = bits > 8 and image.mode not in ("I;16", "I;16B", "I", "F")
     unsigned_32 = bits == 32 and 1 in formats
     if wide_colour or unsigned_32 or (bits == 16 and 2 in formats):
-        return _turned(_by_tifffile(file, name, photometric), _orientation(image))
+        return _by_tifffile(file, name)
     if photometric == 0 and image.mode in ("I", "F"):
         raise DataError(f"{name} says that its {bits}-bit values are bright where they are 0: save it with black as 0")
     image.load()  # which turns it
@@ -382,25 +394,30 @@ def _tiff_pixels(image: Any, file: Any, name: str) -> np.ndarray:
     return pixels
 
 
-def _by_tifffile(file: Any, name: str, photometric: int | None) -> np.ndarray:
-    """The first page by tifffile: (H, W) or (H, W, 3)."""
+def _by_tifffile(file: Any, name: str) -> np.ndarray:
+    """The first page of a TIFF by tifffile, as a viewer shows it: (H, W) or (H, W, 3)."""
     import tifffile
 
     try:
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
-            page: Any = tiff.pages[0]
+            page: Any = tiff.pages[0].aspage()
             pixels = page.asarray()
-            planes = int(page.planarconfig) == 2 and pixels.ndim == 3
+            photometric, planar = int(page.photometric), int(page.planarconfig)
+            orientation = page.tags.get("Orientation")
     except Exception as error:  # decoders raise many kinds
         raise DataError(
-            f"{name} cannot be read ({first_line(error)}): save it as 8 or 16 bits without compression"
-        ) from (error)
-    if planes:
+            f"{name} cannot be read ({first_line(error)}): it may be truncated; replace it, or save it uncompressed"
+        ) from error
+    if planar == 2 and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
+    if photometric == 0 and pixels.dtype.kind == "u":
+        pixels = np.iinfo(pixels.dtype).max - pixels
+        photometric = 1
     if photometric not in (1, 2) or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise DataError(f"{name} is a TIFF of a kind that is not read: save it as grey or RGB of 8 or 16 bits")
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return _turned(pixels, 1 if orientation is None else int(orientation.value))
 
 
 def _png_16_bit_colour(file: Any, name: str) -> np.ndarray:
@@ -418,11 +435,6 @@ def _png_16_bit_colour(file: Any, name: str) -> np.ndarray:
             raise DataError(f"{name} is wholly transparent: save it without its transparency, or leave it out")
         colour = (colour * alpha).round().astype(np.uint16)
     return np.ascontiguousarray(colour)
-
-
-def _is_16_bit_colour(image: Any) -> bool:
-    """Whether Pillow would cut an image of 16 bits a channel to 8."""
-    return any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageOps
 
-from magical_hub.data import Intensity, open_image, to_canvas
-from magical_hub.errors import DataError
+from magical_hub.data import Intensity, open_image, read_pixels, to_canvas
+from magical_hub.data.images import image_size
+from magical_hub.data.tiff import tiled_image
+from magical_hub.errors import ConfigError, DataError
 
 
 def saved(image: Image.Image, path: Path, **options) -> Path:
@@ -191,3 +198,147 @@ def test_bytes_that_are_no_file_are_refused():
     stream = io.BytesIO()
     Image.new("L", (4, 4), 9).save(stream, format="PNG")
     assert np.unique(open_image(stream.getvalue(), "row 3")).tolist() == [9]
+
+
+# -- wide, turned and damaged files, against independent readers ------------------------------------------------
+
+TURNS = range(1, 9)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_every_orientation_is_what_a_viewer_shows(tmp_path, suffix, orientation):
+    """By path and by bytes, in 8 and 16 bits; the size is known from the header alone."""
+    stored = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100} if suffix == "jpg" else {"lossless": True} if suffix == "webp" else {}
+    wide = [stored, stored.astype(np.uint16) * 257] if suffix in ("png", "tif") else [stored]
+    for pixels in wide:
+        path = saved(Image.fromarray(pixels), tmp_path / f"a.{suffix}", exif=exif, **options)
+        shown = ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes())))
+        assert opened(path).size == shown.size == image_size(path, "a") == image_size(path.read_bytes(), "a")
+        turned = np.asarray(shown.convert("L") if pixels.dtype == np.uint8 else shown).astype(int)
+        assert np.array_equal(np.asarray(opened(path), int) * (257 if pixels.dtype == np.uint16 else 1), turned)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", ["minisblack", "miniswhite", "rgb", "planes"])
+def test_tiff_is_read_as_tifffile_reads_it(tmp_path, byteorder, bits, kind):
+    pixels = ramp(3, 12, 10) if kind == "planes" else ramp(12, 10, 3) if kind == "rgb" else ramp(12, 10)
+    wide = pixels.astype(np.uint16) * 251 + 7 if bits == 16 else pixels
+    photometric = "rgb" if kind in ("rgb", "planes") else kind
+    more = {"planarconfig": "separate"} if kind == "planes" else {}
+    for tile in (None, (16, 16)):
+        tifffile.imwrite(tmp_path / "a.tif", wide, photometric=photometric, byteorder=byteorder, tile=tile, **more)
+        values = tifffile.imread(tmp_path / "a.tif")
+        values = np.moveaxis(values, 0, -1) if kind == "planes" else values
+        if kind == "miniswhite":  # tifffile gives what is stored
+            values = (2**bits - 1) - values
+        for source in (tmp_path / "a.tif", (tmp_path / "a.tif").read_bytes()):
+            assert np.array_equal(read_pixels(source, "a.tif"), values)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_of_16_bits_is_read_as_opencv_reads_it(tmp_path, channels):
+    """Pillow cuts 16-bit colour to 8 bits: 12-bit data of a camera would come out black."""
+    values = (ramp(9, 7, channels).astype(np.uint16) * 16 + 3)[..., : channels if channels != 2 else 1]
+    if channels == 4:
+        values[..., 3] = 65535
+    assert cv2.imwrite(str(tmp_path / "a.png"), values)
+    read = read_pixels(tmp_path / "a.png", "a.png")
+    independent = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    expected = independent if independent.ndim == 2 else independent[..., 2::-1]
+    assert read.dtype == np.uint16 and np.array_equal(read, expected)
+
+
+def test_wide_integers_and_floats_are_scaled_by_the_range_that_is_given(tmp_path):
+    for dtype in (np.uint32, np.int32, np.int16, np.float32):
+        values = np.array([[0, 1000, 2048, 4095, 5000]], dtype)
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+        with pytest.raises(DataError, match="have no known range: give --intensity-range"):
+            open_image(tmp_path / "a.tif", "a.tif")
+        scaled = np.asarray(open_image(tmp_path / "a.tif", "a.tif", Intensity(0, 4095)))
+        assert scaled.tolist() == [[0, 62, 128, 255, 255]]  # 255 v / 4095, rounded and clipped
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0.0, np.nan]], np.float32))
+    with pytest.raises(DataError, match="pixels that are not finite"):
+        open_image(tmp_path / "a.tif", "a.tif", Intensity(0, 1))
+
+
+def test_an_intensity_range_and_its_reverse():
+    twelve = Intensity(0, 4095)
+    levels = np.arange(256)
+    assert np.array_equal(twelve.to_8_bits(twelve.from_8_bits(levels, np.uint16)), levels)
+    with pytest.raises(DataError, match=r"has 8 bits, and the intensity range .* ends at 4095"):
+        open_image(png_bytes(ramp(4, 4)), "row 1", twelve)
+    for low, high in ((5, 5), (9, 1), (0, float("nan"))):
+        with pytest.raises(ConfigError, match="intensity_range is"):
+            Intensity(low, high)
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PNG")
+    return target.getvalue()
+
+
+def test_a_bitmap_whose_fourth_channel_is_empty_is_opaque(tmp_path):
+    pixels = np.dstack([ramp(4, 5, 3), np.zeros((4, 5), np.uint8)])
+    header = struct.pack("<2sIHHI", b"BM", 14 + 108 + pixels.size, 0, 0, 14 + 108)
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    info = struct.pack("<IiiHHIIiiII", 108, 5, -4, 1, 32, 3, pixels.size, 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+    (tmp_path / "a.bmp").write_bytes(header + info + pixels[..., [2, 1, 0, 3]].tobytes())
+    assert np.array_equal(opened(tmp_path / "a.bmp"), pixels[..., :3])
+    hidden = Image.fromarray(np.dstack([ramp(4, 5, 3), np.zeros((4, 5), np.uint8)]))
+    with pytest.raises(DataError, match=r"a\.png is wholly transparent"):
+        open_image(saved(hidden, tmp_path / "a.png"), "a.png")
+
+
+@pytest.mark.parametrize("damage", ["a rational of nothing", "an offset behind the end", "a wrong type"])
+def test_a_damaged_exif_block_leaves_the_pixels(tmp_path, damage):
+    entry = {
+        "a rational of nothing": struct.pack("<HHII", 0x9201, 10, 1, 38),
+        "an offset behind the end": struct.pack("<HHII", 0x9201, 10, 1, 10**6),
+        "a wrong type": struct.pack("<HHII", 0x9201, 99, 7, 38),
+    }[damage]
+    body = struct.pack("<HHIHH", 0x0112, 3, 1, 1, 0) + entry + bytes(4) + struct.pack("<ii", -1, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + body
+    plain = saved(Image.fromarray(ramp(16, 16)), tmp_path / "plain.jpg")
+    damaged = saved(Image.fromarray(ramp(16, 16)), tmp_path / "damaged.jpg", exif=exif)
+    assert np.array_equal(opened(damaged), opened(plain))
+
+
+def test_no_other_program_is_started_for_an_image(tmp_path, monkeypatch):
+    """Pillow runs Ghostscript for what begins like PostScript, whatever its name."""
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"a\.png cannot be read"):
+        open_image(tmp_path / "a.png", "a.png")
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_pipe_and_a_huge_tile_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png is no regular file"):
+        open_image(tmp_path / "a.png", "a.png")
+    side = 32768
+    compressor = zlib.compressobj(9)
+    tile = b"".join(compressor.compress(bytes(2**20)) for _ in range(side * side >> 20)) + compressor.flush()
+    tile += bytes(len(tile) % 2)
+    tags = [(256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side), (324, 8)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (325, len(tile))])
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(tile))
+    (tmp_path / "a.tif").write_bytes(head + tile + struct.pack("<H", 10) + entries + bytes(4))
+    assert tiled_image(tmp_path / "a.tif") is None
+    with pytest.raises(DataError, match=r"a\.tif has tiles of 1073741824 pixels"):
+        open_image(tmp_path / "a.tif", "a.tif")
+
+
+def test_colour_with_equal_channels_is_grey(tmp_path):
+    path = saved(Image.fromarray(np.repeat(ramp(6, 5)[..., None], 3, 2)), tmp_path / "a.png")
+    assert opened(path).mode == "L" and np.array_equal(opened(path), ramp(6, 5))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from magical_hub.data import images, masks
+
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FETCHES = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
 """Elements that make a browser fetch something, and what names it."""
@@ -90,3 +92,11 @@ def templates(folder: Path) -> set[str]:
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
     return found
+
+
+def test_the_tables_of_what_is_read_are_those_of_the_code(repo):
+    """Each of their rows is a test of tests/data; here, that the page says what the modules say."""
+    page = (repo / "docs" / "data.md").read_text()
+    for module in (images, masks):
+        table = [line for line in (module.__doc__ or "").splitlines() if line.startswith("|")]
+        assert len(table) > 7 and "\n".join(table) in page, module.__name__
