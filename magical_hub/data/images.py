@@ -360,7 +360,7 @@ def _opened(source: Path | bytes, name: str) -> Iterator[tuple[Image.Image, Any]
         ) from error
 
 
-def _pixels(image: Image.Image, file: Any, name: str) -> np.ndarray:
+def _pixels(image: Any, file: Any, name: str) -> np.ndarray:
     if image.format == "TIFF":
         return _tiff_pixels(image, file, name)
     wide_colour = any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I")
