@@ -50,6 +50,7 @@ from magical_hub.detectors import DetectorOptions, average_precision, train_dete
 from magical_hub.errors import ConfigError
 from magical_hub.files import write_text, written_whole
 
+DETECTOR = DetectorOptions()
 DEFAULT_ARMS = (CLASSICAL, PAINTED, PASTED, PLACEBO, REAL, ORACLE)
 
 
@@ -64,7 +65,7 @@ def main(
     arms: tuple[str, ...] = DEFAULT_ARMS,
     num_good: int = 250,
     num_synthetic: int = 400,
-    detector: DetectorOptions | None = None,
+    detector: DetectorOptions = DETECTOR,
     checkpoint: str | None = None,
     test_fraction: float = 0.33,
     validate: bool = False,
@@ -94,7 +95,6 @@ def main(
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    options = detector or DetectorOptions()
     _check(arms, columns, checkpoint)
     images = read(datasets.load_from_disk(str(data)), columns, image_size, grey)
     parts = cut(images, test_fraction, num_good, seed)
@@ -111,7 +111,7 @@ def main(
             "validate": validate,
             "num_good": num_good,
             "num_synthetic": num_synthetic,
-            "detector": asdict(options),
+            "detector": asdict(detector),
             "seed": seed,
         },
     )
@@ -125,7 +125,7 @@ def main(
     done = results.finished()
     open_ones = [task for number, task in enumerate(tasks) if number % workers == worker and task not in done]
     for task in tqdm(open_ones, desc="Detectors", unit="detector", unit_scale=False):
-        results.add(trained(task, parts, options, num_synthetic, pipe, seed))
+        results.add(trained(task, parts, detector, num_synthetic, pipe, seed))
     written = table(results.finished(), counts, parts.defective.labelled.class_names)
     print(written)
     write_text(output_dir / "table.md", written)

@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import datasets
+import numpy as np
 import pytest
+from PIL import Image
 
 from magical_hub import TrainingConfig, train
 from magical_hub.data import package_dataset
@@ -144,16 +148,81 @@ def test_labels(table, tmp_path):
     assert all(0 <= float(cell) <= 1 for _, _, real, made, *_ in rows for cell in (real, made))
 
 
+def drawn_data(folder: Path, masks: bool) -> None:
+    """Bright squares and discs on noise, half of the images without one, in eight groups; with references."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(48):
+        reference = rng.normal(90, 6, (64, 64)).clip(0, 255).astype(np.uint8)
+        image, mask, objects = reference.copy(), np.zeros((64, 64), np.uint8), []
+        for kind in range(2) if number % 2 else ():
+            x, y = (int(value) for value in rng.integers(4, 48, 2))
+            image[y : y + 10, x : x + 8 + 4 * kind] = 180 + 60 * kind
+            mask[y : y + 10, x : x + 8 + 4 * kind] = 1 + kind
+            objects.append({"bbox": [x, y, 8 + 4 * kind, 10], "category": kind})
+        row = {"image": Image.fromarray(image), "group": f"board {number % 8}"}
+        row |= {"mask": Image.fromarray(mask)} if masks else {"objects": objects, "golden": Image.fromarray(reference)}
+        rows.append(row)
+    box = datasets.List(datasets.Value("float32"), length=4)
+    features = {"image": datasets.Image(), "group": datasets.Value("string")}
+    if masks:
+        features["mask"] = datasets.Image()
+    else:
+        category = datasets.ClassLabel(names=["square", "slab"])
+        features |= {"objects": datasets.List({"bbox": box, "category": category}), "golden": datasets.Image()}
+    datasets.Dataset.from_list(rows, features=datasets.Features(features)).save_to_disk(folder)
+
+
+def run_defects(repo: Path, tmp_path: Path, *options: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [
+            sys.executable,
+            "benchmarks/defects.py",
+            "--data",
+            str(tmp_path / "data"),
+            "--output-dir",
+            str(tmp_path / "out"),
+        ]
+        + [*options, "--draws", "2", "--num-synthetic", "8", "--detector.steps", "2", "--detector.batch-size", "4"],
+        cwd=repo,
+        env={**os.environ, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
 @pytest.mark.slow
-def test_detection(table, tmp_path):
-    """From training to the table, on the run's own packages alone; what is there is not sought again."""
-    options = f"--output-dir {tmp_path} --counts 1 2 --image-size 64 --max-steps 2 --num-test 24 --seeds 2 --steps 3"
-    options += " --num-extra 4 --resamples 3 --keep all"
-    rows = table("", options, script="detection.py")
-    assert [row[:2] for row in rows] == [["boxes", "1"], ["boxes", "2"]] and (tmp_path / "boxes.png").exists()
-    for count in (1, 2):
-        split = json.loads((tmp_path / f"boxes-{count}" / "split.json").read_text())
-        assert len(split["train"]) + len(split["validation"]) == 16 * count and not split["holdout"]
-    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert table("", options, script="detection.py") == rows
-    assert made and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
+@pytest.mark.parametrize("masks", [False, True])
+def test_defects(repo, tmp_path, masks):
+    """All arms come out, for boxes and for masks; a finished detector is kept; other settings are refused."""
+    drawn_data(tmp_path / "data", masks)
+    columns = (
+        ["--columns.mask", "mask"] if masks else ["--columns.objects", "objects", "--columns.reference", "golden"]
+    )
+    arms = ["real", "classical", "placebo", "copy-paste", "painted", "oracle"] + (
+        [] if masks else ["reference channel"]
+    )
+    options = [*columns, "--counts", "2", "4", "--arms", *arms]
+    ran = run_defects(repo, tmp_path, *options)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    kept = tmp_path / "out" / "detectors.jsonl"
+    results = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert len(results) == 2 * (2 * (len(arms) - 1) + 1)  # the oracle has the same images at every count
+    assert {result["task"]["arm"] for result in results} == set(arms)
+    assert all(set(result["classes"]) == ({"1", "2"} if masks else {"square", "slab"}) for result in results)
+    protocol = json.loads((tmp_path / "out" / "protocol.json").read_text())
+    assert protocol["test_groups"] and len(protocol["test_groups"]) < 8
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table in ran.stdout and table.count("| painted |") == 4
+    assert (tmp_path / "out" / "picture.png").exists()
+
+    kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-3]))  # as after a stop
+    before = kept.read_text()
+    assert run_defects(repo, tmp_path, *options).returncode == 0
+    assert kept.read_text().startswith(before)
+    again = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [{**result, "seconds": 0} for result in again] == [{**result, "seconds": 0} for result in results]
+
+    other = run_defects(repo, tmp_path, *options, "--seed", "1")
+    assert other.returncode != 0 and "results with another seed" in other.stderr

@@ -1,1 +1,0 @@
-"""What benchmarks/detection.py compares: the images, the detector and the measure."""
