@@ -1,13 +1,14 @@
 """Whether defects put onto good images help a detector where few defects are known: a table and a picture.
 
     pip install "magical-hub[bench]"
-    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir runs/defects --objects-column objects
-    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir runs/defects --mask-column mask
+    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir OUT --columns.objects objects
+    OMP_NUM_THREADS=1 python benchmarks/defects.py --data DATA --output-dir OUT --columns.mask mask
 
-DATA is a folder that `datasets.load_from_disk` reads: images of one size, boxes or masks of their defects, a column of
-groups (a board, a module, a lot) and, where there are any, of reference images. Detectors are trained from nothing: a
-small anchor-free one for boxes, a small U-Net for masks. Every arm has the same defective images of a draw, the same
-good images and as many steps; bank, pasting and references know the images of the draw alone.
+DATA is a folder that `save_to_disk` wrote, or one of images with metadata.jsonl: images of one size, boxes or masks of
+their defects, a column of groups (a board, a module, a lot) and, where there are any, of reference images. Detectors
+are trained from nothing: a small anchor-free one for boxes, a small U-Net for masks. Every arm has the same defective
+images of a draw, the same good images and as many steps; bank, pasting and references know the images of the draw
+alone.
 
 The test images are whole groups, fixed by their names (see `defects_parts.images.cut`) before anything is trained, and
 nothing is chosen on them. With `--validate` the detectors are tested on a part of the training groups instead, cut by
@@ -24,7 +25,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
-import datasets
 import torch
 import tyro
 from defects_parts.arms import (
@@ -46,6 +46,7 @@ from defects_parts.tables import draw_picture, table
 from tqdm import tqdm
 
 from magical_hub import MagicalPipeline
+from magical_hub.data.sources import open_dataset
 from magical_hub.detectors import DetectorOptions, average_precision, train_detector
 from magical_hub.errors import ConfigError
 from magical_hub.files import write_text, written_whole
@@ -76,7 +77,7 @@ def main(
     """Train and test what is still missing; print the table, write table.md and picture.png.
 
     Args:
-        data: a folder that `datasets.load_from_disk` reads.
+        data: a folder that `save_to_disk` wrote, or one of images with metadata.jsonl.
         output_dir: where to.
         columns: where the data set has what.
         image_size: the longer side in pixels that all images are resized to; None leaves them as they are.
@@ -96,7 +97,7 @@ def main(
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _check(arms, columns, checkpoint)
-    images = read(datasets.load_from_disk(str(data)), columns, image_size, grey)
+    images = read(open_dataset(data), columns, image_size, grey)
     parts = cut(images, test_fraction, num_good, seed)
     if validate:
         parts = cut(images.select(parts.training), test_fraction, num_good, seed)

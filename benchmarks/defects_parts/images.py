@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, replace
 
-import cv2
 import datasets
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.boxes import checked_box
-from magical_hub.data.images import open_image
-from magical_hub.data.masks import MaskValues, survey_masks
-from magical_hub.detectors import LabelledImages
+from magical_hub.detectors import LabelledImages, read_images, with_labels
 from magical_hub.errors import DataError
 
 
@@ -67,28 +62,18 @@ class Parts:
 
 
 def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None, grey: bool = False) -> Images:
-    """All images at one size (the longer side), grey where `grey` says so or all are grey.
+    """All images of a data set; see `magical_hub.detectors.read_labelled`.
 
     Raises:
         DataError: where a column is missing, or images differ in their shape.
     """
-    for name in (columns.image, columns.objects, columns.mask, columns.reference, columns.group):
-        if name is not None and name not in dataset.column_names:
-            raise DataError(f"the data set has no column {name!r}: it has {', '.join(dataset.column_names)}")
-    if (columns.objects is None) == (columns.mask is None):
-        raise DataError("give objects_column or mask_column, one of the two")
-    names = [name for name in (columns.image, columns.mask, columns.reference) if name]
-    for name in names:
-        dataset = dataset.cast_column(name, datasets.Image(decode=False))
-    pixels = {name: _pixels(dataset, name, image_size, grey) for name in (columns.image, columns.reference) if name}
-    if all((images == images[..., :1]).all() for images in pixels.values()):
-        pixels = {name: images[..., :1] for name, images in pixels.items()}
-    images = pixels[columns.image]
+    if columns.group is not None and columns.group not in dataset.column_names:
+        raise DataError(f"the data set has no column {columns.group!r}: it has {', '.join(dataset.column_names)}")
+    names = [columns.image] + ([] if columns.reference is None else [columns.reference])
+    images, *references = read_images(dataset, names, image_size, grey)
     groups = np.array(dataset[columns.group] if columns.group else np.arange(len(dataset)), str)
-    references = pixels.get(columns.reference) if columns.reference else None
-    if columns.mask is not None:
-        return Images(_with_masks(dataset, columns.mask, images), references, groups)
-    return Images(_with_boxes(dataset, str(columns.objects), columns.image, images), references, groups)
+    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask)
+    return Images(labelled, references[0] if references else None, groups)
 
 
 def cut(images: Images, test_fraction: float, num_good: int, seed: int) -> Parts:
@@ -169,51 +154,3 @@ def _references_of(images: Images) -> Images:
     if images.labelled.masks is not None:
         labels = {"masks": np.zeros_like(images.labelled.masks)}
     return replace(images, labelled=replace(images.labelled, images=images.references, **labels))
-
-
-def _pixels(dataset: datasets.Dataset, column: str, image_size: int | None, grey: bool) -> np.ndarray:
-    read_ones = []
-    for number, value in enumerate(dataset[column]):
-        image = open_image(_source(value), f"{column} {number}")
-        pixels = np.asarray(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
-        scale = 1.0 if image_size is None else image_size / max(pixels.shape[:2])
-        if scale != 1:
-            size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        read_ones.append(pixels)
-    shapes = {pixels.shape for pixels in read_ones}
-    if len(shapes) > 1:
-        raise DataError(f"the images of column {column!r} have {len(shapes)} sizes: cut or resize them to one")
-    return np.stack(read_ones)
-
-
-def _source(value: dict) -> bytes:
-    if value is None:
-        raise DataError("a row has no image: leave it out")
-    if value["bytes"] is not None:
-        return value["bytes"]
-    with open(value["path"], "rb") as file:
-        return file.read()
-
-
-def _with_masks(dataset: datasets.Dataset, column: str, images: np.ndarray) -> LabelledImages:
-    sources = [(_source(value), f"{column} {number}") for number, value in enumerate(dataset[column])]
-    meaning: MaskValues = survey_masks(sources, None)
-    size = images.shape[2], images.shape[1]
-    masks = [cv2.resize(meaning.read(source, name), size, interpolation=cv2.INTER_NEAREST) for source, name in sources]
-    return LabelledImages(images, meaning.names or ("defect",), masks=np.stack(masks))
-
-
-def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, images: np.ndarray) -> LabelledImages:
-    category = dataset.features[column].feature["category"]
-    if not isinstance(category, datasets.ClassLabel):
-        raise DataError(f"the categories in {column!r} are no ClassLabel: cast them to one")
-    boxes, categories = [], []
-    for number, (objects, value) in enumerate(zip(dataset[column], dataset[image_column], strict=True)):
-        with Image.open(io.BytesIO(_source(value))) as image:
-            width, height = image.size
-        scale = images.shape[2] / width
-        checked = [checked_box(one["bbox"], (height, width), f"row {number}") for one in objects]
-        boxes.append(np.array(checked, np.float32).reshape(-1, 4) * scale)
-        categories.append(np.array([one["category"] for one in objects], np.int64))
-    return LabelledImages(images, tuple(category.names), tuple(boxes), tuple(categories))

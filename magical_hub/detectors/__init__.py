@@ -1,6 +1,6 @@
 """Small detectors that are trained from nothing on a CPU, to measure what images are worth: boxes and masks.
 
-train = LabelledImages.from_dataset(dataset, objects_column="objects")
+train = read_labelled(dataset, objects_column="objects")
 detector = train_detector(train, None, DetectorOptions(), seed=0)
 average_precision(detector, test).mean
 """
@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "boxes": ["BoxDetector", "Detections"],
         "labelled": ["LabelledImages"],
         "masks": ["MaskDetector"],
+        "reading": ["read_images", "read_labelled", "with_labels"],
         "scoring": ["Score", "average_precision"],
         "training": ["DetectorOptions", "train_detector"],
     },

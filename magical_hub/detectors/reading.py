@@ -1,0 +1,135 @@
+"""From a dataset to labelled images: all at one size, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from magical_hub.data.boxes import checked_box
+from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
+from magical_hub.data.images import fit, image_size, open_image
+from magical_hub.data.masks import survey_masks
+from magical_hub.detectors.labelled import LabelledImages
+from magical_hub.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def read_labelled(
+    dataset: datasets.Dataset,
+    image_column: str = "image",
+    objects_column: str | None = None,
+    mask_column: str | None = None,
+    mask_values: Mapping[int, str] | None = None,
+    longer_side: int | None = None,
+    grey: bool = False,
+) -> LabelledImages:
+    """The images of a dataset with their boxes or their masks.
+
+    Args:
+        dataset: with a column of images, and one of objects (`bbox` and `category`, a ClassLabel) or of masks.
+        image_column, objects_column, mask_column: their names; objects or masks, one of the two.
+        mask_values: names of the classes that the values of the masks stand for.
+        longer_side: in pixels, that images are resized to, boxes and masks with them; None leaves them.
+        grey: convert colours to grey; where all images are grey this is done anyway.
+
+    Raises:
+        DataError: where a column is missing, an image or a label cannot be read, or the images differ in size.
+    """
+    (images,) = read_images(dataset, [image_column], longer_side, grey)
+    return with_labels(dataset, images, image_column, objects_column, mask_column, mask_values)
+
+
+def read_images(
+    dataset: datasets.Dataset, columns: Sequence[str], longer_side: int | None = None, grey: bool = False
+) -> list[np.ndarray]:
+    """The images of each column, (N, H, W, 3) uint8, or (N, H, W, 1) where all of all columns are grey; see above."""
+    for column in columns:
+        find_columns(dataset.features, column, None, None, None)
+    pixels = [_pixels(dataset, column, longer_side, grey) for column in columns]
+    if all((images == images[..., :1]).all() for images in pixels):
+        return [np.ascontiguousarray(images[..., :1]) for images in pixels]
+    return pixels
+
+
+def with_labels(
+    dataset: datasets.Dataset,
+    images: np.ndarray,
+    image_column: str = "image",
+    objects_column: str | None = None,
+    mask_column: str | None = None,
+    mask_values: Mapping[int, str] | None = None,
+) -> LabelledImages:
+    """Images (N, H, W, C) that were read from a dataset, with its boxes or masks; see `read_labelled`."""
+    if (objects_column is None) == (mask_column is None):
+        raise DataError("give objects_column or mask_column, one of the two")
+    find_columns(dataset.features, image_column, None, objects_column, mask_column)
+    if mask_column is not None:
+        return _with_masks(dataset, mask_column, mask_values, images)
+    assert objects_column is not None
+    return _with_boxes(dataset, objects_column, image_column, images)
+
+
+def _files(dataset: datasets.Dataset, column: str) -> list[tuple[Path | bytes, str]]:
+    """The files of a column of images, and what to call each in an error."""
+    import datasets as library
+
+    files = []
+    for number, value in enumerate(dataset.cast_column(column, library.Image(decode=False))[column]):
+        where = f"{column} of row {number}"
+        if value is None:
+            raise DataError(f"{where} is null: leave the row out")
+        files.append((file_of(value), where))
+    return files
+
+
+def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, grey: bool) -> np.ndarray:
+    read: list[np.ndarray] = []
+    for source, where in _files(dataset, column):
+        image = open_image(source, where)
+        if grey:
+            image = image.convert("L")
+        scale = 1.0 if longer_side is None else longer_side / max(image.size)
+        height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
+        read.append(np.asarray(fit(image, height, width, 1 if image.mode == "L" else 3).convert("RGB")))
+        if read[0].shape != read[-1].shape:
+            raise DataError(
+                f"{where} is {width} x {height} pixels and the first one {read[0].shape[1]} x {read[0].shape[0]}: cut "
+                "or resize them to one size"
+            )
+    return np.stack(read)
+
+
+def _with_masks(
+    dataset: datasets.Dataset, column: str, mask_values: Mapping[int, str] | None, images: np.ndarray
+) -> LabelledImages:
+    files = _files(dataset, column)
+    meaning = survey_masks(files, mask_values)
+    size = images.shape[2], images.shape[1]
+    masks = [Image.fromarray(meaning.read(*file)).resize(size, Image.Resampling.NEAREST) for file in files]
+    return LabelledImages(images, meaning.names or ("defect",), masks=np.stack([np.asarray(mask) for mask in masks]))
+
+
+def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, images: np.ndarray) -> LabelledImages:
+    rows = [read_objects(value, f"{column} of row {number}") for number, value in enumerate(dataset[column])]
+    if None in rows:
+        raise DataError(f"{column} of row {rows.index(None)} is null: give an empty list where there is no defect")
+    feature = (object_fields(dataset.features[column]) or {})["category"]
+    values = stored_values(feature, (category for row in rows for _, category in row or ()), column)
+    places = {stored: place for place, stored in enumerate(values.values())}
+    boxes, categories = [], []
+    for objects, (source, where) in zip(rows, _files(dataset, image_column), strict=True):
+        width, height = image_size(source, where)
+        scale = np.tile([images.shape[2] / width, images.shape[1] / height], 2)
+        checked = [checked_box(box, (height, width), where) for box, _ in objects or ()]
+        unknown = [category for _, category in objects or () if category not in places]
+        if unknown:
+            raise DataError(f"{where} has a box of the category {unknown[0]!r}, which is no class: name one")
+        boxes.append((np.array(checked, np.float64).reshape(-1, 4) * scale).astype(np.float32))
+        categories.append(np.array([places[category] for _, category in objects or ()], np.int64))
+    return LabelledImages(images, tuple(values), tuple(boxes), tuple(categories))
