@@ -157,8 +157,7 @@ def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list
 
     Returns:
         The pixels as `read_pixels` gives them, but the numbers of a palette (and 0 and 1 of one bit) as they are
-        stored, unless it has no colours but black and, as number 0, white; Pillow's mode, "JPEG" where the file's
-        compression changes values; and the palette's colours.
+        stored; Pillow's mode, "JPEG" where the file's compression changes values; and the palette's colours.
 
     Raises:
         DataError: as `read_pixels`.
@@ -170,11 +169,7 @@ def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list
         numbers = _turned(np.asarray(image).astype(np.uint8), orientation)
         if image.mode == "1":
             return numbers, "1", None
-        palette = image.getpalette("RGB") or []
-        colours = np.array(palette, np.uint8).reshape(-1, 3)
-        if len(colours) > 1 and colours[0].min() == 255 and not colours[1:].any():
-            return colours[numbers], "RGB", None  # white on black, where white has the number 0
-        return numbers, "P", palette
+        return numbers, "P", image.getpalette("RGB") or []
 
 
 def open_image(source: Path | bytes, name: str, intensity: Intensity | None = None) -> Image.Image:

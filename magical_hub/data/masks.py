@@ -9,14 +9,15 @@
 | 255 beside those | nothing: the value of what is left open ("void") |
 | a few of both kinds, such as 127 and 255 | refused: `mask_values` must name them |
 
-Of 16-bit masks 65535 is white. Of palettes the numbers count and not the colours; masks in one colour (red on black)
-are read by their brightest channel, masks in several are refused.
+Of 16-bit masks 65535 is white. Of palettes the numbers count and not the colours, but that of white (as number 0) and
+black marks what is white; masks in one colour (red on black) are read by their brightest channel, masks in several are
+refused.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,7 @@ class MaskValues:
         if self.mode == "1":
             return Image.fromarray(numbers > 0)
         if self.mode == "P":
+            numbers = 1 - numbers if _white_is_0(self.palette) else numbers
             image = Image.fromarray(numbers.astype(np.uint8), mode="P")
             image.putpalette(self.palette or [level for level in range(256) for _ in "RGB"])
             return image
@@ -210,6 +212,8 @@ def _numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, _Style]:
     pixels, mode, palette = read_numbers(source, name)
     if pixels.dtype.kind == "f" or pixels.min(initial=0) < 0:
         raise DataError(f"{name} holds values that are no whole numbers from 0 on: save it with 8 or 16 bits")
+    if palette is not None and _white_is_0(palette):
+        return (pixels == 0).astype(np.uint8), _Style(mode, palette=tuple(palette))
     if palette is not None or mode == "1":
         return pixels, _Style(mode, palette=None if palette is None else tuple(palette))
     if pixels.ndim == 2:
@@ -217,6 +221,12 @@ def _numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, _Style]:
     if pixels.dtype != np.uint8:
         raise DataError(f"{name} is a mask in colour of 16 bits: save it as one channel with a number for each class")
     return _colour_numbers(pixels, name, "JPEG" if mode == "JPEG" else "RGBA" if mode == "RGBA" else "RGB")
+
+
+def _white_is_0(palette: Sequence[int] | None) -> bool:
+    """Whether a palette has white as number 0, and nothing but black beside: white is what it marks."""
+    colours = palette or ()
+    return len(colours) > 3 and min(colours[:3]) == 255 and not any(colours[3:])
 
 
 def _colour_numbers(pixels: np.ndarray, name: str, mode: str) -> tuple[np.ndarray, _Style]:
