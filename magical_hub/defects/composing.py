@@ -9,8 +9,12 @@ from magical_hub.defects.pixels import full_scale, in_channels
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit
 
-FIELD = 32
+FIELD = 64
 """Pixels of the longer side of the field of brightness by which a defect is adapted to its target."""
+REACHES = ((1.0, 1.5), (0.02, 6.0))
+"""Weights and standard deviations (in pixels of the field) by which surroundings count: near ones above all."""
+POWER = 4
+"""Of the mean by which surroundings are compared: the bright side of an edge counts, not what is dark beyond it."""
 DARKEST = 0.02
 """Of full scale: what is added before brightnesses are divided."""
 
@@ -55,11 +59,14 @@ def composed(
 
 
 def _soft(numbers: np.ndarray, feather: float) -> np.ndarray:
-    """The soft mask: 1 inside, falling over `feather` pixels to the edge of the mask, 0 outside."""
+    """The soft mask: 1 inside, falling over `feather` pixels to the edge of the mask, 0 outside; 1 along thin lines."""
     mask = (numbers > 0).astype(np.uint8)
     if not feather:
         return mask.astype(np.float32)
-    return (cv2.distanceTransform(mask, cv2.DIST_L2, 3) / np.float32(feather + 1)).clip(0, 1)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    deepest = np.full(int(numbers.max(initial=0)) + 1, 1e-6, np.float32)
+    np.maximum.at(deepest, numbers[mask > 0], depth[mask > 0])
+    return (depth / np.minimum(deepest, np.float32(feather + 1))[numbers]).clip(0, 1)
 
 
 def _gain(target: np.ndarray, pixels: np.ndarray, surroundings: np.ndarray) -> np.ndarray:
@@ -73,10 +80,10 @@ def _gain(target: np.ndarray, pixels: np.ndarray, surroundings: np.ndarray) -> n
     share = surroundings if target.ndim == 2 else surroundings[..., None]
     fields = []
     for image in (target, pixels):
-        weighted = share * image
+        weighted = share * image**POWER
         mean = weighted.sum(axis=(0, 1)) / total
         small = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA)
-        # Far from all surroundings the mean counts, near them they do.
-        fields.append(cv2.GaussianBlur(small, (0, 0), 3) + np.float32(0.02) * mean.astype(np.float32))
-    gain = (fields[0] + 1e-3) / (fields[1] + 1e-3)
+        smooth = sum(np.float32(weight) * cv2.GaussianBlur(small, (0, 0), sigma) for weight, sigma in REACHES)
+        fields.append(smooth + np.float32(0.001) * mean.astype(np.float32))  # which counts where none is near
+    gain = ((fields[0] + 1e-6) / (fields[1] + 1e-6)) ** np.float32(1 / POWER)
     return cv2.resize(gain.clip(0.5, 2.0), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -15,12 +15,16 @@ from magical_hub.defects.composing import composed
 from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
 from magical_hub.defects.placing import Target, place_anywhere, place_near
 from magical_hub.defects.settings import PaintSettings
-from magical_hub.defects.units import Unit
+from magical_hub.defects.units import Unit, contrasts_of, texture_of
 from magical_hub.defects.varying import varied
 from magical_hub.errors import DataError
 
 TRIES = 8
 """Examples that are tried for one defect."""
+DRAWN = 3
+"""Examples of which the one is taken whose surroundings are as rough as the target."""
+FAINT, CLEAR = 0.25, 1.0
+"""Contrasts (see `contrasts_of`) below which nothing is visible, and from which on everything is."""
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Canvas:
         self._target = Target(grey(looks))
         self._classes, self._settings = classes, settings
         self._adapts = settings.composition != "difference"  # to the brightness of a place
+        self._texture = texture_of(self._target.grey)
         self._mask = np.zeros(self.size, np.uint8)
         self._objects: list[dict[str, Any]] = []
         self._taken = np.zeros((0, 4), int)
@@ -77,7 +82,7 @@ class Canvas:
         """Put one of these units, the first of several tries that matches somewhere; False where none does."""
         reason = "no place"
         for fit in np.linspace(0.5, 1.0, TRIES) * self._settings.fit:  # the closest places first
-            unit = varied(units[int(rng.integers(len(units)))], self._settings, rng)
+            unit = varied(self._draw(units, rng), self._settings, rng)
             if not unit.numbers.any():
                 continue
             looks = in_channels(unit.reference, 1)
@@ -93,6 +98,13 @@ class Canvas:
             reason = "not visible"
         self.dropped[reason] += 1
         return False
+
+    def _draw(self, units: Sequence[Unit], rng: np.random.Generator) -> Unit:
+        """One of the units; where the image is what its defects must be seen on, one from a similar image."""
+        picks = rng.integers(len(units), size=DRAWN)
+        if not self._adapts:
+            return units[int(picks[0])]
+        return min((units[int(pick)] for pick in picks), key=lambda unit: abs(np.log(unit.texture / self._texture)))
 
     def paint_at(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> bool:
         """Put one defect into a box, as large as it fits."""
@@ -167,10 +179,14 @@ class Canvas:
         marked = np.flatnonzero(clipped)
         numbers = clipped.ravel()[marked]
         change = _apart(after, before, marked) / full_scale(before)
-        found = np.bincount(numbers, change, count)
-        differs = np.bincount(numbers, change > 0, count)
         share = np.bincount(numbers, minlength=count) / np.maximum(whole, 1)
-        keep = (found >= self._settings.visible * expected * share) & (share >= 0.5) & (differs >= 3)
+        keep = (share >= 0.5) & (np.bincount(numbers, change > 0, count) >= 3)
+        if self._adapts:
+            contrasts = contrasts_of(grey(after), clipped, unit.surroundings[inside], count - 1)
+            own = np.maximum(np.abs(unit.contrasts) * self._settings.visible, FAINT).clip(max=CLEAR)
+            keep[1:] &= np.where(unit.contrasts == 0, True, contrasts * np.sign(unit.contrasts) >= own * strength)
+        else:
+            keep &= np.bincount(numbers, change, count) >= self._settings.visible * expected * share
         keep[0] = False
         return keep
 

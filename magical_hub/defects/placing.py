@@ -14,6 +14,8 @@ COARSE = 64
 """Pixels of the longer side of an image in which a place near the old one is looked for."""
 DETAIL = 8
 """Pixels that the shorter side of an example keeps where places are looked for in the whole image."""
+EDGE = 0.03
+"""Of the sides of an image: what comes so near to an edge ends there."""
 TRIES = 4
 """Places that are looked at closely."""
 
@@ -77,11 +79,32 @@ def place_near(
     padded = cv2.copyMakeBorder(whole, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else whole
     part = padded[row + pad : row + pad + rows, col + pad : col + pad + cols]
     scores = centred_squares(part, small, weights)
-    best = np.argsort(scores, axis=None, kind="stable")[: max(1, scores.size // 4)]
+    allowed = _kept_at_edges(unit, target.size, (top, left))
+    down, right = np.arange(-steps, steps + 1)[:, None], np.arange(-steps, steps + 1)
+    free = (down >= allowed[0]) & (down <= allowed[2]) & (right >= allowed[1]) & (right <= allowed[3])
+    scores = np.where(free, scores, np.inf)
+    best = np.argsort(scores, axis=None, kind="stable")[: max(1, int(free.sum()) // 4)]
     down, right = np.unravel_index(best[int(picks[0] * len(best))], scores.shape)
     within = (picks[1:] - 0.5) * (factor - 1)
     moves = np.clip([(down - steps) * factor + within[0], (right - steps) * factor + within[1]], -reach, reach)
-    return top + round(float(moves[0])), left + round(float(moves[1]))
+    moves = np.clip(np.round(moves), allowed[:2], allowed[2:])
+    return top + int(moves[0]), left + int(moves[1])
+
+
+def _kept_at_edges(unit: Unit, size: tuple[int, int], place: tuple[int, int]) -> np.ndarray:
+    """How far a unit may be moved: up, left (0 or less), down, right; what ends at an edge stays there."""
+    top, left, bottom, right = _bounds(unit.numbers > 0)
+    top, left, bottom, right = top + place[0], left + place[1], bottom + place[0], right + place[1]
+    near = EDGE * size[0], EDGE * size[1]
+    far = float(max(size))
+    return np.array(
+        [
+            0 if bottom >= size[0] - near[0] else -far,
+            0 if right >= size[1] - near[1] else -far,
+            0 if top <= near[0] else far,
+            0 if left <= near[1] else far,
+        ]
+    )
 
 
 def place_anywhere(

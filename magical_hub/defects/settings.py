@@ -35,8 +35,9 @@ class PaintSettings:
             share of the variance of the target, 0 to 2. Not used with max_shift, where the best quarter of the places
             is drawn from.
         feather: pixels inside the edge of a defect over which it fades, 0 to 16.
-        visible: smallest change in the target as a share of the change in the image of the example, 0 to 1. What
-            changes less cannot be recognised and is dropped.
+        visible: how far a defect must stand out in the target, as a share of how far it does in its own image, 0 to
+            1: by the change that it makes (composition "difference"), or by its contrast to the surroundings. What
+            stands out less cannot be recognised and is dropped.
         boxes: "annotated": a box has the margins that its annotation left around the example; "tight": none.
     """
 

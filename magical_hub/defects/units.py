@@ -9,11 +9,15 @@ import cv2
 import numpy as np
 
 from magical_hub.defects.examples import Example, Window
-from magical_hub.defects.pixels import full_scale
+from magical_hub.defects.pixels import full_scale, in_channels
 from magical_hub.defects.settings import PaintSettings
 
 NEAR = 3
 """Pixels around a defect whose surroundings count most for its place."""
+BAND = 4
+"""Pixels around a defect with which it is compared to see whether it is visible."""
+FAINTEST = 1 / 255
+"""Deviation that surroundings are taken to have at the least."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Unit:
         numbers: (h, w) int32: 0 nothing, else 1 + the number of a defect.
         surroundings: (h, w) float32: 1 where reference and pixels show the product without any defect.
         weights: (h, w) float32: how much a pixel of the reference counts for the place.
+        contrasts: (N,) float32, one a defect: see `contrasts_of`.
+        texture: of the reference: see `texture_of`.
     """
 
     categories: tuple[int, ...]
@@ -42,6 +48,8 @@ class Unit:
     numbers: np.ndarray
     surroundings: np.ndarray
     weights: np.ndarray
+    contrasts: np.ndarray
+    texture: float
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,10 +95,11 @@ def join(examples: Sequence[Example]) -> Unit:
         others[there] |= example.others
     defects = (numbers > 0).astype(np.uint8)
     near = cv2.dilate(defects, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > 0
-    edge = cv2.dilate(np.maximum(defects, others.astype(np.uint8)), np.ones((3, 3), np.uint8)) > 0
+    edge = cv2.dilate(np.maximum(defects, others.astype(np.uint8)), np.ones((5, 5), np.uint8)) > 0
     others &= numbers == 0
     weights = np.where(near, 1.0, 0.4) * (known & ~others)
     height, width = first.image_size
+    surroundings = (known & ~edge).astype(np.float32)
     return Unit(
         tuple(example.category for example in examples),
         np.array([example.margins for example in examples], np.float32),
@@ -100,9 +109,52 @@ def join(examples: Sequence[Example]) -> Unit:
         pixels,
         reference,
         numbers,
-        (known & ~edge).astype(np.float32),
+        surroundings,
         weights.astype(np.float32),
+        contrasts_of(in_channels(pixels, 1), numbers, surroundings, len(examples)),
+        texture_of(in_channels(reference, 1), surroundings),
     )
+
+
+def contrasts_of(grey: np.ndarray, numbers: np.ndarray, surroundings: np.ndarray, count: int) -> np.ndarray:
+    """How far the defects stand out: (mean inside - mean around) / deviation around, in a band of a few pixels.
+
+    Args:
+        grey: (h, w) float32 in 0..1.
+        numbers: (h, w): 0 nothing, else 1 + the number of a defect.
+        surroundings: (h, w) float32: above 0.5 where the product is without defects.
+        count: of the defects.
+
+    Returns:
+        (count,) float32; 0 for a defect without pixels or without surroundings.
+    """
+    around = cv2.dilate(numbers.astype(np.float32), np.ones((2 * BAND + 1,) * 2, np.uint8))
+    around = np.where((numbers == 0) & (surroundings > 0.5), around, 0).astype(np.int32).ravel()
+    places = np.flatnonzero(around)
+    around, values = around[places], grey.ravel()[places]
+    areas = np.maximum(np.bincount(around, minlength=count + 1), 1)
+    means = np.bincount(around, values, count + 1) / areas
+    squares = np.bincount(around, values * values, count + 1) / areas
+    deviations = np.sqrt(np.maximum(squares - means**2, FAINTEST**2))
+    places = np.flatnonzero(numbers)
+    inside = numbers.ravel()[places]
+    marked = np.bincount(inside, minlength=count + 1)
+    within = np.bincount(inside, grey.ravel()[places], count + 1) / np.maximum(marked, 1)
+    there = (marked > 0) & (means > 0)
+    return np.where(there, (within - means) / deviations, 0)[1:].astype(np.float32)
+
+
+def texture_of(grey: np.ndarray, where: np.ndarray | None = None) -> float:
+    """The deviation from a local mean, of full scale: how rough an image is.
+
+    Args:
+        grey: (h, w) float32 in 0..1.
+        where: (h, w) float32: how much each pixel counts; None: all of them the same.
+    """
+    rough = np.abs(grey - cv2.blur(grey, (7, 7)))
+    if where is None or not where.any():
+        return float(rough.mean()) + FAINTEST
+    return float((rough * where).sum() / where.sum()) + FAINTEST
 
 
 def _near(members: list[Example], within: float | None) -> list[list[Example]]:
