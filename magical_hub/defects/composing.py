@@ -59,7 +59,7 @@ def composed(
 
 
 def _soft(numbers: np.ndarray, feather: float) -> np.ndarray:
-    """The soft mask: 1 inside, falling over `feather` pixels to the edge of the mask, 0 outside; 1 along thin lines."""
+    """The soft mask: 1 inside and along thin lines, falling over `feather` pixels to the edge of the mask."""
     mask = (numbers > 0).astype(np.uint8)
     if not feather:
         return mask.astype(np.float32)
