@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from magical_hub.data.folders import check_classes, class_of, image_files, metadata_files, shown_name, table_of
 from magical_hub.data.images import Intensity, read_pixels
 from magical_hub.data.records import Record, Source, hash_of
-from magical_hub.data.tables import Columns, cannot_be_loaded, from_hub_stream, from_object, group_of_path
+from magical_hub.data.tables import Columns, cannot_be_loaded, check_files, from_hub_stream, from_object, group_of_path
 from magical_hub.data.tiff import tiled_image
 from magical_hub.errors import DataError, first_line
 
@@ -88,13 +88,16 @@ def open_source(
     )
 
 
-def open_dataset(data: str | Path | datasets.Dataset, split: str = "train") -> datasets.Dataset:
+def open_dataset(
+    data: str | Path | datasets.Dataset, split: str = "train", files_below: str | Path | None = None
+) -> datasets.Dataset:
     """One split of a dataset, from wherever it is: the one opener of all commands that need rows.
 
     Args:
         data: a folder of images (a folder a class, or with metadata.jsonl), one that `save_to_disk` wrote, one of
             Parquet files, the id of a dataset on the Hub, or a `datasets.Dataset`, which comes back as it is.
         split: of it; a folder of images has "train" alone.
+        files_below: folder below which the rows of a saved dataset may name files, beside its own.
 
     Raises:
         DataError: where it can't be read, or has no such split.
@@ -106,12 +109,15 @@ def open_dataset(data: str | Path | datasets.Dataset, split: str = "train") -> d
     folder = existing_folder(data)
     if folder is None:
         try:
-            return datasets.load_dataset(str(data), split=split)
+            found = datasets.load_dataset(str(data), split=split)
         except Exception as error:  # the loaders raise many kinds
             raise cannot_be_loaded(str(data), error) from error
-    saved = _saved(folder, split)
-    if saved is not None:
-        return saved
+    else:
+        found = _saved(folder, split)
+    if found is not None:
+        check_files(found, None if files_below is None else Path(files_below).expanduser())
+        return found
+    assert folder is not None
     if split != "train":
         raise DataError(f"{folder} is a folder of images, which has no split {split!r}: give the folder of that split")
     return table_of(folder)
@@ -170,7 +176,7 @@ def _open(data: Any, columns: Columns, split: str, streaming: bool) -> Source:
     if folder is None:
         if streaming:
             return from_hub_stream(str(data), split, columns)
-        return _from_table(open_dataset(data, split), columns, streaming)
+        return _from_table(open_dataset(data, split, columns.files_below), columns, streaming)
     if streaming:
         raise DataError("streaming is for datasets of the Hub, and data is a folder: leave it out")
     saved = _saved(folder, split)

@@ -13,7 +13,7 @@ import fsspec
 from tqdm.auto import tqdm
 
 from magical_hub.data.columns import object_fields, read_objects, stored_values
-from magical_hub.data.marks import Boxes, Marks, Mask
+from magical_hub.data.marks import Boxes, Mask
 from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.errors import DataError, first_line
@@ -177,6 +177,33 @@ def own_folders(dataset: datasets.Dataset, files_below: Path | None) -> list[Pat
     )
 
 
+def check_files(dataset: datasets.Dataset, files_below: Path | None = None) -> None:
+    """Refuse a dataset of others whose rows name files outside it; no file is opened for it.
+
+    Raises:
+        DataError: naming the first such file.
+    """
+    import datasets
+    import pyarrow.compute as pc
+
+    folders = own_folders(dataset, files_below)
+    for name, feature in dataset.features.items():
+        if not isinstance(feature, datasets.Image):
+            continue
+        for chunk in dataset.data.column(name).chunks:
+            paths, held = pc.struct_field(chunk, "path"), pc.is_valid(pc.struct_field(chunk, "bytes"))
+            for path in paths.filter(pc.invert(held)).drop_null().to_pylist():
+                if not _is_allowed(path, folders):
+                    raise _outside(f"column {name!r}", path)
+
+
+def _outside(where: str, path: str) -> DataError:
+    return DataError(
+        f"{where} names the file {path!r}, which is outside the dataset: give --files-below FOLDER (files_below in "
+        "Python) if the files in that folder are yours to use"
+    )
+
+
 def _is_allowed(path: str, folders: list[Path] | None) -> bool:
     """Whether a row may name a file: of the Hub, in one of these folders (None: any), or in an archive there."""
     place = path.rpartition("::")[2]
@@ -258,10 +285,15 @@ class _Reader:
         if columns.objects and example[columns.objects] is None:
             raise DataError(f"{name} has null in {columns.objects!r}: give [] where there is no defect")
         group = self._group(example, image, name)
+        file = self._file(image, name)
+        if columns.mask is not None:
+            mask = example[columns.mask]
+            marks = Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label or 0)
+            return Record(name, file, label, group, marks)
         try:
-            return Record(name, self._file(image, name), label, group, self._marks(example, name, label or 0))
+            return Record(name, file, label, group, self._boxes(example, name))
         except DataError as error:
-            return Record(name, b"", label, group, problem=str(error))
+            return Record(name, file, label, group, problem=str(error))
 
     def _name(self, row: int, image: dict[str, Any]) -> str:
         if not image["path"]:
@@ -277,10 +309,7 @@ class _Reader:
         group = example[self.columns.group] if self.columns.group else None
         return None if group is None else str(group)
 
-    def _marks(self, example: dict[str, Any], name: str, label: int) -> Marks | None:
-        if self.columns.mask is not None:
-            mask = example[self.columns.mask]
-            return Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label)
+    def _boxes(self, example: dict[str, Any], name: str) -> Boxes | None:
         if self.columns.objects is None:
             return None
         objects = read_objects(example[self.columns.objects], name) or []
@@ -301,10 +330,7 @@ class _Reader:
         if image["bytes"] is not None:
             return image["bytes"]
         if not _is_allowed(image["path"], self._folders):
-            raise DataError(
-                f"{name} names the file {image['path']!r}, which is outside the dataset: give --files-below FOLDER "
-                "(files_below in Python) if the files in that folder are yours to use"
-            )
+            raise _outside(name, image["path"])
         return Path(image["path"])
 
 
