@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from magical_hub.data.boxes import box_of
+from magical_hub.data.boxes import box_of, checked_box
 from magical_hub.defects.examples import Example, Window, differing, window_around
 from magical_hub.defects.measuring import measure_alignment, propose
 from magical_hub.defects.painting import Canvas, Painted
@@ -26,6 +26,7 @@ from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, join, units_of
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 from magical_hub.files import written_whole
+from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     import datasets
@@ -206,7 +207,7 @@ class DefectBank:
         Raises:
             DataError: where the image is of another kind, or of another size than those of the bank while defects
                 stay near their places (`max_shift`).
-            ConfigError: where a category is unknown.
+            ConfigError: where a category is unknown, or the seed is negative.
             AugmentationError: where a defect that was given cannot be put onto the image.
         """
         canvas = Canvas(image, reference, self.classes, self.settings)
@@ -215,7 +216,9 @@ class DefectBank:
                 f"the image is {canvas.size[0]} x {canvas.size[1]} and those of the bank are {self.image_size[0]} x "  # type: ignore[index]
                 f"{self.image_size[1]}: resize it, or set max_shift to None"  # type: ignore[index]
             )
-        rng = np.random.default_rng(seed)
+        if whole_number(seed) < 0:
+            raise ConfigError(f"seed is {seed}: must be a whole number from 0 on")
+        rng = np.random.default_rng(whole_number(seed))
         if defects is None:
             for kind in self._draw_kinds(canvas.size, containing, rng):
                 canvas.paint(self._kinds[kind], rng)
@@ -250,9 +253,9 @@ class DefectBank:
         if wanted.get("bbox") is None:
             done = canvas.paint([join([member]) for member in members], rng)
         else:
-            x, y, w, h = (float(value) for value in wanted["bbox"])
-            closest = sorted(members, key=lambda example: _unlike(example, w, h))[:4]
-            done = canvas.paint_at(join([closest[int(rng.integers(len(closest)))]]), (x, y, w, h), rng)
+            box = checked_box(wanted["bbox"], canvas.size, "the image")
+            closest = sorted(members, key=lambda example: _unlike(example, box[2], box[3]))[:4]
+            done = canvas.paint_at(join([closest[int(rng.integers(len(closest)))]]), box, rng)
         if not done:
             raise AugmentationError(
                 f"the defect {category!r} fits nowhere on the image: give a bbox where its surroundings match, "

@@ -1,0 +1,216 @@
+"""Where references come from, what is found to differ, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+
+import cv2
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from magical_hub.defects import DefectBank, PaintSettings
+from magical_hub.errors import AugmentationError, ConfigError, DataError
+
+VALUES = {1: "scratch", 2: "spot"}
+
+
+def test_a_box_alone_is_enough(make_plates, make_plate):
+    """The mask is what differs from the reference: all of what was drawn, and little more."""
+    data = make_plates(bad=6, good=0, with_mask=False, with_reference=True)
+    bank = DefectBank.from_dataset(data, reference_column="reference")
+    assert bank.settings.composition == "difference" and len(bank) == 12
+    for number, defect in enumerate(bank.report):
+        truth = make_plate(defect["row"], True)[1] == 1 + number % 2
+        grown = cv2.dilate(truth.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        assert truth.sum() <= defect["pixels"] <= grown.sum()
+
+
+def test_a_reference_is_moved_to_fit(make_plates):
+    data = make_plates(bad=3, good=0, with_reference=True)
+
+    def moved(row):
+        return {"reference": Image.fromarray(np.roll(np.asarray(row["reference"]), (2, -3), (0, 1)))}
+
+    plain, away = (
+        DefectBank.from_dataset(rows, reference_column="reference", mask_values=VALUES)
+        for rows in (data, data.map(moved))
+    )
+    for a, b in zip(plain.report, away.report, strict=True):
+        assert a["reference"] == b["reference"] == "column" and a["error"] == b["error"]
+
+
+def test_without_references_a_good_image_serves(make_plate):
+    """A defect hides a bar of the product, which no surroundings continue inwards."""
+    pixels, _, _ = make_plate(0, False)
+    pixels, mask = pixels.copy(), np.zeros((96, 96), np.uint8)
+    pixels[30:60, 15:55], mask[30:60, 15:55] = 10, 1
+    rows = [{"image": Image.fromarray(pixels), "mask": Image.fromarray(mask)}]
+    for seed in range(1, 6):
+        rows.append({"image": Image.fromarray(make_plate(seed, False)[0]), "mask": Image.new("L", (96, 96))})
+    features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
+    bank = DefectBank.from_dataset(datasets.Dataset.from_list(rows, features=features))
+    (defect,) = bank.report
+    assert defect["category"] == "defect" and defect["reference"] == "good image" and defect["error"] < 0.05
+    assert bank.settings.composition == "matched" and bank.settings.keep_together and bank.settings.max_shift == 12
+
+
+def test_defects_stay_near_their_place(bank, make_plates, make_plate):
+    settings = replace(bank.settings, max_shift=0.0, mirrors=False)
+    still = DefectBank.from_dataset(make_plates(), mask_values=VALUES, settings=settings)
+    truths = [make_plate(number, True)[1] for number in range(4)]
+    for seed in range(8):
+        mask = still.paint(make_plate(80 + seed, False)[0], seed=seed).mask
+        assert max(((mask > 0) & (truth > 0)).sum() / (mask > 0).sum() for truth in truths) == 1
+    still.settings = replace(still.settings, max_shift=6.0)
+    for seed in range(8):
+        mask = still.paint(make_plate(80 + seed, False)[0], seed=seed).mask
+        near = [cv2.dilate((truth > 0).astype(np.uint8), np.ones((13, 13), np.uint8)) for truth in truths]
+        assert any((where[mask > 0] == 1).all() for where in near)
+
+
+def board(seed: int, broken: bool) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Dark traces on a bright board, one of them broken."""
+    rng = np.random.default_rng(seed)
+    good = np.full((96, 96), 230, np.uint8)
+    for row in 12 + 24 * np.arange(4) + rng.integers(-4, 5):
+        good[row : row + 6] = 20
+    x, row = int(rng.integers(20, 70)), int(np.flatnonzero(good[:, 0] == 20)[6 * int(rng.integers(4))])
+    pixels = good.copy()
+    if broken:
+        pixels[row : row + 6, x : x + 5] = 230
+    return pixels, good, [x - 3.0, row - 3.0, 11.0, 12.0]
+
+
+@pytest.fixture(scope="module")
+def breaks() -> DefectBank:
+    """Of three broken boards with their templates, boxes 3 pixels wider than the break."""
+    rows = []
+    for seed in range(3):
+        pixels, good, box = board(seed, True)
+        objects = [{"bbox": box, "category": "break"}]
+        rows.append({"image": Image.fromarray(pixels), "reference": Image.fromarray(good), "objects": objects})
+    record = {"bbox": datasets.List(datasets.Value("float32"), length=4), "category": datasets.Value("string")}
+    features = {"image": datasets.Image(), "reference": datasets.Image(), "objects": datasets.List(record)}
+    data = datasets.Dataset.from_list(rows, features=datasets.Features(features))
+    return DefectBank.from_dataset(data, reference_column="reference")
+
+
+def test_a_break_needs_a_trace_to_break(breaks):
+    painted = 0
+    for seed in range(16):
+        good = board(50 + seed, False)[0]
+        result = breaks.paint(good, seed=seed)
+        assert (good[result.changed] == 20).all()
+        for thing in result.objects:
+            painted += 1
+            inside = result.changed & _filled(thing["bbox"], good.shape)
+            rows, cols = np.nonzero(inside)
+            x, y, _, _ = thing["bbox"]
+            sides = sorted([np.ptp(rows) + 1, np.ptp(cols) + 1])
+            assert sides == [5, 6]  # across the whole trace, as long as the break was
+            assert (cols.min() - x, rows.min() - y) == (3, 3) or min(x, y) == 0
+    assert painted >= 12
+    blank = breaks.paint(np.full((96, 96), 230, np.uint8), seed=0)
+    assert not blank.objects and not blank.changed.any() and blank.dropped.total()
+
+
+def _filled(box: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray:
+    x, y, w, h = map(int, box)
+    where = np.zeros(shape, bool)
+    where[y : y + h, x : x + w] = True
+    return where
+
+
+def test_defects_where_they_are_told_to_be(bank, make_plate):
+    target = make_plate(70, False)[0]
+    wanted = [{"category": "spot", "bbox": [30, 50, 9, 9]}, {"category": "scratch", "bbox": [40, 12, 14, 12]}]
+    result = bank.paint(target, wanted, seed=2)
+    assert [thing["category"] for thing in result.objects] == ["spot", "scratch"]
+    for thing, given in zip(result.objects, wanted, strict=True):
+        (x, y, w, h), (a, b, c, d) = thing["bbox"], given["bbox"]
+        assert abs(x + w / 2 - a - c / 2) <= 1.5 and abs(y + h / 2 - b - d / 2) <= 1.5
+        assert w <= c + 1 and h <= d + 1
+    with pytest.raises(ConfigError, match=r"^the bank has no class 'dent', only scratch, spot$"):
+        bank.paint(target, [{"category": "dent"}])
+    with pytest.raises(ConfigError, match="from 0 on"):
+        bank.paint(target, seed=-1)
+    with pytest.raises(DataError, match="outside the image"):
+        bank.paint(target, [{"category": "spot", "bbox": [200, 5, 9, 9]}])
+
+
+def test_a_class_that_fits_nowhere(breaks):
+    with pytest.raises(AugmentationError, match=r"^the defect 'break' fits nowhere on the image: "):
+        breaks.paint(np.full((96, 96), 230, np.uint8), [{"category": "break"}])
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((40, 50), np.uint8), r"^the image is 40 x 50 and those of the bank are 96 x 96: "),
+        (np.zeros((96, 96), np.float32), r"^the image has pixels of \(96, 96\) float32: give 8 or 16 bits"),
+        (Image.new("RGBA", (96, 96)), r"^the image has the mode RGBA: convert it"),
+    ],
+)
+def test_images_that_are_refused(bank, image, words):
+    with pytest.raises(DataError, match=words):
+        bank.paint(image)
+
+
+def test_data_that_is_refused(make_plates, caplog):
+    with pytest.raises(DataError, match=r"^the dataset has no good image"):
+        DefectBank.from_dataset(make_plates(good=0))
+    with pytest.raises(DataError, match=r"^no row of the dataset has a defect"):
+        DefectBank.from_dataset(make_plates(bad=0))
+    with pytest.raises(DataError, match=r"^the dataset has no column of images 'golden'"):
+        DefectBank.from_dataset(make_plates(), reference_column="golden")
+    with pytest.raises(DataError, match="neither a column of objects nor one of masks"):
+        DefectBank.from_dataset(make_plates(with_mask=False, with_boxes=False))
+
+    def filled(row):
+        return {"mask": Image.fromarray(np.full((96, 96), 1, np.uint8))}
+
+    whole = make_plates(bad=1, with_boxes=False).select([0]).map(filled)
+    good = make_plates(bad=0, with_boxes=False)
+    with pytest.raises(DataError, match=r"^no defect of the dataset can be used: .*fill their image \(row 0"):
+        DefectBank.from_dataset(datasets.concatenate_datasets([whole, good]), mask_values=VALUES)
+    with caplog.at_level(logging.WARNING):
+        one = DefectBank.from_dataset(make_plates(bad=1), mask_values=VALUES)
+    assert len(one) == 2 and "has one example" in caplog.text
+
+
+def test_a_reference_of_another_size(make_plates):
+    data = make_plates(bad=2, good=0, with_reference=True)
+    data = data.map(lambda row: {"reference": row["reference"].resize((50, 40))})
+    with pytest.raises(DataError, match=r"^the reference of row 0 is 40 x 50 uint8, and the image 96 x 96 uint8"):
+        DefectBank.from_dataset(data, reference_column="reference", mask_values=VALUES)
+
+
+def test_a_damaged_bank_is_refused(bank, tmp_path):
+    with pytest.raises(DataError, match=r"none holds no bank of defects"):
+        DefectBank.load(tmp_path / "none")
+    bank.save(tmp_path / "bank")
+    record = json.loads((tmp_path / "bank" / "bank.json").read_text())
+    assert "real images" in record["note"]
+    payload = (tmp_path / "bank" / "defects.safetensors").read_bytes()
+    (tmp_path / "bank" / "defects.safetensors").write_bytes(payload[:-1] + b"?")
+    with pytest.raises(DataError, match="cannot be read"):
+        DefectBank.load(tmp_path / "bank")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"composition": "poisson"}, "must be one of matched, difference, ratio"),
+        ({"scale": (2.0, 1.0)}, "the smallest factor must come first"),
+        ({"strength": (1.0, float("nan"))}, "must be a number from 0.1 to 3"),
+        ({"mirrors": 1}, "must be True or False"),
+        ({"max_shift": -1}, "must be a number from 0"),
+    ],
+)
+def test_settings_that_are_refused(values, words):
+    with pytest.raises(ConfigError, match=words):
+        PaintSettings(**values)
