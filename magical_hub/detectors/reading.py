@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from magical_hub.data.boxes import checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
-from magical_hub.data.images import fit, image_size, open_image
+from magical_hub.data.images import image_size, open_image
 from magical_hub.data.masks import survey_masks
 from magical_hub.detectors.labelled import LabelledImages
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
+
+QUARTER = 0.25
+"""Of a pixel of a mask that is made smaller, the share that a defect must cover."""
 
 
 def read_labelled(
@@ -92,11 +95,13 @@ def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, gre
     read: list[np.ndarray] = []
     for source, where in _files(dataset, column):
         image = open_image(source, where)
-        if grey:
-            image = image.convert("L")
+        pixels = np.asarray(image.convert("L") if grey else image)
         scale = 1.0 if longer_side is None else longer_side / max(image.size)
         height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
-        read.append(np.asarray(fit(image, height, width, 1 if image.mode == "L" else 3).convert("RGB")))
+        if scale != 1:
+            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            pixels = cv2.resize(pixels, (width, height), interpolation=how)
+        read.append(np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels)
         if read[0].shape != read[-1].shape:
             raise DataError(
                 f"{where} is {width} x {height} pixels and the first one {read[0].shape[1]} x {read[0].shape[0]}: cut "
@@ -110,9 +115,27 @@ def _with_masks(
 ) -> LabelledImages:
     files = _files(dataset, column)
     meaning = survey_masks(files, mask_values)
-    size = images.shape[2], images.shape[1]
-    masks = [Image.fromarray(meaning.read(*file)).resize(size, Image.Resampling.NEAREST) for file in files]
-    return LabelledImages(images, meaning.names or ("defect",), masks=np.stack([np.asarray(mask) for mask in masks]))
+    names = meaning.names or ("defect",)
+    height, width = images.shape[1:3]
+    masks = [_resized(meaning.read(*file), height, width, len(names)) for file in files]
+    return LabelledImages(images, names, masks=np.stack(masks))
+
+
+def _resized(mask: np.ndarray, height: int, width: int, num_classes: int) -> np.ndarray:
+    """A mask at another size: each pixel has the class that covers most of it, where that is a quarter at least.
+
+    The nearest pixel would break up cracks, and half of a pixel would lose them.
+    """
+    if mask.shape == (height, width):
+        return mask
+    shrunk = height <= mask.shape[0] and width <= mask.shape[1]
+    how = cv2.INTER_AREA if shrunk else cv2.INTER_LINEAR
+    covered = [
+        cv2.resize((mask == number).astype(np.float32), (width, height), interpolation=how)
+        for number in range(1, 1 + num_classes)
+    ]
+    shares = np.stack(covered)
+    return np.where(shares.max(0) >= QUARTER, 1 + shares.argmax(0), 0).astype(np.uint8)
 
 
 def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, images: np.ndarray) -> LabelledImages:
