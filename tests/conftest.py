@@ -182,7 +182,7 @@ def bytes_read() -> Callable[[], int]:
     """Counts what this process has read from files so far, as the system says."""
     counts = Path("/proc/self/io")
     if not counts.exists():
-        pytest.skip("only Linux counts the bytes that a process reads")
+        pytest.skip("only Linux counts the bytes that a process reads: run it there")
     return lambda: int(counts.read_text().split("rchar:")[1].split()[0])
 
 

@@ -205,7 +205,7 @@ def test_images_beside_links(pipe_folder, tmp_path, outside):
 
 
 def test_a_zarr_that_somebody_else_began(pipe_folder, tmp_path, outside):
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr", reason="zarr needs Python 3.11 or later: run it with one")
     pipe = MagicalPipeline.from_pretrained(pipe_folder)
     (tmp_path / "a.zarr.incomplete").mkdir()
     (tmp_path / "a.zarr.incomplete" / "mine").touch()

@@ -87,8 +87,6 @@ def test_from_an_archive(run_python, archive, pipe_folder, tmp_path):
 
 
 def test_the_bundled_checkpoint(run_python, repo, tmp_path):
-    if not (repo / "magical_hub" / "checkpoints" / "package-128").is_dir():
-        pytest.skip("this build has no bundled checkpoint package-128")
     about = run(run_python, tmp_path, FROM_A_FOLDER, repo, "package-128", "SeamlessGenerator")
     assert about["size"] == [128, 128]
 

@@ -100,7 +100,7 @@ def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: set CUDA_VISIBLE_DEVICES= to run it")
 def test_processes_that_would_train_each_for_itself_are_refused(launch, tmp_path):
     """What Accelerate makes of a launch on a CPU without its variable: two trainings in one folder."""
     ran = launch(tmp_path / "run", 4, processes=2, ACCELERATE_USE_CPU="false")

@@ -187,7 +187,7 @@ def test_max_minutes_stops_the_run_as_if_done(tiny_config, tmp_path):
     assert again.steps == 2
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: set CUDA_VISIBLE_DEVICES= to run it")
 def test_fp16_on_a_cpu_is_refused(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         train(tiny_config(tmp_path / "run", mixed_precision="fp16"))
