@@ -89,6 +89,7 @@ CHANGES: dict[str, dict[str, str]] = {
         ),
         "num_images=2000": "num_images=4",
     },
+    "docs/defects.md": {"num_images=2000": "num_images=4"},
     "docs/augmentation.md": {
         "num_images=2000": "num_images=4",
         "num_images=500": "num_images=4",
