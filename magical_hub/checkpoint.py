@@ -18,6 +18,7 @@ from magical_hub.models.base import Network, component_files
 from magical_hub.repository import pull
 from magical_hub.safety import check_inside, read_json
 from magical_hub.saving import finish_save
+from magical_hub.texts import for_shell, listed, plain
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 """Checkpoints that come with the package, a folder each."""
@@ -106,7 +107,11 @@ def read_index(folder: Path, name: str | Path) -> dict[str, str]:
         if not re.fullmatch(r"[a-z][a-z_]{0,40}", part):
             raise CheckpointError(f"{name} names a component {part[:100]!r}, which is no name of a folder of ours")
         if not (
-            isinstance(source, list) and len(source) == 2 and source[0] == "magical_hub" and source[1] in networks
+            isinstance(source, list)
+            and len(source) == 2
+            and source[0] == "magical_hub"
+            and isinstance(source[1], str)
+            and source[1] in networks
         ):
             raise CheckpointError(
                 f"{name} wants {str(source)[:100]} as its {part}: only networks of magical_hub are loaded"
@@ -134,6 +139,13 @@ def describe(name: str | Path) -> dict[str, Any]:
     try:
         height, width = config["image_size"]
         rows, cols = config["rows"], config["cols"]
+        names = config["class_names"], config.get("defect_names")
+        if not all(type(number) is int and number > 0 for number in (height, width, rows, cols, config["latent_dim"])):
+            raise ValueError("its sizes are none")
+        if not all(some is None or (isinstance(some, list) and all(map(_is_text, some))) for some in names):
+            raise ValueError("its names are none")
+        if not all(map(_is_text, (config["_class_name"], config["_diffusers_version"]))):
+            raise ValueError("its class or version is no text")
         return {
             "checkpoint": str(name),
             "pipeline": "MagicalPipeline",
@@ -142,8 +154,8 @@ def describe(name: str | Path) -> dict[str, Any]:
             "channels": config["channels"],
             "grid": [rows, cols],
             "sub_region": [height // rows, width // cols],
-            "class_names": config["class_names"],
-            "defect_names": config.get("defect_names"),
+            "class_names": names[0],
+            "defect_names": names[1],
             "latent_dim": config["latent_dim"],
             "critic": "critic" in index,
             "bytes": sum(path.stat().st_size for path in folder.glob("*/*.safetensors")),
@@ -154,29 +166,35 @@ def describe(name: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{name} cannot be read as a checkpoint ({reason}): take another one") from error
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def explain(about: dict[str, Any]) -> str:
     """What `describe` found, for a person: what the checkpoint makes, and what can be asked of it."""
     (height, width), (rows, cols), cell = about["image_size"], about["grid"], about["sub_region"]
-    name, classes, defects = about["checkpoint"], about["class_names"], about["defect_names"]
+    name, classes, defects = plain(about["checkpoint"]), about["class_names"], about["defect_names"]
     seamless = about["generator"] == "SeamlessGenerator"
     colour = "grey" if about["channels"] == 1 else "colour"
-    asked = f" --class-labels {classes[0]}" if classes else ""
+    here = for_shell(about["checkpoint"]) or "RUN"
+    asked = f" --class-labels {for_shell(classes[0]) or 0}" if classes else ""
     lines = {
         "makes": f"{colour} images of {height} x {width} px",
         "from": f"{rows} x {cols} sub-regions of {cell[0]} x {cell[1]} px, which "
         f"{'agree at their seams by construction' if seamless else 'were taught to agree at their seams by a loss'} "
-        f"({about['generator']})",
-        "classes": ", ".join(classes) if classes else "none: it was trained without",
-        "defects": ", ".join(defects) if defects else "none: it was trained without",
-        "critic": f"there: train --init-from {name} begins with it"
+        f"({plain(about['generator'], 80)})",
+        "classes": listed(classes) if classes else "none: it was trained without",
+        "defects": listed(defects) if defects else "none: it was trained without",
+        "critic": f"there: train --init-from {here} begins with it"
         if about["critic"]
         else "not there: no --init-from",
         "weights": f"{about['bytes'] / 2**20:.1f} MiB" if about["bytes"] else "on the Hub, not here yet",
-        "try": f"magical-hub generate --checkpoint {name} --num-images 8{asked} --output-dir IMAGES",
+        "try": f"magical-hub generate --checkpoint {here} --num-images 8{asked} --output-dir IMAGES",
     }
     if defects:
-        lines["and"] = f'pipe(defects={{(0, 0): "{defects[0]}"}}) puts a defect into the first sub-region'
-    return "\n".join([str(name), *(f"  {key:<8} {value}" for key, value in lines.items())])
+        one = repr(defects[0]) if plain(defects[0], 80) == defects[0] else "1"
+        lines["and"] = f"pipe(defects={{(0, 0): {one}}}) puts a defect into the first sub-region"
+    return "\n".join([name, *(f"  {key:<8} {value}" for key, value in lines.items())])
 
 
 def as_os_error(error: SafetensorError) -> OSError:

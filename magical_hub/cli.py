@@ -19,6 +19,7 @@ from typing import Any, Literal
 import tyro
 
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
+from magical_hub.texts import plain, plain_lines
 from magical_hub.training.config import TrainingConfig
 
 app = tyro.extras.SubcommandApp()
@@ -260,7 +261,7 @@ def evaluate(
     )
     _report(report.to_dict(), json, report.summary())
     if fail_on_leak and report.leaks is not False:
-        print(f"leakage gate: {report.sections['leakage'].statement}", file=sys.stderr)
+        print(f"leakage gate: {plain(report.sections['leakage'].statement)}", file=sys.stderr)
         sys.exit(LEAKAGE)
 
 
@@ -366,7 +367,7 @@ def info(checkpoint: str | None = None, provenance: Path | None = None, json: bo
 
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    _log_plainly()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
         app.cli(prog="magical-hub", description="Few, large, aligned images in; many labelled ones out.")
@@ -382,7 +383,7 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({plain(error.filename)})" if error.filename else ""
         print(
             f"error: {os.strerror(error.errno)}{where}: nothing made before is lost; mend it and try again",
             file=sys.stderr,
@@ -391,6 +392,16 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _log_plainly() -> None:
+    class PlainFormatter(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:
+            return plain(super().formatMessage(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _is_first_process() -> bool:
@@ -404,7 +415,7 @@ def _report(about: dict[str, Any], as_json: bool, text: str, out: Any = sys.stde
     if as_json:
         print(json.dumps(about, default=str))
     else:
-        print(text, file=out)
+        print(plain_lines(text), file=out)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def ask(generator: Generator, seeds: torch.Tensor, class_labels: Any = None, def
         latents.append(torch.randn(config.latent_dim, generator=source))
         if config.num_classes:
             frequencies = config.class_frequencies or [1.0] * config.num_classes
-            labels.append(torch.multinomial(torch.tensor(frequencies), 1, generator=source))
+            labels.append(torch.multinomial(torch.tensor(frequencies, dtype=torch.float32), 1, generator=source))
         if config.num_defects:
             chances.append(torch.rand(generator.grid.num_locations, generator=source))
     classes = torch.cat(labels) if labels else None

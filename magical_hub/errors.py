@@ -1,8 +1,18 @@
 """The errors that a user can mend: one line each, saying what is wrong, where, and how to mend it."""
 
+from __future__ import annotations
+
+from magical_hub.texts import plain
+
 
 class MagicalError(ValueError):
-    """Root of every error that this library raises for a user's mistake (exit code 2 of the command)."""
+    """Root of every error that this library raises for a user's mistake (exit code 2 of the command).
+
+    Names in it may be a stranger's: the message is one plain line, whatever they hold.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(plain(argument) if isinstance(argument, str) else argument for argument in arguments))
 
 
 class GridError(MagicalError):
@@ -43,4 +53,4 @@ class TrainingStopped(Exception):
 
 def first_line(error: BaseException) -> str:
     """What goes of another library's error into one of ours: its first line, or its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return plain((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import struct
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +24,13 @@ from magical_hub.checkpoint import BUNDLED, locate
 from magical_hub.errors import DataError
 from magical_hub.files import expanded
 from magical_hub.models.base import weights_sha256
+from magical_hub.safety import parse_json, read_json, read_json_lines
+from magical_hub.texts import plain
 
 FILE = "provenance.json"
 """The name of a record in the folder that it speaks of."""
 
+MEND = "put the right one back, or delete it"
 LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
 """Those whose version may change what comes out."""
 
@@ -111,13 +116,9 @@ def read(path: Path) -> dict[str, Any] | None:
     Raises:
         DataError: where it is damaged.
     """
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): put the right one back, or delete it") from error
-    return _checked(record, path)
+    return _checked(read_json(path, path.parent, DataError, MEND), path)
 
 
 def chain(path: Path) -> list[dict[str, Any]]:
@@ -149,7 +150,7 @@ def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
     while record is not None:
         before = record.get("from")
         steps.append({key: value for key, value in record.items() if key != "from"})
-        if before and "image" in record and record["image"]["weights_sha256"] != before.get("weights_sha256"):
+        if before and "image" in record and record["image"].get("weights_sha256") != before.get("weights_sha256"):
             steps[-1]["doubt"] = "the weights are not those that the record of the checkpoint speaks of"
         record = before
     return steps
@@ -160,10 +161,13 @@ def tell(steps: list[dict[str, Any]]) -> str:
     lines: list[str] = []
     for step in steps:
         about = {key: value for key, value in step.items() if key != "made" and value is not None}
-        width = max((len(key) for key in about), default=0)
-        lines.append(step["made"] if not lines else f"from {step['made']}")
+        width = min(80, max((len(key) for key in about), default=0))
+        made = plain(step["made"], 80)
+        lines.append(made if not lines else f"from {made}")
         for key, value in about.items():
-            lines.append(f"  {key:<{width}}  {value if isinstance(value, str) else json.dumps(value)}")
+            lines.append(
+                f"  {plain(key, 80):<{width}}  {plain(value if isinstance(value, str) else json.dumps(value))}"
+            )
     return "\n".join(lines)
 
 
@@ -172,8 +176,9 @@ def _own_record(path: Path) -> dict[str, Any] | None:
     if path.is_dir():
         record = read(path / FILE)
         if record is None and (path / "zarr.json").is_file():
-            attributes = json.loads((path / "zarr.json").read_text()).get("attributes", {})
-            record = _checked(attributes["magical_hub"], path) if "magical_hub" in attributes else None
+            attributes = read_json(path / "zarr.json", path, DataError, MEND).get("attributes")
+            own = attributes.get("magical_hub") if isinstance(attributes, dict) else None
+            record = None if own is None else _checked(own, path)
         if record is None:
             raise DataError(f"{path} holds no {FILE}: give what this library made, or a folder of such images")
         return record
@@ -190,30 +195,42 @@ def _described(path: Path) -> dict[str, Any] | None:
         import tifffile
     try:
         with tifffile.TiffFile(path) as file:
-            record = json.loads(file.pages[0].aspage().description)
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+            record = parse_json(file.pages[0].aspage().description)
+    except (OSError, ValueError, LookupError, TypeError, struct.error, tifffile.TiffFileError):
         return None
-    return record if isinstance(record, dict) and "made" in record else None
+    return _checked(record, path) if isinstance(record, dict) and "made" in record else None
 
 
 def _row(path: Path) -> dict[str, Any]:
     """What metadata.jsonl beside an image says of it."""
-    try:
-        lines = (path.parent / "metadata.jsonl").read_text().splitlines()
-        rows = (json.loads(line) for line in lines)
-        return next((dict(row) for row in rows if row["file_name"] == path.name), {})
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    file = path.parent / "metadata.jsonl"
+    rows, damaged = read_json_lines(file)
+    row = next((row for row in rows if row.get("file_name") == path.name), {})
+    if damaged and not row:
         raise DataError(
-            f"{path.parent / 'metadata.jsonl'} cannot be read ({error}): put the right one back"
-        ) from error
+            f"{file} has {damaged} lines that cannot be read, and none on {path.name}: put the right one back"
+        )
+    return row
 
 
 def _checked(record: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(record, dict) or "made" not in record:
-        raise DataError(f"{path} holds no record of this library: put the right one back, or delete it")
-    return record
+    """The record, whose every step down to the training set is of the right form.
+
+    Raises:
+        DataError: where one is not.
+    """
+    step = record
+    while step is not None:
+        right = isinstance(step, dict) and isinstance(step.get("made"), str)
+        right = right and all(isinstance(step.get(key, {}), dict) for key in ("image", "data", "configuration"))
+        sittings = step.get("sittings", []) if right else None
+        if not isinstance(sittings, list) or not all(
+            isinstance(one, dict) and type(one.get("from_step")) is int for one in sittings
+        ):
+            raise DataError(f"{path} holds no record of this library: {MEND}")
+        step = step.get("from")
+    checked: dict[str, Any] = record
+    return checked
 
 
 def _command(arguments: list[str]) -> str | None:

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 import magical_hub
 from magical_hub.errors import CheckpointError
+from magical_hub.texts import plain
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ def _tell(state: RetryCallState) -> None:
 def in_one_line(error: BaseException) -> str:
     """What an error says, without line breaks and without anything that looks like a token."""
     text = " ".join(str(error).split()) or type(error).__name__
-    text = re.sub(r"hf_\w+|(?<=Bearer )\S+", "***", text)
-    return text if len(text) <= 400 else f"{text[:400]} ..."
+    return plain(re.sub(r"hf_\w+", "***", text), 400)
 
 
 def pull(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
 from safetensors import SafetensorError, safe_open
 
-from magical_hub.errors import CheckpointError
+from magical_hub.errors import CheckpointError, MagicalError, first_line
 
 MOST_BYTES = 2**24
 """Of a JSON file; most have a few hundred, but how often each defect stands at each of 1,024 places takes millions."""
+MOST_BYTES_OF_LINES = 2**28
+"""Of a file of JSON lines that is looked at."""
+MOST_BYTES_OF_IMAGES = 2**30
+"""Of a JSON file with an entry an image."""
 
 
 def check_inside(path: Path, folder: Path) -> None:
@@ -35,33 +41,93 @@ def _is_snapshot(folder: Path) -> bool:
     return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith(("models--", "datasets--"))
 
 
-def read_json(path: Path, folder: Path) -> dict[str, Any]:
+def read_json(
+    path: Path,
+    folder: Path,
+    error: type[MagicalError] = CheckpointError,
+    mend: str = "take another checkpoint",
+    most: int = MOST_BYTES,
+) -> dict[str, Any]:
     """The object in a JSON file that lies in a folder.
 
+    Args:
+        path: the file.
+        folder: which it must lie in, links followed.
+        error: what is raised.
+        mend: what the error tells the user to do.
+        most: bytes of the file.
+
     Raises:
-        CheckpointError: where it is missing, leads out of the folder, is too large, or holds anything else.
+        MagicalError: of that kind, where it is missing, leads out of the folder, is too large, or holds anything else.
     """
-    check_inside(path, folder)
-    if not path.is_file():  # nor a pipe, which would be waited for
-        raise CheckpointError(f"{path} is missing: take another checkpoint")
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise CheckpointError(f"{path} has more than {MOST_BYTES} bytes: take another checkpoint")
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_number)
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} is no JSON that can be read ({reason}): take another checkpoint") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a {type(value).__name__} and no object: take another checkpoint")
+        check_inside(path, folder)
+        if not path.is_file():  # nor a pipe, which would be waited for
+            raise CheckpointError(f"{path} is missing")
+        try:
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+            if len(content) > most:
+                raise CheckpointError(f"{path} has more than {most} bytes")
+            value = parse_json(content)
+        except (OSError, ValueError) as reason:
+            if isinstance(reason, CheckpointError):
+                raise
+            raise CheckpointError(f"{path} is no JSON that can be read ({first_line(reason)})") from reason
+        if not isinstance(value, dict):
+            raise CheckpointError(f"{path} holds a {type(value).__name__} and no object")
+    except CheckpointError as reason:
+        raise error(f"{reason}: {mend}") from reason
     return value
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What JSON says, where all its numbers are finite and all its text is text.
+
+    Raises:
+        ValueError: where it is none, is nested too deep, or holds halves of characters, NaN or infinite numbers.
+    """
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        if "\\u" in text:  # which may name half of a character, that nothing can print or write
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return value
+
+
+def read_json_lines(path: Path, most: int = MOST_BYTES_OF_LINES) -> tuple[list[dict[str, Any]], int]:
+    """The objects in a file of JSON lines that is only looked at, and how many lines could not be read.
+
+    A line that a kill cut off, or that is damaged, is left out; of a huge file the last bytes are read.
+    """
+    if not path.is_file():
+        return [], 0
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most))
+        lines = file.read(most).splitlines()[int(size > most) :]
+    values, damaged = [], 0
+    for line in lines:
+        try:
+            value = parse_json(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            values.append(value)
+        else:
+            damaged += 1
+    return values, damaged
 
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    return number if math.isfinite(number) else _no_number(word)
 
 
 def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
 from magical_hub.errors import DataError
+from magical_hub.safety import read_json
 
 EXPLAINED = {
     "split": "*If held-out images show what was trained on, every other figure flatters. Split by board or lot then.*",
@@ -25,6 +25,8 @@ EXPLAINED = {
     "usefulness": "*Whether a detector gets better by these images than by the same real images alone.*",
 }
 """What a section is for, in a sentence."""
+LARGEST = 2**28
+"""Bytes of a page; pictures are in it."""
 PAGE = (
     '<iframe title="Report" sandbox srcdoc="{}" style="width: 100%; height: 80vh; border: 1px solid '
     'var(--border-color-primary); border-radius: 8px"></iframe>'
@@ -79,13 +81,17 @@ class ReportTab:
     def _open(self, folder: str) -> tuple[str, str]:
         place = _report_folder(folder)
         try:
-            report = json.loads((place / "report.json").read_text())
+            report = read_json(
+                place / "report.json", place, DataError, "give the folder that magical-hub evaluate wrote"
+            )
             sections = [
                 f"- {section['question']} **{section['verdict']}**: {section['statement']} {EXPLAINED.get(name, '')}"
                 for name, section in report["sections"].items()
             ]
             verdict = f"### {report['statement']}"
-            page = (place / "report.html").read_text()
+            page = _page(place / "report.html")
+        except DataError:
+            raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{place} holds no report that can be read ({type(error).__name__}): give the folder that "
@@ -115,6 +121,12 @@ class ReportTab:
             return status(job), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         new = self._open(folder) if job is not None and job.is_done else (gr.skip(), gr.skip())
         return status(job), gr.Timer(active=False), folder, *new
+
+
+def _page(file: Path) -> str:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
+        raise OSError("it is no report")
+    return file.read_text(encoding="utf-8")
 
 
 def _report_folder(folder: str) -> Path:

@@ -146,7 +146,7 @@ class TrainTab:
         run = _named(run)
         saved = Path(run).expanduser() / "training_config.json"
         try:
-            began = json.loads(saved.read_text())
+            began = read_settings(saved.parent)
             arguments = ["train", "--data", began["data"], "--output-dir", run, "--resume"]
             defaults = {field.name: field.default for field in fields(TrainingConfig)}
             for name in (*OF_THE_DATA, "max_steps"):

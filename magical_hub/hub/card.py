@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ import magical_hub
 from magical_hub.hub.contents import count_parameters
 from magical_hub.hub.gate import Finding
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.safety import read_json
+from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
+from magical_hub.training.history import read_history
 
 TEMPLATE = "card.md.jinja"
 TASK = "unconditional-image-generation"
@@ -36,6 +36,7 @@ FIGURES = (
     ("coherence_contrast", "correlation of contrast", 1, "coherence_contrast_real"),
 )
 """A score of the report, its name on the card, what it is multiplied by, and the score that is its floor."""
+PARTS = ("train", "validation", "holdout")
 SEAMS = (("seam_ratio_rows", "between rows"), ("seam_ratio_cols", "between columns"))
 
 
@@ -59,14 +60,12 @@ class Run:
         if folder is None:
             return cls()
         settings, split = (
-            read_json(folder / name, folder) if (folder / name).is_file() else {}
+            read_json(folder / name, folder, most=MOST_BYTES_OF_IMAGES) if (folder / name).is_file() else {}
             for name in ("training_config.json", "split.json")
         )
-        history = folder / "history.jsonl"
-        lines = history.read_text().splitlines() if history.is_file() else []
-        parts: tuple[str, ...] = ("train", "validation", "holdout")
-        counts = {part: len(split[part]) for part in parts if part in split}
-        return cls(settings, int(json.loads(lines[-1])["step"]) if lines else None, counts)
+        lines, _ = read_history(folder / "history.jsonl")
+        counts = {part: len(split[part]) for part in PARTS if isinstance(split.get(part), list)}
+        return cls(settings, int(lines[-1]["step"]) if lines else None, counts)
 
 
 def write_card(

@@ -95,6 +95,8 @@ def check_shares(what: str, shares: Any, *shape: int) -> None:
         parts = [value for part in parts for value in part]
     if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in parts):
         raise ConfigError(f"{what} hold something that is no share: give numbers from 0 to 1")
+    if len(shape) == 1 and parts and not any(parts):
+        raise ConfigError(f"{what} are all 0, so nothing can be drawn by them: give the share of each class")
 
 
 def check_defect_labels(defect_labels: torch.Tensor | None, num_defects: int, grid: Grid) -> None:

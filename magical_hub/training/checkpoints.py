@@ -22,6 +22,11 @@ from magical_hub import provenance
 from magical_hub.checkpoint import as_os_error
 from magical_hub.errors import CheckpointError
 from magical_hub.files import clear_left, folder_written_whole, remove_folder, write_text
+from magical_hub.safety import parse_json, read_json
+
+MEND = "delete it, and --resume takes the one before"
+LARGEST = 1e15
+"""No number of a run comes near it."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -97,11 +102,44 @@ def load_about(checkpoint: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: where it is missing or damaged.
     """
-    try:
-        about = json.loads((checkpoint / "about.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(_damaged(checkpoint, error)) from error
-    return dict(about)
+    about = read_json(checkpoint / "about.json", checkpoint, mend=MEND)
+    if about.get("step") != checkpoint_step(checkpoint):
+        raise CheckpointError(f"checkpoint {checkpoint} says that it is of step {about.get('step')}: {MEND}")
+    return about
+
+
+def check_like(value: Any, own: Any, checkpoint: Path, name: str = "about.json") -> None:
+    """Refuse state that a checkpoint has and this program's own is not like: other keys, or other kinds of values.
+
+    Args:
+        value: of the checkpoint.
+        own: of this program, at any other step.
+        checkpoint: for the error.
+        name: of the value, for the error.
+
+    Raises:
+        CheckpointError: naming the first such value.
+    """
+    if isinstance(own, dict):
+        right = isinstance(value, dict) and own.keys() <= value.keys()
+        pairs = [(key, value[key], own[key]) for key in own] if right else []
+    elif isinstance(own, list):
+        right = isinstance(value, list) and len(value) == len(own)
+        pairs = [(str(number), *pair) for number, pair in enumerate(zip(value, own, strict=True))] if right else []
+    else:
+        right, pairs = _is_like(value, own), []
+    if not right:
+        raise CheckpointError(f"checkpoint {checkpoint} is damaged ({name} is {str(value)[:40]}): {MEND}")
+    for key, part, own_part in pairs:
+        check_like(part, own_part, checkpoint, f"{name}, {key}")
+
+
+def _is_like(value: Any, own: Any) -> bool:
+    if own is None or value is None:
+        return value is None or isinstance(value, (int, float, dict))
+    if isinstance(own, (bool, str)) or isinstance(value, bool):
+        return type(value) is type(own)
+    return isinstance(value, (int, float)) and abs(value) < LARGEST
 
 
 def _score(checkpoint: Path) -> float | None:
@@ -132,28 +170,38 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
     """
     try:
         with safe_open(checkpoint / f"{name}_optimizer.safetensors", "pt") as file:
-            settings = json.loads(file.metadata()["settings"])
+            settings = parse_json(file.metadata()["settings"])
             state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in settings["state"].items()}
             for key in file.keys():  # noqa: SIM118 - safe_open is no dict
                 number, entry = key.split(".", 1)
                 state.setdefault(int(number), {})[entry] = file.get_tensor(key)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        own = json.loads(_settings_of(optimizer))["param_groups"]
+        check_like(settings["param_groups"], own, checkpoint, "the optimizer's settings")
+        groups = [{**group, "betas": tuple(group["betas"])} for group in settings["param_groups"]]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except CheckpointError:
+        raise
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(_damaged(checkpoint, error)) from error
-    groups = [{**group, "betas": tuple(group["betas"])} for group in settings["param_groups"]]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     whole = optimizer.state_dict()
     tensors: dict[str, torch.Tensor] = {}
-    rest: dict[int, dict[str, Any]] = {}
     for number, values in whole["state"].items():
         tensors |= {
             f"{number}.{key}": v.cpu().contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)
         }
-        rest[number] = {key: v for key, v in values.items() if not isinstance(v, torch.Tensor)}
-    settings = json.dumps({"param_groups": whole["param_groups"], "state": rest})
-    save_file(tensors, path, metadata={"settings": settings})
+    save_file(tensors, path, metadata={"settings": _settings_of(optimizer)})
+
+
+def _settings_of(optimizer: torch.optim.Optimizer) -> str:
+    whole = optimizer.state_dict()
+    rest = {
+        number: {key: value for key, value in values.items() if not isinstance(value, torch.Tensor)}
+        for number, values in whole["state"].items()
+    }
+    return json.dumps({"param_groups": whole["param_groups"], "state": rest})
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -163,4 +211,4 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _damaged(checkpoint: Path, error: Exception) -> str:
-    return f"checkpoint {checkpoint} is damaged ({error}): delete it, and --resume takes the one before"
+    return f"checkpoint {checkpoint} is damaged ({error}): {MEND}"

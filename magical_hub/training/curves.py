@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from magical_hub.files import written_whole
+from magical_hub.training.history import read_history
 
 FAMILIES = {
     "adversarial": ("Adversarial losses", "loss"),
@@ -32,7 +32,7 @@ def draw_curves(history: Path, picture: Path) -> None:
     """
     from matplotlib.figure import Figure  # takes half a second; no window and no global state, unlike pyplot
 
-    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    lines, _ = read_history(history)
     names = sorted({name for line in lines for name in line} - {"step", "seconds"})
     panels: dict[str, list[str]] = {}
     for name in names:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 
 from magical_hub.files import write_text
+from magical_hub.safety import read_json_lines
+
+logger = logging.getLogger(__name__)
+
+
+def read_history(path: Path) -> tuple[list[dict[str, float]], int]:
+    """The lines of a history.jsonl, and how many of them are damaged; it is only for watching, so none is an error."""
+    lines, damaged = read_json_lines(path)
+    whole = [line for line in lines if type(line.get("step")) is int and all(map(_is_number, line.values()))]
+    return whole, damaged + len(lines) - len(whole)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Summary(NamedTuple):
@@ -69,9 +84,10 @@ class History:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))
+        lines, damaged = read_history(path)
+        if damaged:
+            logger.warning("%s: %d damaged lines are left out", path, damaged)
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step))
 
     def write(self, step: int, seconds: float, figures: dict[str, float]) -> None:
         """Append a line."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +17,10 @@ from magical_hub.data.masks import parse_mask_values
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, clear_left, only_writer, write_text
 from magical_hub.grid import Grid
+from magical_hub.safety import read_json
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.proposal import complete
-from magical_hub.training.split import Split
+from magical_hub.training.split import MEND, Split
 from magical_hub.training.survey import Survey
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ FREE_TO_CHANGE = {
 does max_steps, where a rate schedule ends there)."""
 
 
+SETTINGS = "training_config.json"
 OWN = (
     *("training_config.json", "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
     *("data", "checkpoints", "samples", "logs", "generator", "critic", "verifier"),
@@ -111,12 +112,12 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
         DataError, GridError: where the data is no good.
     """
     folder = Path(config.output_dir)
-    saved, data, split = folder / "training_config.json", folder / "data", folder / "split.json"
+    saved, data, split = folder / SETTINGS, folder / "data", folder / "split.json"
     with accelerator.main_process_first():
         if accelerator.is_main_process:
             begun = saved.exists()
             if begun:
-                config = _agree(config, json.loads(saved.read_text()))
+                config = _agree(config, read_settings(folder))
             source = source_of(config)
             if not begun:
                 survey = Survey(source)
@@ -134,7 +135,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 write_text(saved, config.to_json())  # last: a run without it has not begun
             if store.source_fingerprint != source.fingerprint or store.digests != Split.load(split).digests:
                 raise DataError(f"the data is not what {folder} began with: give the same, or start a new run")
-        config = _agree(config, json.loads(saved.read_text()))
+        config = _agree(config, read_settings(folder))
     return config, open_store(data), Split.load(split)
 
 
@@ -158,4 +159,21 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
                 f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
             )
         settled[field.name] = before
-    return replace(config, **settled)
+    try:
+        agreed = replace(config, **settled)
+        numbers = [agreed.rows, agreed.cols, agreed.channels, *(agreed.canvas or ())]
+        whole = all(type(number) is int for number in numbers if number is not None)
+    except TypeError:
+        whole = False
+    if not whole:
+        raise ConfigError(f"{config.output_dir}: {SETTINGS} holds settings that are none: {MEND}")
+    return agreed
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What RUN/training_config.json holds.
+
+    Raises:
+        DataError: where it is missing or damaged.
+    """
+    return read_json(folder / SETTINGS, folder, DataError, MEND)

@@ -11,6 +11,10 @@ from pathlib import Path
 from magical_hub.data.canvas import set_sha256
 from magical_hub.errors import DataError
 from magical_hub.files import write_text
+from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
+
+PARTS = ("train", "validation", "holdout")
+MEND = "put the right one back, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,10 @@ class Split:
 
     def sha256(self) -> dict[str, str | None]:
         """`set_sha256` of the images of each part; None of one without any."""
-        parts = {"train": self.train, "validation": self.validation, "holdout": self.holdout}
+        parts = {part: getattr(self, part) for part in PARTS}
         return {
-            name: set_sha256(self.digests[number] for number in numbers) if numbers else None
-            for name, numbers in parts.items()
+            part: set_sha256(self.digests[number] for number in numbers) if numbers else None
+            for part, numbers in parts.items()
         }
 
     def save(self, path: Path) -> None:
@@ -68,10 +72,20 @@ class Split:
         Raises:
             DataError: where the file is damaged.
         """
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{path} cannot be read ({error}): start the run anew in another folder") from error
+        values = read_json(path, path.parent, DataError, MEND, MOST_BYTES_OF_IMAGES)
+        digests = values.get("digests")
+        numbers = [number for part in PARTS for number in values.get(part) or []]
+        right = (
+            set(values) == {*PARTS, "digests"}
+            and isinstance(digests, list)
+            and all(isinstance(digest, str) for digest in digests)
+            and all(isinstance(values[part], list) for part in PARTS)
+            and all(type(number) is int and 0 <= number < len(digests) for number in numbers)
+            and len(set(numbers)) == len(numbers)
+        )
+        if not right:
+            raise DataError(f"{path} holds no split of images into train, validation and holdout: {MEND}")
+        return cls(**values)
 
 
 def _merged(groups: Sequence[str], digests: Sequence[str]) -> list[str]:

@@ -335,17 +335,8 @@ class Trainer:
         self._check_weights(modules)
         if not self.accelerator.is_main_process:
             return
-        about = {
-            "fingerprint": self.store.fingerprint,
-            "ema_step": self.ema.optimization_step,
-            "augmentation": self.augmentation.state_dict(),
-            "balance": self.balance.state_dict(),
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
-            "roll_backs": self.roll_backs,
-            "auto_passes": self.config.gradient_accumulation if self.config.auto_batch_size else 1,
-            "kid": self.watcher.validate(self._averaged_generator()) if self.config.validate else None,
-        }
+        kid = self.watcher.validate(self._averaged_generator()) if self.config.validate else None
+        about = {**self._about(), "kid": kid}
         checkpoints.save_checkpoint(
             self.run_folder / "checkpoints",
             self.step,
@@ -355,6 +346,19 @@ class Trainer:
             self.config.keep_checkpoints,
             self.record.at(self.step),
         )
+
+    def _about(self) -> dict[str, Any]:
+        """What a checkpoint must bring back beside tensors."""
+        return {
+            "fingerprint": self.store.fingerprint,
+            "ema_step": self.ema.optimization_step,
+            "augmentation": self.augmentation.state_dict(),
+            "balance": self.balance.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+            "roll_backs": self.roll_backs,
+            "auto_passes": self.config.gradient_accumulation if self.config.auto_batch_size else 1,
+        }
 
     def _lower_rates(self) -> None:
         """Halve both rates for every time that the run went back."""
@@ -371,7 +375,8 @@ class Trainer:
 
     def _restore(self, last: Path) -> int:
         """Bring everything back as a checkpoint has it; returns its step."""
-        about = checkpoints.load_about(last)
+        about, own = checkpoints.load_about(last), self._about()
+        checkpoints.check_like(about, own, last)
         if about["fingerprint"] != self.store.fingerprint:
             raise CheckpointError(
                 f"the data of {self.run_folder} changed since {last.name}: start a new run for new data"
@@ -388,15 +393,15 @@ class Trainer:
             self.augmentation.load_state_dict(about["augmentation"])
             self.balance.load_state_dict(about["balance"])
             for scheduler, state in zip(self.schedulers, about["schedulers"], strict=True):
-                scheduler.load_state_dict(state)
+                scheduler.load_state_dict({key: state[key] for key in scheduler.state_dict()})
             if self.accelerator.scaler is not None and about["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(about["scaler"])
-            self.roll_backs = max(self.roll_backs, about["roll_backs"])
+            self.roll_backs = min(max(self.roll_backs, int(about["roll_backs"])), MOST_ROLL_BACKS)
             if self.config.auto_batch_size:  # as many passes as the run had come to, so that it ends the same
                 passes = max(self.config.gradient_accumulation, about["auto_passes"])
                 self.config = replace(self.config, gradient_accumulation=passes)
                 check_shares(self.config, self.split, self.accelerator.num_processes)
-        except (KeyError, RuntimeError) as error:  # of another version of this library, say
+        except (LookupError, TypeError, RuntimeError) as error:  # of another version of this library, say
             reason = first_line(error)
             raise CheckpointError(f"{last} does not fit this run ({reason}): start a new run") from error
         return int(about["step"])

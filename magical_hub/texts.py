@@ -1,0 +1,46 @@
+"""Strangers' text (names of classes and files, records, answers of servers), made fit for where people read it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+LONGEST = 1000
+"""Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
+SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )\S+")
+
+
+def plain(text: object, longest: int = LONGEST) -> str:
+    """Text for a terminal, a log or an error: one line, without invisible characters, secrets, or megabytes.
+
+    Line breaks and tabs become spaces; control characters (terminal escapes among them), marks that turn the direction
+    of writing, and halves of characters become their Python escapes.
+    """
+    line = str(text)
+    if len(line) > longest:
+        line = f"{line[: longest * 2 // 3]} ... {line[len(line) - longest // 3 :]}"
+    line = SECRETS.sub("***", re.sub(r"[\r\n\t]+", " ", line))
+    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in line)
+
+
+def plain_lines(text: str, longest: int = LONGEST) -> str:
+    """The same of a text of several lines that this program put together."""
+    return "\n".join(plain(line, longest) for line in text.split("\n"))
+
+
+def listed(names: Sequence[object], most: int = 30) -> str:
+    """Names side by side, the first of many."""
+    shown = ", ".join(plain(name, 80) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def for_shell(name: str) -> str | None:
+    """A name as a word of a command line to paste; None where it cannot be pasted safely."""
+    if plain(name, 200) != name or name.startswith("-"):
+        return None
+    return shlex.quote(name)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode() if sign != "\u00a0" else " "
