@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 LONGEST = 1000
 """Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
+MARKS = re.compile(r"([\\`*_\[\]|~#])")
+BEGINNINGS = re.compile(r"^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+"""What begins a list or underlines a heading."""
 SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )\S+")
 
 
@@ -33,6 +36,21 @@ def listed(names: Sequence[object], most: int = 30) -> str:
     """Names side by side, the first of many."""
     shown = ", ".join(plain(name, 80) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def markdown(text: object, longest: int = LONGEST) -> str:
+    """The same as Markdown that shows as it is: no heading, list, link, image, HTML or address comes of it."""
+    line = MARKS.sub(r"\\\1", plain(text, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    line = line.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
+    return BEGINNINGS.sub(lambda found: f"&#{ord(found[0])};", line)
+
+
+def code(text: object) -> str:
+    """The same as a code span of Markdown."""
+    line = plain(text, 80)
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence, room = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{room}{line}{room}{fence}"
 
 
 def for_shell(name: str) -> str | None:

@@ -15,6 +15,7 @@ from magical_hub.app.mistakes import in_one_line
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation import Comparison, compare
 from magical_hub.pictures import enlarged
+from magical_hub.texts import plain
 
 DISTANCES = (
     "The number is the distance by pixels: 0 is equal but for light and a shift of a few pixels, 1.41 has nothing in "
@@ -142,7 +143,7 @@ class CompareTab:
             for made, near, name, distance in zip(
                 compared.generated, compared.closest, compared.closest_names, compared.distances, strict=True
             ):
-                closest += [(_image(made), "generated"), (_image(near), f"{distance:.2f} {name}")]
+                closest += [(_image(made), "generated"), (_image(near), f"{distance:.2f} {plain(name, 80)}")]
             reals = [_image(real) for real in compared.real]
         buttons = [gr.Button(interactive=not over) for _ in range(2)]
         left = len(game.real_is_left) - len(game.answers)

@@ -16,6 +16,7 @@ from magical_hub.app.pipelines import Pipelines
 from magical_hub.augmentation.labels import Known
 from magical_hub.errors import ConfigError
 from magical_hub.pictures import enlarged, with_marks
+from magical_hub.texts import listed, markdown
 
 ANY = "as often as in training"
 NONE = "none"
@@ -120,10 +121,12 @@ class GenerateTab:
         pipe = self._pipelines.get(name)
         known, grid = Known.of(pipe.generator.config), pipe.generator.grid
         about = (
-            f"**{Path(name).name}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} sub-regions of "
+            f"**{markdown(Path(name).name)}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} sub-regions of "
             f"{grid.cell_height} x {grid.cell_width} px. "
         )
-        about += f"Defects: {', '.join(known.defects)}." if known.defects else "It knows no defects, so no boxes."
+        about += (
+            f"Defects: {markdown(listed(known.defects))}." if known.defects else "It knows no defects, so no boxes."
+        )
         formats = [its for its in FORMATS if known.defects or its not in BOXES]
         return (
             name,
@@ -190,10 +193,13 @@ class GenerateTab:
         after = enlarged(picture.image)
         if marks:
             after = with_marks(picture.image, picture.objects, picture.mask, known.defects)
-        facts = [f"Seed {picture.seed}" + (f", {known.classes[picture.label]}" if picture.label is not None else "")]
+        label = "" if picture.label is None else f", {markdown(known.classes[picture.label], 80)}"
+        facts = [f"Seed {picture.seed}{label}"]
         for thing in picture.objects:
             left, top, width, height = thing["bbox"]
-            facts.append(f"- {thing['category']}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
+            facts.append(
+                f"- {markdown(thing['category'], 80)}: {width:g} x {height:g} px from column {left:g}, row {top:g} on"
+            )
         asked = 0 if picture.field is None else int((picture.field > 0).sum())
         if asked and not picture.objects:
             facts.append("- what was asked for does not show: no box, no mask")

@@ -14,6 +14,7 @@ from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
 from magical_hub.errors import DataError
 from magical_hub.safety import read_json
+from magical_hub.texts import markdown
 
 EXPLAINED = {
     "split": "*If held-out images show what was trained on, every other figure flatters. Split by board or lot then.*",
@@ -85,10 +86,11 @@ class ReportTab:
                 place / "report.json", place, DataError, "give the folder that magical-hub evaluate wrote"
             )
             sections = [
-                f"- {section['question']} **{section['verdict']}**: {section['statement']} {EXPLAINED.get(name, '')}"
+                f"- {markdown(section['question'])} **{markdown(section['verdict'], 40)}**: "
+                f"{markdown(section['statement'])} {EXPLAINED.get(name, '')}"
                 for name, section in report["sections"].items()
             ]
-            verdict = f"### {report['statement']}"
+            verdict = f"### {markdown(report['statement'])}"
             page = _page(place / "report.html")
         except DataError:
             raise

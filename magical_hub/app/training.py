@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -22,16 +21,14 @@ from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
 from magical_hub.data import look
 from magical_hub.errors import ConfigError, DataError, TrainingError
+from magical_hub.files import expanded
 from magical_hub.grid import Grid
 from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
-from magical_hub.training.run import check_free, source_of
+from magical_hub.training.run import check_free, read_settings, source_of
 
-OF_THE_DATA = (
-    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "mask_values"),
-    *("split", "files_below"),
-)
-"""What a run that is gone on with must be told again, beside its data."""
+SAID_AGAIN = {"data", "output_dir", "resume", "max_minutes"}
+"""What *Resume RUN* says itself; all else a run that is gone on with must be told as it was."""
 SEEN = (0, "")
 """When curves.png was written, and the name of the last picture of samples: what a page shows already."""
 
@@ -144,15 +141,12 @@ class TrainTab:
     @in_one_line
     def _resume(self, run: str, minutes: float) -> tuple[Any, ...]:
         run = _named(run)
-        saved = Path(run).expanduser() / "training_config.json"
-        try:
-            began = read_settings(saved.parent)
-            arguments = ["train", "--data", began["data"], "--output-dir", run, "--resume"]
-            defaults = {field.name: field.default for field in fields(TrainingConfig)}
-            for name in (*OF_THE_DATA, "max_steps"):
-                arguments += _option(name, began[name]) if began[name] != defaults[name] else []
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataError(f"{run} holds no training that can be gone on with: give the folder of one") from error
+        began = read_settings(expanded(run))
+        arguments = ["train", f"--data={began.get('data')}", f"--output-dir={run}", "--resume"]
+        for field in fields(TrainingConfig):
+            value = began.get(field.name)
+            if field.name not in SAID_AGAIN and value is not None and value != field.default:
+                arguments += _option(field.name, value)
         self._jobs.start(run, arguments + _option("max_minutes", minutes or None))
         return self._begin(run)
 
@@ -218,7 +212,15 @@ def _planned(config: TrainingConfig) -> Plan:
 
 
 def _option(name: str, value: Any) -> list[str]:
-    return [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    """A setting as the command takes it."""
+    option = f"--{name.replace('_', '-')}"
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [option]
+    if isinstance(value, (list, tuple)):
+        return [option, *map(str, value)]
+    return [f"{option}={value}"]
 
 
 def _opened(path: Path) -> Image.Image:

@@ -16,6 +16,7 @@ from magical_hub.hub.contents import count_parameters
 from magical_hub.hub.gate import Finding
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
+from magical_hub.texts import code, markdown
 from magical_hub.training.history import read_history
 
 TEMPLATE = "card.md.jinja"
@@ -91,10 +92,13 @@ def write_card(
     """
     config = pipe.generator.config
     loader = PackageLoader("magical_hub.hub", ".")
-    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     text = environment.get_template(TEMPLATE).render(
-        card_data=_data(repo_id, finding, license, dataset).to_yaml(),
-        repo_id=repo_id,
+        card_data=Markdown(_data(repo_id, finding, license, dataset).to_yaml()),
+        repo_id=Markdown(repo_id),
+        name=Markdown(repo_id.rpartition("/")[2]),
         config=config,
         grid=pipe.generator.grid,
         networks={
@@ -103,19 +107,27 @@ def write_card(
             if network is not None
         },
         megabytes=total_bytes / 1e6,
-        classes=[f"`{name}`" for name in config.class_names or []],
-        defects=[f"`{name}`" for name in config.defect_names or []],
+        classes=Markdown(", ".join(code(name) for name in config.class_names or [])),
+        defects=Markdown(", ".join(code(name) for name in config.defect_names or [])),
         finding=finding,
         run=run,
         about=finding.report["about"] if finding.report else None,
         figures=_figures(finding),
         seams=_seams(finding),
         sections={} if finding.report is None else finding.report["sections"],
-        dataset=dataset,
+        dataset=None if dataset is None else Markdown(dataset),
         version=magical_hub.__version__,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
     return f"{text}\n<!-- magical-hub card {_sha256(text)} -->\n"
+
+
+class Markdown(str):
+    """Text of our own, which goes into the card as it is; all else is escaped."""
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, (Markdown, int, float)) else markdown(value)
 
 
 def is_ours(text: str) -> bool:

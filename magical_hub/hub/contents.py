@@ -19,6 +19,7 @@ from magical_hub.models.base import check_weights, component_files
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
+from magical_hub.training import TrainingConfig
 
 CARD, SAMPLES, REPORT, CONFIG = "README.md", "samples.png", "report.json", "training_config.json"
 VARIANT = "fp16"
@@ -27,18 +28,6 @@ NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 """Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
-
-KEPT_SETTINGS = (
-    *("image_size", "rows", "cols", "channels", "generator", "latent_dim", "base_width", "max_width"),
-    *("batch_size", "gradient_accumulation", "window_rows", "window_cols", "critic_sees", "augment"),
-    *("augment_target", "augment_windows", "n_critic", "adversarial", "lambda_gp", "lambda_r", "penalty_every"),
-    *("lambda_f", "balance_at", "lambda_c", "lambda_b", "boundary_thickness", "classify_fakes", "generator_lr"),
-    *("critic_lr", "adam_betas", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "max_steps"),
-    *("max_minutes", "seed", "mixed_precision", "deterministic", "on_nan", "class_balance", "defect_balance"),
-    "defect_share",
-    *("validation_fraction", "holdout_fraction"),
-)
-"""Of training_config.json: how it was trained, and nothing of whose images or which folders."""
 
 KEPT_DETAILS = {
     "split": {"train", "holdout", "hash"},
@@ -126,7 +115,7 @@ def as_json(values: dict[str, Any]) -> str:
 
 def kept_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Of a run's configuration what may be published."""
-    return {name: settings[name] for name in KEPT_SETTINGS if name in settings}
+    return TrainingConfig.public_of(settings)
 
 
 def kept_report(report: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +125,8 @@ def kept_report(report: dict[str, Any]) -> dict[str, Any]:
         left_out = section["verdict"] == "left out"
         allowed = KEPT_DETAILS.get(name, set())
         sections[name] = {
-            **{key: section[key] for key in ("question", "verdict", "scores")},
+            **{key: section[key] for key in ("question", "verdict")},
+            "scores": {key: None if value is None else _number(value) for key, value in section["scores"].items()},
             "statement": "Left out." if left_out else section["statement"],
             "details": {key: value for key, value in section["details"].items() if key in allowed},
         }
@@ -144,8 +134,15 @@ def kept_report(report: dict[str, Any]) -> dict[str, Any]:
     return {**{key: report[key] for key in ("format", "verdict", "statement")}, "about": about, "sections": sections}
 
 
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no figure")
+    return value
+
+
 PATHS = re.compile(
-    r"(?:(?<![\w.:/<-])/(?:home|Users|root|tmp|var|mnt|data|opt|srv|media|private)/|\b[A-Z]:\\\\?)[\w.-]+"
+    r"(?:(?<![\w.:/<-])/(?:home|Users|Volumes|root|tmp|var|mnt|data|opt|srv|media|private)/|\b[A-Za-z]:\\\\?"
+    r"|\bfile:/+|(?<![\w\\])\\{2,4}(?=\w[\w.-]*\\)|(?<![\w.])~\w*/)[\w.-]+"
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -13,6 +13,18 @@ import tyro
 
 from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
+
+
+def setting(default: Any, *, public: bool = False, may_change: bool = False) -> Any:
+    """A field that says of itself what else is done with it.
+
+    Args:
+        default: its value.
+        public: whether it may be published, in records and on the Hub: it says how, and not whose or where.
+        may_change: whether it may differ between the sittings of one run: it decides nothing of what the weights
+            become, but for rounding and length.
+    """
+    return field(default=default, metadata={"public": public, "may_change": may_change})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +36,16 @@ class TrainingConfig:
     """
 
     # -- data ----------------------------------------------------------------------------------------------------
-    data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")]
+    data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")] = field(
+        metadata={"public": False, "may_change": True}
+    )
     """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset or
     IterableDataset."""
     image_column: str = "image"
     """Column of the images in a dataset."""
     label_column: str | None = None
     """Column of the class in a dataset. With a folder, any name makes the first folder below it the class."""
-    class_balance: bool = False
+    class_balance: bool = setting(False, public=True)
     """Learn from every class equally often, however few its images; needs label_column. Generated images without a
     class asked for are still drawn by the training set's frequencies."""
     group_column: str | None = None
@@ -51,10 +65,10 @@ class TrainingConfig:
     least and the greatest that occur. Otherwise the whole range of 8 and 16 bits."""
     files_below: str | None = None
     """Folder below which the rows of a dataset may name image files, beside those of the dataset itself."""
-    defect_share: float = 0.1
+    defect_share: float = setting(0.1, public=True)
     """Share of a sub-region that a box or a mask must cover for the sub-region to carry the defect; the one that a
     defect covers most carries it anyhow."""
-    defect_balance: float = 0.5
+    defect_balance: float = setting(0.5, public=True)
     """Share of the windows that are drawn around a sub-region with a defect, every class of defect equally often."""
     split: str = "train"
     """Split of a dataset on the Hub."""
@@ -62,132 +76,132 @@ class TrainingConfig:
     """Read a dataset of the Hub image by image, and keep of it on the disk the canvases alone."""
     max_images: int | None = None
     """Take the first so many images and leave the rest."""
-    validation_fraction: float = 0.1
+    validation_fraction: float = setting(0.1, public=True)
     """Share of the groups kept for watching training."""
-    holdout_fraction: float = 0.1
+    holdout_fraction: float = setting(0.1, public=True)
     """Share of the groups that nothing but evaluation ever sees."""
-    strict: bool = False
+    strict: bool = setting(False, may_change=True)
     """Stop at the first image that can't be read or has another shape, instead of skipping or stretching it."""
 
     # -- canvas and grid; what is not given is chosen from the data ------------------------------------------------
-    image_size: int | tuple[int, int] | None = None
+    image_size: int | tuple[int, int] | None = setting(None, public=True)
     """Side of a square canvas, or its height and width, in pixels."""
-    rows: int | None = None
+    rows: int | None = setting(None, public=True)
     """Rows of sub-regions."""
-    cols: int | None = None
+    cols: int | None = setting(None, public=True)
     """Columns of sub-regions."""
-    channels: Literal[1, 3] | None = None
+    channels: Literal[1, 3] | None = setting(None, public=True)
     """1 (grey) or 3 (RGB)."""
 
     # -- networks --------------------------------------------------------------------------------------------------
-    generator: Literal["seamless", "magical"] = "seamless"
+    generator: Literal["seamless", "magical"] = setting("seamless", public=True)
     """"magical": the paper's, joined by the boundary loss; "seamless": its sub-regions agree by construction."""
-    latent_dim: int = 128
+    latent_dim: int = setting(128, public=True)
     """Length of a latent."""
-    base_width: int = 32
+    base_width: int = setting(32, public=True)
     """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
-    max_width: int = 128
+    max_width: int = setting(128, public=True)
     """The most channels at any level."""
     init_from: str | None = None
     """Checkpoint (a folder, a bundled name or an id on the Hub) whose weights a new run starts with. Its networks must
     have the shape of this run's."""
 
     # -- one step --------------------------------------------------------------------------------------------------
-    batch_size: int = 16
+    batch_size: int = setting(16, public=True)
     """Windows in a step, over all processes together; an even number comes in twins, two images of one class at one
     place, by which the critic sees whether a generator makes one picture of it."""
-    gradient_accumulation: int = 1
+    gradient_accumulation: int = setting(1, public=True, may_change=True)
     """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
     stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""
-    window_rows: int = 2
+    window_rows: int = setting(2, public=True)
     """Rows of sub-regions in a window."""
-    window_cols: int = 2
+    window_cols: int = setting(2, public=True)
     """Columns of sub-regions in a window."""
-    critic_sees: Literal["windows", "sub_regions"] = "windows"
+    critic_sees: Literal["windows", "sub_regions"] = setting("windows", public=True)
     """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
-    augment: Literal["adaptive", "off"] = "adaptive"
+    augment: Literal["adaptive", "off"] = setting("adaptive", public=True)
     """"adaptive": what the critic sees is altered (brightness, contrast, saturation, patches), as strongly as its
     overfitting against the validation part asks for."""
-    augment_target: float = 0.5
+    augment_target: float = setting(0.5, public=True)
     """The overfitting to keep to: 0, none, to 1, where held-out images score as generated ones."""
-    augment_windows: int = 100_000
+    augment_windows: int = setting(100_000, public=True)
     """Windows of training that take the augmentation from nothing to full strength at the fastest."""
-    n_critic: int = 1
+    n_critic: int = setting(1, public=True)
     """Steps of the critic to one of the generator."""
-    adversarial: Literal["relativistic", "wasserstein"] = "relativistic"
+    adversarial: Literal["relativistic", "wasserstein"] = setting("relativistic", public=True)
     """"wasserstein": the paper's loss, with its gradient penalty; "relativistic" (with R1 and R2) learns faster."""
-    lambda_gp: float = 10.0
+    lambda_gp: float = setting(10.0, public=True)
     """Weight of the gradient penalty (wasserstein)."""
-    lambda_r: float = 0.5
+    lambda_r: float = setting(0.5, public=True)
     """Weight of R1 and of R2 at the start (relativistic). It falls, to a tenth at the least, while the critic is not
     ahead (balance_at), and rises again where it is."""
-    penalty_every: int = 4
+    penalty_every: int = setting(4, public=True)
     """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
-    lambda_f: float = 0.25
+    lambda_f: float = setting(0.25, public=True)
     """Weight of the critic on frozen ImageNet features (relativistic), which joins the one that sees pixels once that
     one is no longer ahead (balance_at); 0 for none."""
-    balance_at: float = 0.65
+    balance_at: float = setting(0.65, public=True)
     """Running mean of the critic's loss (relativistic) from which on it counts as no longer ahead; guessing has 0.69.
     With 0 the feature critic is there from the first step, which suits a run that starts from trained weights."""
-    lambda_c: float = 0.2
+    lambda_c: float = setting(0.2, public=True)
     """Weight of the location's (and the class's, and the defect's) cross-entropy."""
-    lambda_b: float | None = None
+    lambda_b: float | None = setting(None, public=True)
     """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
     205 in the authors' code, where nothing else joins the sub-regions; as much, beside a critic that sees windows,
     smears the seams."""
-    boundary_thickness: int = 1
+    boundary_thickness: int = setting(1, public=True)
     """Pixel lines on each side of a seam that the boundary loss compares."""
-    classify_fakes: bool = False
+    classify_fakes: bool = setting(False, public=True)
     """Whether the critic learns the location from generated sub-regions too, as the paper's formula says."""
-    generator_lr: float = 2e-3
+    generator_lr: float = setting(2e-3, public=True)
     """Adam's rate for the generator (equalised rates: high numbers are right)."""
-    critic_lr: float = 2e-3
+    critic_lr: float = setting(2e-3, public=True)
     """Adam's rate for the critic."""
-    adam_betas: tuple[float, float] = (0.0, 0.99)
+    adam_betas: tuple[float, float] = setting((0.0, 0.99), public=True)
     """Adam's decay rates, of both."""
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", public=True)
     """What becomes of both rates: kept, or brought to zero at max_steps in a line or half a cosine."""
-    warmup_steps: int = 0
+    warmup_steps: int = setting(0, public=True)
     """Steps in which both rates rise to their height."""
-    max_grad_norm: float | None = None
+    max_grad_norm: float | None = setting(None, public=True)
     """Longer gradients are cut to this length, each network's for itself."""
-    ema_decay: float = 0.998
+    ema_decay: float = setting(0.998, public=True)
     """Decay a step of the averaged weights, which are the ones that generate."""
 
     # -- length, seed and machine ----------------------------------------------------------------------------------
-    max_steps: int | None = None
+    max_steps: int | None = setting(None, public=True, may_change=True)
     """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
-    max_minutes: float | None = None
+    max_minutes: float | None = setting(None, public=True, may_change=True)
     """Minutes of this sitting, after which training stops as if done; it makes one step at least."""
-    seed: int = 0
+    seed: int = setting(0, public=True)
     """Everything random in training hangs on it and on the number of the step."""
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", public=True)
     """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
-    deterministic: bool = False
+    deterministic: bool = setting(False, public=True, may_change=True)
     """On a GPU: kernels that give the same bits each time, for a resume to the bit; slower. A CPU's do anyhow."""
-    on_nan: Literal["stop", "roll_back"] = "stop"
+    on_nan: Literal["stop", "roll_back"] = setting("stop", public=True, may_change=True)
     """What a loss or a weight that is no number does: stop the run, or take it back to its last checkpoint and on at
     half of both rates, three times at most in all sittings together; then it stops."""
-    auto_batch_size: bool = False
+    auto_batch_size: bool = setting(False, may_change=True)
     """Where memory runs out, start again from the last checkpoint with gradient_accumulation doubled: half as much at
     once, and the result stays that of the same batch_size. In one process; several stop with an error."""
 
     # -- what is written -------------------------------------------------------------------------------------------
-    output_dir: str = ""
+    output_dir: str = setting("", may_change=True)
     """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
-    resume: bool = False
+    resume: bool = setting(False, may_change=True)
     """Go on from the last checkpoint in RUN; without one, start from zero and say so."""
-    checkpoint_every: int = 1000
+    checkpoint_every: int = setting(1000, may_change=True)
     """Steps between checkpoints."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = setting(2, may_change=True)
     """How many of the last checkpoints to keep."""
-    validate: bool = False
+    validate: bool = setting(False, may_change=True)
     """Measure KID against the validation part at every checkpoint (extra "eval"), and keep the best checkpoint too."""
-    sample_every: int = 500
+    sample_every: int = setting(500, may_change=True)
     """Steps between picture grids (of fixed latents) and metrics."""
-    log_every: int = 50
+    log_every: int = setting(50, may_change=True)
     """Steps between lines of history.jsonl."""
-    report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = "nothing"
+    report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = setting("nothing", may_change=True)
     """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model, too."""
 
     def __post_init__(self) -> None:
@@ -273,9 +287,29 @@ class TrainingConfig:
         """Rows and columns of sub-regions in a window."""
         return self.window_rows, self.window_cols
 
+    @classmethod
+    def names(cls, mark: str) -> set[str]:
+        """The settings that are "public", or that "may_change"; none is unless it says so."""
+        return {field.name for field in fields(cls) if field.metadata.get(mark, False)}
+
+    @classmethod
+    def public_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Of the settings of a run those that may be published, as far as their values are of the field's own."""
+        kinds, names = get_type_hints(cls), cls.names("public")
+        return {name: value for name, value in settings.items() if name in names and _is_plain(value, kinds[name])}
+
     def to_json(self) -> str:
         """What RUN/training_config.json holds; a dataset that was given as an object is named by its kind alone."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         if not isinstance(self.data, (str, Path)):
             values["data"] = f"<{type(self.data).__name__}>"
         return json.dumps(values, indent=2, default=str)
+
+
+def _is_plain(value: Any, kind: Any) -> bool:
+    """Whether a value is a number, numbers, or one of the words that its field allows."""
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(part, (int, float)) for part in value)
+    return (
+        value is None or isinstance(value, (int, float)) or (get_origin(kind) is Literal and value in get_args(kind))
+    )

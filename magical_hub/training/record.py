@@ -11,13 +11,6 @@ from magical_hub.data import CanvasStore
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.split import Split
 
-OF_THE_HOUSE = {
-    *("data", "output_dir", "resume", "init_from", "split", "report_to", "push_to_hub", "holdout"),
-    *("image_column", "label_column", "group_column", "group_regex", "objects_column", "mask_column", "mask_values"),
-    "files_below",
-}
-"""Settings that name places and columns; what they mean stands in the record by its hash, or by its public name."""
-
 
 class RunRecord:
     """What a run's records say, from its first sitting to the one in progress.
@@ -51,7 +44,7 @@ class RunRecord:
             },
             "split_sha256": provenance.file_sha256(Path(config.output_dir) / "split.json"),
             "seed": config.seed,
-            "configuration": {name: value for name, value in settings.items() if name not in OF_THE_HOUSE},
+            "configuration": TrainingConfig.public_of(settings),
         }
         before = (provenance.read(last / provenance.FILE) if last is not None else None) or {}
         self._from: dict[str, Any] = {key: before[key] for key in ("checkpoint", "revision", "from") if key in before}

@@ -25,15 +25,6 @@ from magical_hub.training.survey import Survey
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE = {
-    *("data", "files_below", "strict", "output_dir", "resume", "max_steps", "max_minutes"),
-    *("gradient_accumulation", "auto_batch_size", "on_nan", "deterministic"),
-    *("checkpoint_every", "keep_checkpoints", "validate", "sample_every", "log_every", "report_to"),
-}
-"""What may differ between the sittings of one run; all else decides what the weights become by more than rounding (so
-does max_steps, where a rate schedule ends there)."""
-
-
 SETTINGS = "training_config.json"
 OWN = (
     *("training_config.json", "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
@@ -146,7 +137,7 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
         value = getattr(config, field.name)
         ends_a_schedule = config.lr_schedule != "constant"
         kept = field.name == "max_steps" and (value is None or ends_a_schedule)
-        if field.name in FREE_TO_CHANGE and not kept:
+        if field.name in config.names("may_change") and not kept:
             continue
         # A setting that the saved ones lack came with a later version, and its default is what the run began with.
         before = saved.get(field.name, field.default)
