@@ -34,8 +34,6 @@ MEND = "put the right one back, or delete it"
 LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
 """Those whose version may change what comes out."""
 
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
-
 
 def made_by() -> dict[str, Any]:
     """The program that runs: its version, a hash of its code, its libraries, and the command, if it is the command."""
@@ -234,19 +232,18 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
 
 
 def _command(arguments: list[str]) -> str | None:
-    """The command line without what it says of the house; None where the library was called from Python."""
+    """The command line with its options and numbers alone: any other value may be a name of the house.
+
+    None where the library was called from Python.
+    """
     program = Path(arguments[0])
     if program.stem != "magical-hub" and program.parts[-2:] != ("magical_hub", "cli.py"):
         return None
-    return " ".join(["magical-hub", *(_without_paths(argument) for argument in arguments[1:])])
+    return " ".join(["magical-hub", *arguments[1:2], *(_without_names(argument) for argument in arguments[2:])])
 
 
-def _without_paths(argument: str) -> str:
+def _without_names(argument: str) -> str:
     option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     if argument.startswith("--") and not equals:
         return argument
-    known = Path(value).expanduser().exists()
-    is_path = known or re.search(r"[/\\~]|^\.", value)
-    if is_path and (known or not HUB_ID.fullmatch(value)):
-        value = "PATH"
-    return option + equals + re.sub(r"\bhf_\w+", "TOKEN", value)
+    return option + equals + (value if re.fullmatch(r"[-+\d.]+(e[-+]?\d+)?", value) else "...")

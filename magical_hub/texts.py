@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 LONGEST = 1000
 """Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
-MARKS = re.compile(r"([\\`*_\[\]|~#])")
-BEGINNINGS = re.compile(r"^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
-"""What begins a list or underlines a heading."""
+CUT = " ... "
+MARKS = re.compile(r"[\\`*_\[\]<>|~#&@]|(?<=:)/(?=/)|(?<=www)\.|^[-+=]")
+"""What makes more than text of a line of Markdown, anywhere or where it begins."""
 SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )\S+")
 
 
@@ -22,12 +22,13 @@ def plain(text: object, longest: int = LONGEST) -> str:
     """
     line = str(text)
     if len(line) > longest:
-        line = f"{line[: longest * 2 // 3]} ... {line[len(line) - longest // 3 :]}"
+        end = longest // 3
+        line = f"{line[: longest - end - len(CUT)]}{CUT}{line[-end:]}"
     line = SECRETS.sub("***", re.sub(r"[\r\n\t]+", " ", line))
     return "".join(sign if sign.isprintable() else _escaped(sign) for sign in line)
 
 
-def plain_lines(text: str, longest: int = LONGEST) -> str:
+def plain_lines(text: str, longest: int = 4 * LONGEST) -> str:
     """The same of a text of several lines that this program put together."""
     return "\n".join(plain(line, longest) for line in text.split("\n"))
 
@@ -40,9 +41,8 @@ def listed(names: Sequence[object], most: int = 30) -> str:
 
 def markdown(text: object, longest: int = LONGEST) -> str:
     """The same as Markdown that shows as it is: no heading, list, link, image, HTML or address comes of it."""
-    line = MARKS.sub(r"\\\1", plain(text, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-    line = line.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
-    return BEGINNINGS.sub(lambda found: f"&#{ord(found[0])};", line)
+    line = MARKS.sub(lambda found: f"&#{ord(found[0])};", plain(text, longest).strip())
+    return re.sub(r"^(\d+)([.)])", lambda found: f"{found[1]}&#{ord(found[2])};", line)
 
 
 def code(text: object) -> str:

@@ -100,10 +100,10 @@ def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     ran = run_command("info", "--provenance", "images/00000.png", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     _, made, checkpoint = json.loads(ran.stdout)["provenance"]
-    assert made["command"] == "magical-hub generate --checkpoint PATH --num-images 1 --output-dir PATH --json"
+    assert made["command"] == "magical-hub generate --checkpoint ... --num-images 1 --output-dir ... --json"
     (sitting,) = checkpoint["sittings"]
     options = " ".join(["--max-steps 1", *sizes])
-    assert sitting["command"] == f"magical-hub train --data PATH --output-dir=PATH {options}"
+    assert sitting["command"] == f"magical-hub train --data ... --output-dir=... {options}"
     for word in ("secret", str(tmp_path), str(Path.home())):
         assert word not in ran.stdout
 

@@ -120,12 +120,12 @@ class GenerateTab:
         name = self._only or name.strip()
         pipe = self._pipelines.get(name)
         known, grid = Known.of(pipe.generator.config), pipe.generator.grid
-        about = (
-            f"**{markdown(Path(name).name)}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} sub-regions of "
-            f"{grid.cell_height} x {grid.cell_width} px. "
-        )
-        about += (
+        defects = (
             f"Defects: {markdown(listed(known.defects))}." if known.defects else "It knows no defects, so no boxes."
+        )
+        about = (
+            f"**{markdown(Path(name).name)}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} "
+            f"sub-regions of {grid.cell_height} x {grid.cell_width} px. {defects}"
         )
         formats = [its for its in FORMATS if known.defects or its not in BOXES]
         return (
@@ -197,9 +197,8 @@ class GenerateTab:
         facts = [f"Seed {picture.seed}{label}"]
         for thing in picture.objects:
             left, top, width, height = thing["bbox"]
-            facts.append(
-                f"- {markdown(thing['category'], 80)}: {width:g} x {height:g} px from column {left:g}, row {top:g} on"
-            )
+            category = markdown(thing["category"], 80)
+            facts.append(f"- {category}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
         asked = 0 if picture.field is None else int((picture.field > 0).sum())
         if asked and not picture.objects:
             facts.append("- what was asked for does not show: no box, no mask")

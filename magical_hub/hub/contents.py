@@ -71,7 +71,7 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
     }
     networks: dict[str, Any] = {name: network and network.float().cpu().eval() for name, network in parts.items()}
     whole = MagicalPipeline(**networks)
-    whole.origin = {"record": _without_commands(pipe.origin.get("record"))}
+    whole.origin = {"record": _public_record(pipe.origin.get("record"))}
     whole.save_pretrained(folder)
     for name, network in whole.components.items():
         if network is None:
@@ -85,13 +85,20 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
     return whole
 
 
-def _without_commands(record: Any) -> Any:
-    """A record of where weights come from, without the commands, which name columns and patterns of the house."""
+OF_THE_HOUSE = {"command", "dataset", "checkpoint", "revision"}
+"""What a record says in names: of an earlier version's data, of the repository that a run began with."""
+
+
+def _public_record(record: Any) -> Any:
+    """A record of where weights come from, without what names something of the house."""
     if isinstance(record, list):
-        return [_without_commands(value) for value in record]
+        return [_public_record(value) for value in record]
     if not isinstance(record, dict):
         return record
-    return {key: _without_commands(value) for key, value in record.items() if key != "command"}
+    kept = {key: _public_record(value) for key, value in record.items() if key not in OF_THE_HOUSE}
+    if isinstance(kept.get("configuration"), dict):
+        kept["configuration"] = kept_settings(kept["configuration"])
+    return kept
 
 
 def write_samples(pipe: MagicalPipeline, folder: Path) -> None:

@@ -36,7 +36,6 @@ class RunRecord:
         settings = json.loads(config.to_json())
         self._about = {
             "data": {
-                "dataset": _public_name(config.data),
                 "fingerprint": store.fingerprint,
                 "images": len(store),
                 **{part: len(getattr(split, part)) for part in ("train", "validation", "holdout")},
@@ -64,9 +63,3 @@ class RunRecord:
         """
         final = {} if weights is None else {"weights_sha256": weights}
         return {"made": "checkpoint", "steps": step, **final, **self._about, "sittings": self._sittings, **self._from}
-
-
-def _public_name(data: Any) -> str | None:
-    """The id of a dataset on the Hub; None for a folder or an object."""
-    local = not isinstance(data, str) or Path(data).expanduser().exists()
-    return None if local else data
