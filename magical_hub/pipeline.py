@@ -36,6 +36,9 @@ from magical_hub.seeds import whole_number
 if TYPE_CHECKING:
     from magical_hub.hub import PushResult
 
+MOST_PIXELS = 2**26
+"""Of an image that is made whole: 8192 x 8192, which takes some gigabytes. A checkpoint of a few kilobytes can ask for
+any size, and larger images are written tile by tile (see export/)."""
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
 
@@ -132,6 +135,8 @@ class MagicalPipeline(DiffusionPipeline):
             if latents.shape != asked.latents.shape:
                 raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(asked.latents.shape)}")
             asked = replace(asked, latents=latents)
+        if regions is None:
+            self._check_pixels()
         window, locations, stitch = self._plan(regions)
 
         shows = asked.defects is not None and regions is None
@@ -193,6 +198,15 @@ class MagicalPipeline(DiffusionPipeline):
         """
         annotations = annotate(self.generator, ask(self.generator, _seeds(1, [seed], None), class_label), None)
         return annotations[0] if annotations else {}
+
+    def _check_pixels(self) -> None:
+        grid = self.generator.grid
+        if grid.height * grid.width > MOST_PIXELS:
+            raise ConfigError(
+                f"images of {grid.height} x {grid.width} px are more than whole images in memory may have "
+                f"({MOST_PIXELS} px): write them tile by tile, by `magical-hub generate --format tiff` or zarr, or "
+                "make parts of them by pipe.region"
+            )
 
     def _plan(
         self, regions: Sequence[int] | None

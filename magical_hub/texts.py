@@ -9,7 +9,7 @@ from collections.abc import Sequence
 LONGEST = 1000
 """Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
 CUT = " ... "
-MARKS = re.compile(r"[\\`*_\[\]<>|~#&@]|(?<=:)/(?=/)|(?<=www)\.|^[-+=]")
+MARKS = re.compile(r"[\\`*_\[\]<>|~#&@]|(?<=:)/(?=/)|(?<=www)\.|^[-+=](?![\d.])")
 """What makes more than text of a line of Markdown, anywhere or where it begins."""
 SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )\S+")
 
@@ -42,7 +42,7 @@ def listed(names: Sequence[object], most: int = 30) -> str:
 def markdown(text: object, longest: int = LONGEST) -> str:
     """The same as Markdown that shows as it is: no heading, list, link, image, HTML or address comes of it."""
     line = MARKS.sub(lambda found: f"&#{ord(found[0])};", plain(text, longest).strip())
-    return re.sub(r"^(\d+)([.)])", lambda found: f"{found[1]}&#{ord(found[2])};", line)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", lambda found: f"{found[1]}&#{ord(found[2])};", line)
 
 
 def code(text: object) -> str:

@@ -20,7 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from magical_hub import LabelVerifier, MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator
 from magical_hub.checkpoint import describe
-from magical_hub.errors import CheckpointError, MagicalError
+from magical_hub.errors import CheckpointError, ConfigError, MagicalError
+from magical_hub.export import write_imagefolder
+from magical_hub.pipeline import MOST_PIXELS
+from magical_hub.safety import MOST_BYTES
 
 INDEX, CONFIG, WEIGHTS = "model_index.json", "generator/config.json", "generator/diffusion_pytorch_model.safetensors"
 
@@ -357,3 +360,24 @@ def test_what_was_saved_is_what_a_stranger_may_read(pipe_folder: Path) -> None:
     for file in pipe_folder.rglob("*.safetensors"):
         with safe_open(file, framework="pt") as weights:
             assert weights.metadata() == {"format": "pt"}
+
+
+def test_the_bound_that_the_documentation_names(repo: Path) -> None:
+    assert f"up to {MOST_BYTES // 2**20} MiB" in (repo / "docs" / "hub.md").read_text()
+
+
+@pytest.mark.parametrize("size", [(2**20, 2**20), (2**13 + 16, 2**13), (2**20, 64)])
+def test_a_canvas_of_a_few_kilobytes_is_not_made_whole(tmp_path: Path, size: tuple[int, int]) -> None:
+    shape: dict[str, Any] = {"rows": 1, "cols": 1, "image_size": size, "channels": 1}
+    MagicalPipeline(SeamlessGenerator(**shape, base_width=8, max_width=8, latent_dim=8, style_dim=8)).save_pretrained(
+        tmp_path / "checkpoint"
+    )
+    assert sum(file.stat().st_size for file in (tmp_path / "checkpoint").rglob("*.safetensors")) < 2**20
+    pipe = MagicalPipeline.from_pretrained(tmp_path / "checkpoint")
+    pipe.set_progress_bar_config(disable=True)
+    if size[0] * size[1] > MOST_PIXELS:
+        for use in (lambda: pipe(num_images=1), lambda: write_imagefolder(pipe, tmp_path / "images", 1)):
+            with pytest.raises(ConfigError, match=r"write them tile by tile, by .* --format tiff"):
+                use()
+    part = pipe.region(size[0] - 64, size[1] - 64, 64, 64, seed=1, output_type="pt")
+    assert tuple(part.shape) == (1, 64, 64)

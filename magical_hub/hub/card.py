@@ -95,6 +95,7 @@ def write_card(
     environment = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
+    environment.filters["own"] = Markdown
     text = environment.get_template(TEMPLATE).render(
         card_data=Markdown(_data(repo_id, finding, license, dataset).to_yaml()),
         repo_id=Markdown(repo_id),

@@ -17,7 +17,7 @@ from magical_hub.errors import ConfigError
 from magical_hub.files import write_text
 from magical_hub.models.base import check_weights, component_files
 from magical_hub.pictures import save_picture_grid
-from magical_hub.pipeline import MagicalPipeline
+from magical_hub.pipeline import MOST_PIXELS, MagicalPipeline
 from magical_hub.seeds import image_seed
 from magical_hub.training import TrainingConfig
 
@@ -26,6 +26,8 @@ VARIANT = "fp16"
 NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 """The files that may be pushed beside those of components."""
 
+MIDDLE = 2048
+"""Side in pixels of the part that stands for an image too large to be made whole."""
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 """Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
 
@@ -108,11 +110,20 @@ def write_samples(pipe: MagicalPipeline, folder: Path) -> None:
     pipe.set_progress_bar_config(disable=True)
     images = []
     for number in range(count):  # one at a time, since a canvas may be large
-        image: Any = pipe(seeds=[image_seed(0, number)]).images[0]
+        image = _sample(pipe, image_seed(0, number))
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         pixels = np.asarray(image)
         images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
     save_picture_grid(np.stack(images), folder / SAMPLES, columns=4 if count == SHOWN else 2)
+
+
+def _sample(pipe: MagicalPipeline, seed: int) -> Any:
+    """An image; of one that is too large to be made whole, the middle."""
+    grid = pipe.generator.grid
+    if grid.height * grid.width <= MOST_PIXELS:
+        return pipe(seeds=[seed]).images[0]
+    height, width = min(grid.height, MIDDLE), min(grid.width, MIDDLE)
+    return pipe.region((grid.height - height) // 2, (grid.width - width) // 2, height, width, seed=seed)
 
 
 def as_json(values: dict[str, Any]) -> str:

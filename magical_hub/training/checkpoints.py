@@ -25,8 +25,8 @@ from magical_hub.files import clear_left, folder_written_whole, remove_folder, w
 from magical_hub.safety import parse_json, read_json
 
 MEND = "delete it, and --resume takes the one before"
-LARGEST = 1e15
-"""No number of a run comes near it."""
+LARGEST = 1e300
+"""Larger whole numbers cannot be reckoned with."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -40,6 +41,14 @@ def pipe(pipe: MagicalPipeline, cells: list[Image.Image]) -> MagicalPipeline:
     }
     recorded.origin = {"record": record}
     return recorded
+
+
+@pytest.fixture(scope="session")
+def pipe_folder(pipe: MagicalPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`pipe`, saved. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("recorded") / "tiny"
+    pipe.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

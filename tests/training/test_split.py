@@ -109,5 +109,5 @@ def test_saving_and_loading(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
     for content in ("", "{", "[]", '{"train": []}'):
         (tmp_path / "split.json").write_text(content)
-        with pytest.raises(DataError, match="start the run anew"):
+        with pytest.raises(DataError, match="put the right one back, or start a new run"):
             Split.load(tmp_path / "split.json")
