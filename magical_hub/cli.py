@@ -90,7 +90,8 @@ def generate(
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
-        output_dir: folder for the images, made where it is missing; it must hold no images yet.
+        output_dir: folder for the images, made where it is missing; it must hold no images yet, but for those that the
+            same command left when it was cut off.
         num_images: how many.
         class_labels: a class for all images, or one an image; names or numbers.
         seed: image i hangs on the seed and i alone.

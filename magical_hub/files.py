@@ -160,6 +160,13 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Write to the end of a file, which is made where it is missing; never through a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
+        file.write(text)
+
+
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """Give a new empty folder beside `path`; what is left of it when the block ends goes."""

@@ -17,7 +17,7 @@ import struct
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import magical_hub
 from magical_hub.checkpoint import BUNDLED, locate
@@ -52,7 +52,15 @@ def made_by() -> dict[str, Any]:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as `sha256sum` gives it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: BinaryIO) -> str:
+    sha = hashlib.sha256()  # Python 3.10
+    for block in iter(lambda: file.read(2**20), b""):
+        sha.update(block)
+    return sha.hexdigest()
 
 
 def origin(name: str | Path, folder: Path) -> dict[str, Any]:

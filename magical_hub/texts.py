@@ -24,8 +24,13 @@ def plain(text: object, longest: int = LONGEST) -> str:
     if len(line) > longest:
         end = longest // 3
         line = f"{line[: longest - end - len(CUT)]}{CUT}{line[-end:]}"
-    line = SECRETS.sub("***", re.sub(r"[\r\n\t]+", " ", line))
+    line = without_secrets(re.sub(r"[\r\n\t]+", " ", line))
     return "".join(sign if sign.isprintable() else _escaped(sign) for sign in line)
+
+
+def without_secrets(text: str) -> str:
+    """The same without tokens, and without the names and passwords of addresses."""
+    return SECRETS.sub("***", text)
 
 
 def plain_lines(text: str, longest: int = 4 * LONGEST) -> str:

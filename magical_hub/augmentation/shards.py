@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,24 +14,24 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-import magical_hub
+from magical_hub import provenance
 from magical_hub.augmentation.making import RowMaker, Shard, make_shard, rows_together
 from magical_hub.augmentation.plan import Wish
 from magical_hub.augmentation.preparing import Settings
-from magical_hub.files import write_text, written_whole
+from magical_hub.errors import DataError
+from magical_hub.files import clear_left, write_text, written_whole
+from magical_hub.safety import read_json
 
 if TYPE_CHECKING:
     import datasets
 
-LAYOUT = 2
-"""Counted up when the same arguments come to give other rows within one version of the program."""
-
 
 def fingerprint_of(maker: RowMaker, wanted: Sequence[Wish], dataset_fingerprint: str) -> str:
-    """Changes with all that the rows depend on: weights, code, arguments, the dataset and its features."""
+    """Changes with all that the rows depend on: weights, code, libraries, arguments, the dataset and its features."""
     from datasets.fingerprint import Hasher
 
-    return str(Hasher.hash([LAYOUT, magical_hub.__version__, maker.identity, list(wanted), dataset_fingerprint]))
+    program = {key: value for key, value in provenance.made_by().items() if key != "command"}
+    return str(Hasher.hash([program, maker.identity, list(wanted), dataset_fingerprint]))
 
 
 def make_shards(
@@ -54,15 +55,17 @@ def make_shards(
     parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
     paths = [folder / f"{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
     with FileLock(folder / ".lock"):  # a second call waits for the first, and finds all there
-        missing = [number for number, path in enumerate(paths) if not path.exists()]
+        clear_left(folder)
+        found = [_counts_of(path, len(part)) for path, part in zip(paths, parts, strict=True)]
+        missing = [number for number, some in enumerate(found) if some is None]
         with tqdm(total=len(wanted), desc="Augmenting", unit="img", disable=not missing) as bar:
             bar.update(len(wanted) - sum(len(parts[number]) for number in missing))
             for made, shard in _make_all(maker, [parts[number] for number in missing], settings):
-                _write(paths[missing[made]], shard)
+                found[missing[made]] = _write(paths[missing[made]], shard, len(parts[missing[made]]))
                 bar.update(len(parts[missing[made]]))
     counts: Counter[str] = Counter()
-    for path in paths:
-        counts.update(json.loads(path.with_suffix(".json").read_text()))
+    for some in found:
+        counts.update(some)
     return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths]), counts
 
 
@@ -107,7 +110,24 @@ def _make_in_worker(wanted: Sequence[Wish]) -> Shard:
     return make_shard(_worker["maker"], wanted)
 
 
-def _write(path: Path, shard: Shard) -> None:
-    write_text(path.with_suffix(".json"), shard.counts)  # first: a shard that is there is done
+def _write(path: Path, shard: Shard, rows: int) -> dict[str, int]:
+    """Write a shard and the record that it must match to be used again; returns its counts."""
+    counts: dict[str, int] = json.loads(shard.counts)
+    record = {"rows": rows, "sha256": hashlib.sha256(shard.arrow).hexdigest(), "counts": counts}
+    write_text(path.with_suffix(".json"), json.dumps(record))  # first: a shard that is there is done
     with written_whole(path) as beside:
         beside.write_bytes(shard.arrow)
+    return counts
+
+
+def _counts_of(path: Path, rows: int) -> dict[str, int] | None:
+    """The counts of a shard that is there whole; None where it has to be made (again)."""
+    try:
+        record = read_json(path.with_suffix(".json"), path.parent, DataError, "it is made again")
+        counts = record.get("counts")
+        right = record.get("rows") == rows and isinstance(counts, dict) and path.is_file() and not path.is_symlink()
+        if not right or record.get("sha256") != provenance.file_sha256(path):
+            return None
+    except (DataError, OSError):
+        return None
+    return {str(name): count for name, count in record["counts"].items() if isinstance(count, int)}

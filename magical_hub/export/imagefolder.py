@@ -14,9 +14,13 @@ from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.export.croissant import write_croissant
 from magical_hub.export.request import ClassLabels, check_folder, check_request, each_class, record_of
-from magical_hub.files import expanded, only_writer, write_text, written_whole
+from magical_hub.files import append_text, expanded, only_writer, write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.safety import read_json_lines
 from magical_hub.seeds import image_seed
+
+ROWS = ".rows.jsonl"
+"""In a folder that is not finished: a line an image that is there."""
 
 
 def write_imagefolder(
@@ -31,6 +35,8 @@ def write_imagefolder(
     croissant: bool = False,
 ) -> list[dict[str, Any]]:
     """Generate images into a folder: 00000.png and so on, exactly as many as asked for.
+
+    The same call goes on with what a killed one left: images that are there are kept.
 
     Args:
         pipe: makes them.
@@ -53,16 +59,34 @@ def write_imagefolder(
     check_request(num_images, class_labels)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
-    check_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
+        record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
+        _begin(folder, record)
         rows = _write_images(pipe, folder, num_images, class_labels, seed, truncation_psi, batch_size)
         write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
-        write_text(folder / provenance.FILE, json.dumps(record, indent=2))
         if croissant:
             write_croissant(folder, rows, record)
+        (folder / ROWS).unlink()  # last: it says that something is missing
     return rows
+
+
+def _begin(folder: Path, record: dict[str, Any]) -> None:
+    """Begin, or go on with what a killed call left: the record first, for all that follows is of this request."""
+    if (folder / ROWS).is_file() and not (folder / ROWS).is_symlink():
+        before = provenance.read(folder / provenance.FILE)
+        if before is None or before.get("image") != record["image"]:
+            raise ConfigError(f"{folder} holds the beginnings of other images: give the same again, or a new folder")
+        return
+    check_folder(folder)
+    write_text(folder / provenance.FILE, json.dumps(record, indent=2))
+    write_text(folder / ROWS, "")
+
+
+def _known_rows(folder: Path) -> dict[int, dict[str, Any]]:
+    """The rows of images that a killed call left, by their numbers."""
+    rows, _ = read_json_lines(folder / ROWS)
+    names = {f"{number:05d}.png": number for number in range(len(rows) + 1)}
+    return {names[row["file_name"]]: row for row in rows if row.get("file_name") in names}
 
 
 def _write_images(
@@ -74,12 +98,18 @@ def _write_images(
     truncation_psi: float,
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+    rows = {
+        number: row
+        for number, row in _known_rows(folder).items()
+        if row.get("seed") == image_seed(seed, number) and (folder / row["file_name"]).is_file()
+    }
     labels = each_class(class_labels, num_images)
     pipe = copy.copy(pipe)
     pipe.set_progress_bar_config(disable=True)  # one bar for all batches instead
     for first in tqdm(range(0, num_images, batch_size), desc="Generating", unit="batch"):
         numbers = range(first, min(first + batch_size, num_images))
+        if rows.keys() >= {*numbers}:
+            continue
         made = pipe(
             seeds=[image_seed(seed, number) for number in numbers],
             class_labels=None if labels is None else [labels[number] for number in numbers],
@@ -91,5 +121,6 @@ def _write_images(
             name = f"{number:05d}.png"
             with written_whole(folder / name) as beside:
                 image.save(beside, format="PNG")
-            rows.append({"file_name": name, "seed": int(own_seed), **annotation})
-    return rows
+            rows[number] = {"file_name": name, "seed": int(own_seed), **annotation}
+        append_text(folder / ROWS, "".join(json.dumps(rows[number]) + "\n" for number in numbers))
+    return [rows[number] for number in range(num_images)]

@@ -19,6 +19,7 @@ from magical_hub.hub.card import Run, is_ours, write_card
 from magical_hub.models.base import component_files, weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.repository import TransportError, in_one_line, patiently, versioned
+from magical_hub.texts import without_secrets
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def push(
             raise
         except (OSError, ValueError, TransportError) as error:  # the client's own errors are OSErrors
             raise HubError(f"{repo_id} was not pushed: {in_one_line(error)}") from error
-    return PushResult(repo_id, finding.kind, files, info.commit_url, info.oid, info.pr_url, card_kept=upload.card_kept)
+    url, pull_request = (None if url is None else without_secrets(url) for url in (info.commit_url, info.pr_url))
+    return PushResult(repo_id, finding.kind, files, url or "", info.oid, pull_request, card_kept=upload.card_kept)
 
 
 def _check_repo_id(repo_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 
-from magical_hub.files import write_text
+from magical_hub.files import append_text, write_text
 from magical_hub.safety import read_json_lines
 
 logger = logging.getLogger(__name__)
@@ -92,5 +92,4 @@ class History:
     def write(self, step: int, seconds: float, figures: dict[str, float]) -> None:
         """Append a line."""
         line = {"step": step, "seconds": round(seconds, 3), **figures}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_text(self.path, json.dumps(line) + "\n")
