@@ -11,14 +11,23 @@ from magical_hub.export.samples import NORMAL, Sample, Samples, save_image
 
 
 def check_anomalib(samples: Samples) -> None:
-    """Refuse what is known to be no good before anything is written.
+    """Refuse what the layout can't say, before anything is written.
 
     Raises:
-        DataError: where a dataset has neither objects nor masks, and no class that stands for no defect.
+        DataError: where a row says neither by objects, nor a mask, nor its class whether it is normal, there is no
+            normal image at all, or some abnormal images have masks and others have none.
     """
-    columns = samples.columns
-    if columns.objects is None and columns.mask is None and not samples.tells_normal:
-        raise _unknown(0)
+    masked: dict[bool, int] = {}
+    count = 0
+    for sample in samples.unwritten():
+        normal = _is_normal(sample, samples.tells_normal)
+        count += normal
+        if not normal:
+            masked.setdefault(sample.has_mask, sample.row)
+        if len(masked) == 2:
+            raise DataError(f"row {masked[False]} has no mask and others have: give all or none, by mask_column=None")
+    if not count:
+        raise DataError("there is no normal image, and anomalib's detectors learn from these alone: add some")
 
 
 def write_anomalib(samples: Samples, folder: Path) -> None:
@@ -26,27 +35,13 @@ def write_anomalib(samples: Samples, folder: Path) -> None:
 
     An image is normal where it has no objects; where that isn't known, where its mask is empty; else where its class
     is called normal, good or ok.
-
-    Raises:
-        DataError: where none of the three is known of a row, there is no normal image at all, or some abnormal images
-            have masks and others have none.
     """
-    masked: dict[bool, int] = {}
-    count = 0
     for sample in samples:
         normal = _is_normal(sample, samples.tells_normal)
-        count += normal
         name = f"{sample.stem}.png"
         save_image(sample.image, folder / ("normal" if normal else "abnormal") / name)
-        if normal:
-            continue
-        masked[sample.marks is not None] = sample.row
-        if len(masked) == 2:
-            raise DataError(f"row {masked[False]} has no mask and others have: give all or none, by mask_column=None")
-        if sample.marks is not None:
+        if not normal and sample.marks is not None:
             save_image(Image.fromarray(sample.marks > 0).convert("L"), folder / "masks" / name)
-    if not count:
-        raise DataError("there is no normal image, and anomalib's detectors learn from these alone: add some")
 
 
 def _is_normal(sample: Sample, named: bool) -> bool:
@@ -56,7 +51,7 @@ def _is_normal(sample: Sample, named: bool) -> bool:
         return not sample.marks.any()
     if sample.label is None or not named:
         raise _unknown(sample.row)
-    return sample.label.lower() in NORMAL
+    return sample.is_called_normal
 
 
 def _unknown(row: int) -> DataError:

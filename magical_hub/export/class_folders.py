@@ -22,7 +22,7 @@ def check_class_folders(samples: Samples) -> None:
     Raises:
         DataError: naming the first one.
     """
-    wrong = next((name for name in samples.labels if not _can_be_a_folder(name)), None)
+    wrong = next((name for name in samples.labels.values() if not _can_be_a_folder(name)), None)
     if wrong is not None:
         raise DataError(f"a folder can't be named after the class {wrong!r}: rename the class")
 

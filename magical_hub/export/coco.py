@@ -52,7 +52,7 @@ def write_coco(samples: Samples, folder: Path) -> None:
             own.setdefault("original_name", sample.original_name)
         size = {"width": sample.image.width, "height": sample.image.height}
         images.append({**own, "id": sample.row, "file_name": name, **size})
-        for thing in samples.things(sample) or ():
+        for thing in sample.things:
             annotation = {
                 "id": len(annotations) + 1,
                 "image_id": sample.row,

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from magical_hub.data.boxes import Box, checked_box, connected_parts
 from magical_hub.data.columns import LabelledColumns, file_of, object_fields, read_objects, stored_values
-from magical_hub.data.images import image_size, read_image
+from magical_hub.data.images import image_size, read_header, read_image
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.errors import DataError
 from magical_hub.export.names import base_name, file_stems, names_beside
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NORMAL = ("normal", "good", "ok")
 """Names of a class that stand for no defect, in lower case."""
+DEPTHS = ("I", "F", "RGB;16")
+"""Modes of images of which some, or all, can't be written as PNG."""
 ONE_CLASS = "defect"
 """The category of what a mask marks, where neither its values nor a label name it."""
 
@@ -44,31 +46,181 @@ class Thing:
     mask: Callable[[], np.ndarray] | None = None
 
 
-@dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with all that is known of it.
+    """An image with all that is known of it. What is decoded is decoded when it is used.
 
     Args:
+        samples: that it is one of.
         row: its number in the dataset.
-        stem: of its file: that of the file that it came in, or its number.
-        image: decoded, as a viewer shows it.
-        label: the name of its class.
-        objects: those of its column; None where that isn't known, or there is none.
-        mask: as the dataset has it; None where there is none.
-        marks: (H, W) uint8, what the mask means: see `MaskValues.read`.
-        more: other columns of text, numbers and (by name) classes.
-        original_name: of the file that it came in.
+        values: of the dataset's columns, images not decoded.
     """
 
-    row: int
-    stem: str
-    image: Image.Image
-    label: str | None
-    objects: list[Thing] | None
-    mask: Image.Image | None
-    marks: np.ndarray | None
-    more: dict[str, Any]
-    original_name: str | None
+    def __init__(self, samples: Samples, row: int, values: Mapping[str, Any]) -> None:
+        self.row = row
+        self._samples, self._values = samples, values
+
+    @property
+    def stem(self) -> str:
+        """Of its file: that of the file that it came in, or its number."""
+        return self._samples.stems[self.row]
+
+    @property
+    def original_name(self) -> str | None:
+        """Of the file that it came in."""
+        return self._samples.files[self.row]
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """Decoded, as a viewer shows it, in the mode in which `datasets` decodes it.
+
+        Raises:
+            DataError: where it can't be read, or a PNG file can't hold it.
+        """
+        samples = self._samples
+        image = read_image(file_of(self._values[samples.columns.image]), f"the image of row {self.row}")
+        return image if samples.mode in (None, image.mode) else image.convert(samples.mode)
+
+    @cached_property
+    def header(self) -> tuple[tuple[int, int], str]:
+        """Height and width, and Pillow's mode, without decoding it."""
+        file = file_of(self._values[self._samples.columns.image])
+        (width, height), mode = read_header(file, f"the image of row {self.row}")
+        return (height, width), mode
+
+    @cached_property
+    def label(self) -> str | None:
+        """The name of its class; None where there is none, or the dataset says null (or -1, its "unknown").
+
+        Raises:
+            DataError: where it is another value than those that are classes.
+        """
+        column, labels = self._samples.columns.label, self._samples.labels
+        value = None if column is None else self._values[column]
+        if value is None or (value == -1 and value not in labels):
+            return None
+        if value not in labels:
+            raise DataError(f"row {self.row} has {value!r} in {column!r}, which names no class: mend it")
+        return labels[value]
+
+    @property
+    def is_called_normal(self) -> bool:
+        """Whether its class stands for no defect."""
+        return self.label is not None and self.label.lower() in NORMAL
+
+    @cached_property
+    def mask(self) -> Image.Image | None:
+        """As the dataset has it: in the mode, with the values and the palette that it has there."""
+        stored = self._stored_mask
+        return None if stored is None else read_image(file_of(stored), f"the mask of row {self.row}")
+
+    @cached_property
+    def marks(self) -> np.ndarray | None:
+        """What the mask means, (H, W) uint8: see `MaskValues.read`. None where there is no mask.
+
+        Raises:
+            DataError: where it can't be read, or has another size than the image.
+        """
+        stored = self._stored_mask
+        if stored is None:
+            return None
+        self.check_mask()
+        return self._samples.mask_values.read(file_of(stored), f"the mask of row {self.row}")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is one, which may mark nothing."""
+        return self._stored_mask is not None
+
+    def check_mask(self) -> None:
+        """Refuse a mask of another size than the image's.
+
+        Raises:
+            DataError: naming the row.
+        """
+        if self._stored_mask is None:
+            return
+        width, height = image_size(file_of(self._stored_mask), f"the mask of row {self.row}")
+        (rows, cols), _ = self.header
+        if (height, width) != (rows, cols):
+            raise DataError(
+                f"the mask of row {self.row} is {height} x {width} and its image {rows} x {cols} pixels: give masks "
+                "of the size of their image"
+            )
+
+    @cached_property
+    def objects(self) -> list[Thing] | None:
+        """Those of the column of objects; None where that is null, or there is none.
+
+        Raises:
+            DataError: where a box or a category is no good.
+        """
+        column, where = self._samples.columns.objects, f"row {self.row}"
+        found = None if column is None else read_objects(self._values[column], where)
+        if found is None:
+            return None
+        things = []
+        for values, category in found:
+            if category not in self._samples.stored_categories:
+                raise DataError(f"{where} has an object of the category {category!r}: give it one with a name")
+            box, name = checked_box(values, self.header[0], where), self._samples.stored_categories[category]
+            things.append(Thing(box, name, partial(self._inside, box, name) if self.has_mask else None))
+        return things
+
+    @property
+    def things(self) -> list[Thing]:
+        """The objects; where the dataset has no column of them, the connected parts of the mask.
+
+        Raises:
+            DataError: where a mask marks something that nothing names.
+        """
+        if self._samples.columns.objects is not None or self.marks is None:
+            return self.objects or []
+        self.check_named()
+        names, things = self._samples.mask_values.names, []
+        for value in np.unique(self.marks[self.marks > 0]).tolist():
+            parts, boxes = connected_parts(self.marks == value)
+            category = names[value - 1] if names is not None else self.label or ONE_CLASS
+            things += [Thing(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)]
+        return things
+
+    def check_named(self) -> None:
+        """Refuse a mask that marks a defect where the image's class should name it, and is null or stands for none.
+
+        Raises:
+            DataError: naming the row.
+        """
+        if not self._samples.labels or self._samples.mask_values.names is not None:
+            return
+        if (self.label is None or self.is_called_normal) and self.marks is not None and self.marks.any():
+            raise DataError(
+                f"row {self.row} is called {self.label!r}, and its mask marks a defect: give it the label of the "
+                "defect, or name the values of masks by mask_values"
+            )
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """Other columns of text, numbers and (by name) classes; numbers that are none are null."""
+        row = {name: names.get(self._values[name], self._values[name]) for name, names in self._samples.more.items()}
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+
+    @property
+    def _stored_mask(self) -> Any:
+        column = self._samples.columns.mask
+        return None if column is None else self._values[column]
+
+    def _inside(self, box: Box, category: str) -> np.ndarray:
+        """What the mask marks inside a box, of the box's category where the mask tells classes apart: (H, W) bool."""
+        marks, names = self.marks, self._samples.mask_values.names
+        assert marks is not None
+        x, y, width, height = box
+        there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
+        own = np.zeros(marks.shape, bool)
+        told_apart = names is not None and category in names
+        own[there] = marks[there] == 1 + names.index(category) if names and told_apart else marks[there] > 0
+        return own
 
 
 class Samples:
@@ -78,6 +230,15 @@ class Samples:
         dataset: its images are decoded one at a time.
         columns: what its columns hold.
         mask_values: names of the defect classes that values of its masks stand for.
+
+    Attributes:
+        columns: as given.
+        mode: of Pillow, in which `datasets` decodes the images; None for that of their files.
+        labels: the classes: what the dataset stores, and their names.
+        stored_categories: the same of the categories of objects.
+        more: the columns of text and numbers beside these, and the names of what they store where they are classes.
+        files: the names of the files that the images came in, None where the dataset doesn't know them.
+        stems: of the files that are written.
 
     Raises:
         DataError: where it is empty, an image is missing, or its classes have no names.
@@ -93,49 +254,48 @@ class Samples:
         if not len(dataset):
             raise DataError("the dataset is empty: give one with images")
         self.columns, self._mask_values = columns, mask_values
-        self._rows, self._mode = dataset.with_format(None), dataset.features[columns.image].mode
+        self.mode: str | None = dataset.features[columns.image].mode
+        self._rows = dataset.with_format(None)
         for name in (columns.image, columns.mask):
             if name is not None:
                 self._rows = self._rows.cast_column(name, Image(decode=False))
-        self._labels = self._names(columns.label)
-        self._more = {
+        self.labels = self._names(columns.label)
+        self.more = {
             name: {number: text for text, number in stored_values(feature).items()}
             for name, feature in dataset.features.items()
             if isinstance(feature, (Value, ClassLabel)) and name != columns.label
         }
         self.files = self._file_names()
-        """The names of the files that the images came in, where the dataset knows them."""
-        self._stems = file_stems(self.files)
-        self._categories: dict[Any, str] = {}
+        self.stems = file_stems(self.files)
+        self.stored_categories: dict[Any, str] = {}
         if columns.objects is not None:
             field = (object_fields(dataset.features[columns.objects]) or {})["category"]
             found = (read_objects(value, f"row {row}") for row, value in enumerate(self._values(columns.objects)))
             categories = [category for objects in found for _, category in objects or ()]
             stored = stored_values(field, categories, columns.objects)
-            self._categories = {value: name for name, value in stored.items()}
+            self.stored_categories = {value: name for name, value in stored.items()}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def labels(self) -> list[str]:
-        """The names of the classes."""
-        return list(self._labels.values())
+    def __iter__(self) -> Iterator[Sample]:
+        for row, values in enumerate(tqdm(self._rows, desc="Writing images", unit="img")):
+            yield Sample(self, row, values)
 
     @property
     def categories(self) -> list[str]:
         """The names of the categories of objects, in the order of their numbers."""
         if self.columns.objects is not None:
-            return list(self._categories.values())
+            return list(self.stored_categories.values())
         if self.columns.mask is None:
             return []
         names = self.mask_values.names
-        return list(names) if names is not None else self.labels or [ONE_CLASS]
+        return list(names) if names is not None else list(self.labels.values()) or [ONE_CLASS]
 
     @property
     def tells_normal(self) -> bool:
         """Whether one of the classes stands for no defect."""
-        return any(name.lower() in NORMAL for name in self.labels)
+        return any(name.lower() in NORMAL for name in self.labels.values())
 
     @cached_property
     def mask_values(self) -> MaskValues:
@@ -153,7 +313,7 @@ class Samples:
         Args:
             is_key: whether a name means something to the format.
         """
-        own = [self.columns.label, self.columns.objects, *self._more]
+        own = [self.columns.label, self.columns.objects, *self.more]
         return names_beside([name for name in own if name is not None], is_key)
 
     @property
@@ -161,42 +321,25 @@ class Samples:
         """Whether images say which file they came in."""
         return any(name is not None for name in self.files)
 
-    def __iter__(self) -> Iterator[Sample]:
-        columns = self.columns
-        for number, row in enumerate(tqdm(self._rows, desc="Writing images", unit="img")):
-            image = self._image(number, row)
-            stored = row[columns.mask] if columns.mask else None
-            mask = None if stored is None else read_image(file_of(stored), f"the mask of row {number}")
-            marks = None if stored is None else self._marks(number, stored, (image.height, image.width))
-            yield Sample(
-                row=number,
-                stem=self._stems[number],
-                image=image,
-                label=self._label(number, row),
-                objects=self._objects(number, row, (image.height, image.width), marks) if columns.objects else None,
-                mask=mask,
-                marks=marks,
-                more={name: _plain(names.get(row[name], row[name])) for name, names in self._more.items()},
-                original_name=self.files[number],
-            )
+    def unwritten(self) -> Iterator[Sample]:
+        """The samples for a look at what they say, of which no image need be decoded."""
+        columns = (self.columns.image, self.columns.label, self.columns.objects, self.columns.mask)
+        for row, values in enumerate(self._rows.select_columns([name for name in columns if name is not None])):
+            yield Sample(self, row, values)
 
     def check(self) -> None:
-        """Look at every row without decoding its image.
+        """Refuse rows that no format can be right of, before anything is written.
 
         Raises:
-            DataError: where a label, a box or a mask is no good.
+            DataError: where a label, a box, a mask or the depth of an image is no good.
         """
-        columns = self.columns
-        names = [name for name in (columns.image, columns.label, columns.objects, columns.mask) if name is not None]
-        for number, row in enumerate(self._rows.select_columns(names)):
-            width, height = image_size(file_of(row[columns.image]), f"the image of row {number}")
-            self._label(number, row)
-            if columns.objects is not None:
-                self._objects(number, row, (height, width), None)
-            if columns.mask is not None and row[columns.mask] is not None:
-                shown = image_size(file_of(row[columns.mask]), f"the mask of row {number}")
-                _check_size(number, (shown[1], shown[0]), (height, width))
-        if columns.mask is not None:
+        for sample in self.unwritten():
+            _, mode = sample.header
+            if mode in DEPTHS:
+                _ = sample.image  # which refuses what a PNG file can't hold
+            _ = sample.label, sample.objects
+            sample.check_mask()
+        if self.columns.mask is not None:
             _ = self.mask_values
 
     def check_objects(self, format_name: str) -> None:
@@ -210,99 +353,18 @@ class Samples:
             raise DataError(
                 f"{format_name} is for boxes, and no column has objects with bbox and category, nor masks: name one"
             )
-        column = columns.objects or columns.mask
-        names = [name for name in (columns.label, column) if name is not None]
-        for number, row in enumerate(self._rows.select_columns(names)):
-            if row[column] is None and not (columns.objects is None and self._is_sound_without(number, row)):
+        for sample in self.unwritten():
+            if columns.objects is not None:
+                says = sample.objects is not None
+            else:
+                says = sample.has_mask or not self.tells_normal or sample.is_called_normal
+                sample.check_named()
+            if not says:
+                column = columns.objects or columns.mask
                 raise DataError(
-                    f"row {number} does not say whether it has defects (its {column!r} is null), and a "
-                    f"detector would take it for sound: leave such rows out, or take another format than {format_name}"
+                    f"row {sample.row} does not say whether it has defects (its {column!r} is null), and a detector "
+                    f"would take it for sound: leave such rows out, or take another format than {format_name}"
                 )
-            if columns.objects is None and row[column] is not None and self.mask_values.names is None:
-                label = self._label(number, row)
-                if self.labels and (label is None or label.lower() in NORMAL):
-                    self._check_named(number, label, self.mask_values.read(file_of(row[column]), f"row {number}"))
-
-    def things(self, sample: Sample) -> list[Thing] | None:
-        """The objects of a sample; where the dataset has no column of them, the connected parts of its mask.
-
-        Raises:
-            DataError: where a mask marks something that nothing names.
-        """
-        if self.columns.objects is not None or self.columns.mask is None:
-            return sample.objects
-        if sample.marks is None:
-            return []  # see `check_objects`
-        names, things = self.mask_values.names, []
-        if names is None and self.labels:
-            self._check_named(sample.row, sample.label, sample.marks)
-        for value in np.unique(sample.marks[sample.marks > 0]).tolist():
-            parts, boxes = connected_parts(sample.marks == value)
-            category = names[value - 1] if names is not None else sample.label or ONE_CLASS
-            things += [Thing(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)]
-        return things
-
-    def _check_named(self, number: int, label: str | None, marks: np.ndarray) -> None:
-        if marks.any() and (label is None or label.lower() in NORMAL):
-            raise DataError(
-                f"row {number} is called {label!r}, and its mask marks a defect: give it the label of the defect, or "
-                "name the values of masks by mask_values"
-            )
-
-    def _is_sound_without(self, number: int, row: Mapping[str, Any]) -> bool:
-        """Whether a row without a mask has no defect: its class says so, where one of the classes stands for none."""
-        label = self._label(number, row)
-        return not self.tells_normal or (label is not None and label.lower() in NORMAL)
-
-    def _objects(
-        self, number: int, row: Mapping[str, Any], size: tuple[int, int], marks: np.ndarray | None
-    ) -> list[Thing] | None:
-        where = f"row {number}"
-        assert self.columns.objects is not None
-        found = read_objects(row[self.columns.objects], where)
-        if found is None:
-            return None
-        things = []
-        for values, category in found:
-            if category not in self._categories:
-                raise DataError(f"{where} has an object of the category {category!r}: give it one with a name")
-            box, name = checked_box(values, size, where), self._categories[category]
-            things.append(Thing(box, name, None if marks is None else self._inside(marks, box, name)))
-        return things
-
-    def _inside(self, marks: np.ndarray, box: Box, category: str) -> Callable[[], np.ndarray]:
-        """What the mask marks inside a box, of the box's category where the mask tells classes apart."""
-        names = self.mask_values.names
-        number = 1 + names.index(category) if names is not None and category in names else None
-
-        def pixels() -> np.ndarray:
-            x, y, width, height = box
-            there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
-            own = np.zeros(marks.shape, bool)
-            own[there] = marks[there] > 0 if number is None else marks[there] == number
-            return own
-
-        return pixels
-
-    def _marks(self, number: int, stored: Any, size: tuple[int, int]) -> np.ndarray:
-        marks = self.mask_values.read(file_of(stored), f"the mask of row {number}")
-        _check_size(number, marks.shape, size)
-        return marks
-
-    def _label(self, number: int, row: Mapping[str, Any]) -> str | None:
-        """The name of a row's class; None where the dataset says null (or -1, which is its "unknown")."""
-        column = self.columns.label
-        if column is None or row[column] is None:
-            return None
-        if row[column] not in self._labels:
-            if row[column] == -1:
-                return None
-            raise DataError(f"row {number} has {row[column]!r} in {column!r}, which names no class: mend it")
-        return self._labels[row[column]]
-
-    def _image(self, number: int, row: Mapping[str, Any]) -> Image.Image:
-        image = read_image(file_of(row[self.columns.image]), f"the image of row {number}")
-        return image if self._mode in (None, image.mode) else image.convert(self._mode)  # as `datasets` decodes it
 
     def _file_names(self) -> list[str | None]:
         """The names of the files that the images came in, without reading their bytes."""
@@ -326,19 +388,6 @@ class Samples:
         feature = self._rows.features[column]
         values = None if hasattr(feature, "names") else self._rows.unique(column)
         return {value: name for name, value in stored_values(feature, values, column).items()}
-
-
-def _check_size(number: int, mask: tuple[int, ...], image: tuple[int, int]) -> None:
-    if tuple(mask) != image:
-        raise DataError(
-            f"the mask of row {number} is {mask[0]} x {mask[1]} and its image {image[0]} x {image[1]} pixels: give "
-            "masks of the size of their image"
-        )
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: numbers that are none are null there."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def save_image(image: Image.Image, path: Path) -> None:

@@ -33,15 +33,16 @@ def write_yolo(samples: Samples, folder: Path) -> None:
     labels.mkdir(parents=True)
     for sample in samples:
         save_image(sample.image, folder / "images" / "train" / f"{sample.stem}.png")
-        things = samples.things(sample) or ()
-        lines = [f"{numbers[thing.category]} {_shares(thing.box, sample.image.size)}\n" for thing in things]
+        lines = [f"{numbers[thing.category]} {_shares(thing.box, sample.image.size)}\n" for thing in sample.things]
         (labels / f"{sample.stem}.txt").write_text("".join(lines))
-    names = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in numbers.items())  # JSON is YAML
+    quoted = {number: json.dumps(name, ensure_ascii=False) for name, number in numbers.items()}  # JSON is YAML
+    names = "".join(f"  {number}: {name}\n" for number, name in quoted.items())
     (folder / "data.yaml").write_text(
         "path: .  # this folder\n"
         "train: images/train\n"
         "val: images/val  # yours to fill: real images alone, that nothing was trained on\n"
-        f"names:\n{names}"
+        f"names:\n{names}",
+        encoding="utf-8",
     )
 
 
