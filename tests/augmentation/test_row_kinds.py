@@ -268,7 +268,7 @@ def test_boxes_of_whole_numbers_hold_the_defect(layout, grey_pipe):
 
 
 def test_what_a_format_needs_is_checked_before_an_image_is_made(
-    class_pipe, grey_pipe, labelled, tmp_path, monkeypatch
+    make_pipeline, class_pipe, grey_pipe, labelled, tmp_path, monkeypatch
 ):
     class_pipe.save_pretrained(tmp_path / "run")
     grey_pipe.save_pretrained(tmp_path / "defects")
@@ -276,6 +276,18 @@ def test_what_a_format_needs_is_checked_before_an_image_is_made(
     real = masked(MASKS["200"][0])
     real.add_column("label", ["good"] * 3).save_to_disk(tmp_path / "contradicting")
     real.save_to_disk(tmp_path / "masked")
+    half = rows(
+        {**real.features, "label": datasets.Value("string")},
+        *(
+            {**row, "label": label}
+            for row, label in zip(real.with_format(None), ["crack", "good", "crack"], strict=True)
+        ),
+        {"image": Image.fromarray(LEVELS), "mask": None, "label": "crack"},
+    )
+    half.save_to_disk(tmp_path / "half")
+    floats = pictures(lambda x: as_tiff(x.astype(np.float32) / 255)).add_column("label", ["good", "crack"])
+    floats.save_to_disk(tmp_path / "floats")
+    make_pipeline(intensity_range=(0.0, 1.0), class_names=["good", "crack"]).save_pretrained(tmp_path / "ranged")
 
     def none_is_made(*arguments, **named):
         pytest.fail("an image was made")
@@ -291,6 +303,8 @@ def test_what_a_format_needs_is_checked_before_an_image_is_made(
         ),
         ("plain", "run", "anomalib", None, "row 0 does not say whether it is normal"),
         ("contradicting", "defects", "yolo", "label", "row 0 is called 'good', and its mask marks a defect"),
+        ("half", "defects", "anomalib", "label", "row 3 has no mask and others have"),
+        ("floats", "ranged", "anomalib", "label", "row 0 holds float32 pixels, which are not written as PNG"),
         ("masked", "run", "coco", None, "run knows no defects: its images have no boxes for coco"),
     ):
         with pytest.raises(DataError, match=words):

@@ -137,6 +137,15 @@ def test_pixels_that_a_png_cannot_hold(make, words, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_column_that_is_decoded_in_a_mode(tmp_path):
+    ds = rows(
+        {"image": datasets.Image(mode="L"), "objects": BOXES},
+        {"image": file(Image.fromarray(COLOUR), "PNG"), "objects": []},
+    )
+    (path,) = written(ds, tmp_path / "out", "coco", label_column=None)
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.asarray(ds[0]["image"]))
+
+
 # -- masks -------------------------------------------------------------------------------------------------------
 
 MARKED = np.zeros((24, 36), bool)
@@ -252,6 +261,18 @@ def test_a_good_image_without_a_mask_is_sound(tmp_path):
     assert [path.name for path in (tmp_path / "anomalib/masks").iterdir()] == ["00001.png"]
 
 
+def test_anomalib_s_masks_are_of_all_abnormal_images_or_of_none(tmp_path):
+    ds = masked(MASKS["0 and 255"])
+    more = ds.select([1]).map(lambda row: {"mask": None}, features=ds.features, keep_in_memory=True)
+    whole = datasets.concatenate_datasets([ds, more])
+    with pytest.raises(DataError, match="row 2 has no mask and others have: give all or none"):
+        write_dataset(whole, tmp_path / "out", "anomalib")
+    write_dataset(whole, tmp_path / "out", "anomalib", mask_column=None)
+    assert sorted(path.name for path in (tmp_path / "out/abnormal").iterdir()) == ["00001.png", "00002.png"]
+    with pytest.raises(DataError, match="there is no normal image"):
+        write_dataset(ds.select([1]), tmp_path / "none", "anomalib")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -301,6 +322,34 @@ def test_boxes_over_the_edge_are_clipped_once(tmp_path):
     for line, (x, y, width, height) in zip(lines, clipped, strict=True):
         sides = [float(edge) for edge in edges(line)]
         assert sides == pytest.approx([x / 36, y / 24, (x + width) / 36, (y + height) / 24], abs=1e-6)
+
+
+def test_objects_as_a_record_of_lists(tmp_path):
+    """As `datasets` stores what older versions called a Sequence."""
+    lists = {"bbox": datasets.List(datasets.List(datasets.Value("int64"))), "category": datasets.List(KINDS)}
+    ds = rows(
+        {"image": datasets.Image(), "objects": lists},
+        {"image": Image.fromarray(GREY), "objects": {"bbox": [[1, 2, 3, 4], [30, 20, 9, 9]], "category": [2, 1]}},
+        {"image": Image.fromarray(GREY), "objects": {"bbox": [], "category": []}},
+    )
+    write_dataset(ds, tmp_path / "out", "coco", label_column=None)
+    coco = COCO(tmp_path / "out/annotations.json")
+    assert [(a["category_id"], a["bbox"]) for a in coco.loadAnns([1, 2])] == [(3, [1, 2, 3, 4]), (2, [30, 20, 6, 4])]
+    assert not coco.getAnnIds(imgIds=1)
+
+
+def test_names_of_categories_in_any_script(tmp_path):
+    names = ["Riß", "裂纹", 'a "b": #c', "\N{SNOWMAN}\N{ROCKET}", "two\nlines"]
+    kinds = datasets.ClassLabel(names=names)
+    feature = datasets.List({"bbox": datasets.List(datasets.Value("int64")), "category": kinds})
+    objects = [{"bbox": [1, 1, 2, 2], "category": number} for number in range(5)]
+    ds = rows({"image": datasets.Image(), "objects": feature}, {"image": Image.fromarray(GREY), "objects": objects})
+    write_dataset(ds, tmp_path / "yolo", "yolo", label_column=None)
+    about = yaml.safe_load((tmp_path / "yolo/data.yaml").read_text(encoding="utf-8"))
+    assert about["names"] == dict(enumerate(names))
+    write_dataset(ds, tmp_path / "coco", "coco", label_column=None)
+    coco = COCO(tmp_path / "coco/annotations.json")
+    assert [coco.cats[annotation["category_id"]]["name"] for annotation in coco.loadAnns(range(1, 6))] == names
 
 
 @pytest.mark.parametrize("size", [(7, 3), (1000, 999), (4093, 4099)])
