@@ -20,6 +20,7 @@ command again. defects_parts/ has the images, the arms, the results on disk, the
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -48,7 +49,7 @@ from tqdm import tqdm
 from magical_hub import MagicalPipeline
 from magical_hub.data.sources import open_dataset
 from magical_hub.detectors import DetectorOptions, average_precision, train_detector
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, MagicalError
 from magical_hub.files import write_text, written_whole
 
 DETECTOR = DetectorOptions()
@@ -177,4 +178,8 @@ def _check(arms: tuple[str, ...], columns: Columns, checkpoint: str | None) -> N
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    try:
+        tyro.cli(main)
+    except MagicalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

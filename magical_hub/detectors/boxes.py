@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from magical_hub.detectors.network import UNet, padded
+from magical_hub.metrics.average_precision import overlaps
 
 SPREAD = 0.09
 """Standard deviation of a centre's bell, in sides of the box: 0.54 / 6, as in TTFNet."""
@@ -179,8 +180,6 @@ def _read(output: Tensor, num_classes: int, stride: int, height: int, width: int
 
 def _without_doubles(boxes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Places of the boxes that stay: greedy non-maximum suppression, each class for itself."""
-    from magical_hub.metrics.average_precision import overlaps
-
     shared = (overlaps(boxes, boxes) > OVERLAP) & (kinds[:, None] == kinds)
     alive = boxes[:, 2:].min(1, initial=1) > 0
     for place in range(len(boxes)):
