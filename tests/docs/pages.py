@@ -61,6 +61,8 @@ NOT_RUN = {
     "dvc repro": LOOP,
     "python benchmarks/scale.py memory": BENCHMARK,
     "python benchmarks/scale.py speed": BENCHMARK,
+    "python benchmarks/defects.py --data DATA --output-dir OUT --columns.objects objects": BENCHMARK,
+    "python benchmarks/defects.py --data DATA --output-dir OUT --columns.mask mask": BENCHMARK,
     "mlflow models serve -m models:/MODEL_ID --env-manager local": SERVING,
     "curl localhost:5000/invocations -H 'Content-Type: application/json' "
     '-d \'{"dataframe_records": [{"seed": 7}]}\'': SERVING,
