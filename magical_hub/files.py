@@ -160,11 +160,16 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def append_text(path: Path, text: str) -> None:
+def append_bytes(path: Path, content: bytes) -> None:
     """Write to the end of a file, which is made where it is missing; never through a link."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-    with open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
-        file.write(text)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666), "ab") as file:
+        file.write(content)
+
+
+def append_text(path: Path, text: str) -> None:
+    """The same with text."""
+    append_bytes(path, text.encode("utf-8"))
 
 
 @contextmanager

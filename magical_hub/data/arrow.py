@@ -4,12 +4,17 @@ A sample then costs a read of its own bytes and not a decode. The sub-regions of
 (C, h, w): as rows of whole images, a window of 2 x 2 sub-regions of 64 px of an 8192 px image would lie in 128 places,
 and cold reads took 2.4 MB for its 16 kB. The file is an Arrow stream that `datasets.Dataset.from_file` opens too
 (`Grid.stitch` joins an image again). It holds the training images: it stays where it was written.
+
+A flipped byte is noticed: behind the stream is the SHA-256 of all that is not pixels, which is checked before Arrow
+reads any of it, and every sub-region has a CRC-32, which is checked whenever it is read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,11 +28,14 @@ from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, fie
 from magical_hub.data.images import Intensity, as_array, fit, open_image
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
-from magical_hub.files import ScatteredReads, written_whole
+from magical_hub.files import ScatteredReads, append_bytes, written_whole
 from magical_hub.grid import Grid
+from magical_hub.safety import parse_json
 
 logger = logging.getLogger(__name__)
 
+SEAL = b"magical1"
+"""The last bytes of the file."""
 BATCH_BYTES = 2**24
 """Pixels in one record batch of the file, about: small enough to build in memory, large enough to make few of them."""
 
@@ -45,8 +53,10 @@ class ArrowStore(CanvasStore):
     def __init__(self, path: Path) -> None:
         try:
             mapped = pa.memory_map(str(path)).read_buffer()
+            _check_seal(mapped)
             table = pa.ipc.open_stream(mapped).read_all()
-            about = json.loads(table.schema.metadata[b"magical_hub"])
+            about = parse_json(table.schema.metadata[b"magical_hub"])
+            self._checks = np.array(table["crc32"].to_pylist(), np.uint32)
             self._tile: tuple[int, int] = tuple(about["tile"])
             self._rows_a_batch: int = about["rows_a_batch"]
             super().__init__(
@@ -57,10 +67,10 @@ class ArrowStore(CanvasStore):
                 table["digest"].to_pylist(),
                 table["field"].to_pylist(),
             )
-        except (OSError, pa.ArrowInvalid, TypeError, KeyError) as error:
+        except (OSError, pa.ArrowInvalid, TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path} cannot be read ({error}): delete it, and it is made again") from error
         # Where the pixels of each batch begin in the file. They are read from there: see ScatteredReads.
-        self._starts = [c.flatten().flatten().buffers()[1].address - mapped.address for c in table["canvas"].chunks]
+        self._starts = [start for start, _ in _pixel_places(mapped, table)]
         self._path, self._file = path, ScatteredReads(path)
 
     def _read(self, index: int, rows: slice, cols: slice) -> np.ndarray:
@@ -73,9 +83,48 @@ class ArrowStore(CanvasStore):
             data = self._file.at(image + (row * across + col) * size, size)
             if len(data) < size:
                 raise DataError(f"{self._path} was cut off while it was read: delete it, and it is made again")
+            if zlib.crc32(data) != self._checks[index, row * across + col]:
+                raise DataError(f"{self._path} is damaged ({self.names[index]}): delete it, and it is made again")
             return np.frombuffer(data, np.uint8).reshape(shape)[(slice(None), *place)]
 
         return join_tiles(tile, self._tile, self.channels, rows, cols)
+
+
+def _pixel_places(mapped: pa.Buffer, table: pa.Table) -> list[tuple[int, int]]:
+    """Where the pixels of each batch begin in the file, and how many there are."""
+    flat = [chunk.flatten().flatten() for chunk in table["canvas"].chunks]
+    return [(pixels.buffers()[1].address - mapped.address, len(pixels)) for pixels in flat]
+
+
+def _sha256_beside(mapped: pa.Buffer, end: int, places: list[tuple[int, int]]) -> str:
+    """Of all bytes of a file up to `end` but those of the pixels."""
+    sha, position = hashlib.sha256(), 0
+    for start, count in [*places, (end, 0)]:
+        if not position <= start <= start + count <= end:
+            raise ValueError("its seal is broken")
+        sha.update(mapped.slice(position, start - position))
+        position = start + count
+    return sha.hexdigest()
+
+
+def _seal(path: Path) -> None:
+    """Write behind the stream where its pixels are and the hash of all else."""
+    mapped = pa.memory_map(str(path)).read_buffer()
+    places = _pixel_places(mapped, pa.ipc.open_stream(mapped).read_all())
+    seal = json.dumps({"pixels": places, "sha256": _sha256_beside(mapped, mapped.size, places)}).encode()
+    append_bytes(path, seal + len(seal).to_bytes(8, "little") + SEAL)
+
+
+def _check_seal(mapped: pa.Buffer) -> None:
+    """Raise a ValueError unless all that is not pixels is what was written."""
+    tail = mapped.slice(max(0, mapped.size - 8 - len(SEAL))).to_pybytes()
+    length = int.from_bytes(tail[:8], "little")
+    end = mapped.size - len(tail) - length
+    if not tail.endswith(SEAL) or end < 0:
+        raise ValueError("its seal is missing")
+    seal = parse_json(mapped.slice(end, length).to_pybytes())
+    if _sha256_beside(mapped, end, [(start, count) for start, count in seal["pixels"]]) != seal["sha256"]:
+        raise ValueError("its seal is broken")
 
 
 def build_arrow_store(
@@ -119,6 +168,7 @@ def build_arrow_store(
             "digest": pa.string(),
             "name": pa.string(),
             "field": pa.list_(pa.int64()),
+            "crc32": pa.list_(pa.uint32()),
         },
         metadata={"magical_hub": json.dumps(about)},
     )
@@ -138,6 +188,7 @@ def build_arrow_store(
                 writer.write_batch(batch.take(schema))
         if not written:
             raise DataError("none of the images could be read: see the warnings above")
+        _seal(beside)
 
 
 def _fitted(
@@ -174,6 +225,7 @@ class _Batch:
         self._records: list[Record] = []
         self._digests: list[str] = []
         self._fields: list[list[int]] = []
+        self._checks: list[list[int]] = []
 
     @property
     def full(self) -> bool:
@@ -184,6 +236,7 @@ class _Batch:
         self._digests.append(digest(self._cut(image, cells)))
         self._records.append(record)
         self._fields.append(field)
+        self._checks.append([zlib.crc32(cell) for row in cells for cell in row])
 
     def _cut(self, image: Image.Image, cells: np.ndarray) -> Iterator[np.ndarray]:
         """Fill the cells of an image, and give its bands of sub-regions meanwhile."""
@@ -205,6 +258,7 @@ class _Batch:
             pa.array(self._digests),
             pa.array([record.name for record in self._records]),
             pa.array(self._fields, pa.list_(pa.int64())),
+            pa.array(self._checks, pa.list_(pa.uint32())),
         ]
-        self._records, self._digests, self._fields = [], [], []
+        self._records, self._digests, self._fields, self._checks = [], [], [], []
         return pa.RecordBatch.from_arrays(columns, schema=schema)

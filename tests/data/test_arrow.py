@@ -215,3 +215,31 @@ print(peak() - before)
     decoded, row = (1, 1) if mode == "L" else (4, 3)  # bytes a pixel: Pillow keeps RGB in four
     assert grown[0] < (decoded + row) * 8192**2 + 2**26
     assert grown[1] < 2**24
+
+
+def test_every_flipped_byte_is_noticed(tmp_path):
+    """In the metadata before Arrow reads it (it may crash the process otherwise), in pixels when they are read."""
+    path = tmp_path / "canvas.arrow"
+    store = build(put(tmp_path / "images", 70), path, label_column="label")
+    whole, everything = path.read_bytes(), np.arange(len(store))
+    rng = np.random.default_rng(0)
+    noticed = {"on opening": 0, "on reading": 0}
+    for place in [*rng.integers(0, len(whole), 150), 0, 8, len(whole) - 1, len(whole) - 9, len(whole) - 17]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            opened = ArrowStore(path)
+        except DataError:
+            noticed["on opening"] += 1
+            continue
+        with pytest.raises(DataError, match=r"is damaged \(.*\): delete it, and it is made again"):
+            opened.images(everything)
+        noticed["on reading"] += 1
+    assert min(noticed.values()) > 5, noticed
+    for content in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"x", whole[-200:], b"\0" * 1000):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="delete it, and it is made again"):
+            ArrowStore(path)
+    path.write_bytes(whole)
+    assert ArrowStore(path).fingerprint == store.fingerprint
