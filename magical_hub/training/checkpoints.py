@@ -102,7 +102,7 @@ def load_about(checkpoint: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: where it is missing or damaged.
     """
-    about = read_json(checkpoint / "about.json", checkpoint, mend=MEND)
+    about = read_json(checkpoint / "about.json", checkpoint, mend=f"{checkpoint.name} is damaged: {MEND}")
     if about.get("step") != checkpoint_step(checkpoint):
         raise CheckpointError(f"checkpoint {checkpoint} says that it is of step {about.get('step')}: {MEND}")
     return about
@@ -129,7 +129,9 @@ def check_like(value: Any, own: Any, checkpoint: Path, name: str = "about.json")
     else:
         right, pairs = _is_like(value, own), []
     if not right:
-        raise CheckpointError(f"checkpoint {checkpoint} is damaged ({name} is {str(value)[:40]}): {MEND}")
+        lacking = [key for key in own if key not in value] if isinstance(own, dict) and isinstance(value, dict) else []
+        what = f"lacks {lacking[0]!r}" if lacking else f"is {str(value)[:40]}"
+        raise CheckpointError(f"{checkpoint} does not fit this run ({name} {what}): {MEND}, or start a new run")
     for key, part, own_part in pairs:
         check_like(part, own_part, checkpoint, f"{name}, {key}")
 
