@@ -25,10 +25,8 @@ def replaced(image: Any, by: Image.Image) -> Any:
     """The image `by` in the form of `image`: Pillow's, an array (H, W[, C]) or a tensor (C, H, W)."""
     if isinstance(image, Image.Image):
         _check_size(image.size, by.size)
-        if by.mode != image.mode and {by.mode, image.mode} & WIDE_TYPES.keys():
-            raise ConfigError(
-                f"an image has the mode {image.mode} and those of the pool {by.mode}: give a dataset of one bit depth"
-            )
+        if {by.mode, image.mode} & WIDE_TYPES.keys():
+            _check_mode(image.mode, by.mode)
         return in_mode(by, image.mode)
     pixels = _pixels(image)
     new = np.asarray(by)
@@ -39,6 +37,8 @@ def replaced(image: Any, by: Image.Image) -> Any:
 
 def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
     """An image with a patch, which is in pixels of images of that size and mode."""
+    if isinstance(image, Image.Image) and not {image.mode, mode} <= {"L", "RGB"}:
+        _check_mode(image.mode, mode)
     pixels = np.asarray(image) if isinstance(image, Image.Image) else _pixels(image)
     _check_size(pixels.shape[1::-1], size)
     top = _top(pixels.dtype)
@@ -46,7 +46,9 @@ def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
     rows, cols = patch.mask.shape
     delta[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.delta
     delta *= top / (65535 if mode.startswith("I") else 255)
-    changed = (pixels + _with_channels(delta, pixels)).clip(0, top)
+    # Signed pixels have no darkest value: those of the image bound them.
+    low, high = (pixels.min(), max(top, pixels.max())) if pixels.dtype.kind == "i" else (0, top)
+    changed = (pixels + _with_channels(delta, pixels)).clip(low, high)
     if isinstance(image, Image.Image):
         return Image.fromarray(changed.round().astype(pixels.dtype))
     return _as_given(changed, image)
@@ -231,6 +233,11 @@ def _top(dtype: np.dtype) -> float:
     if dtype == np.uint8:
         return 255
     return 65535 if np.issubdtype(dtype, np.integer) else 1
+
+
+def _check_mode(mode: str, wanted: str) -> None:
+    if mode != wanted:
+        raise ConfigError(f"an image has the mode {mode} and those of the pool {wanted}: give images of one mode")
 
 
 def _check_size(size: tuple[int, ...], wanted: tuple[int, ...]) -> None:

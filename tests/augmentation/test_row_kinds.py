@@ -209,6 +209,34 @@ def test_rows_of_another_depth_than_the_pool(pipe):
         transform({"image": Image.fromarray(LEVELS)})
 
 
+def test_a_defect_is_added_to_pixels_of_any_depth(make_pipeline):
+    """Beyond the defect nothing changes, though some values are below 0."""
+    pipe = make_pipeline(
+        SeamlessGenerator,
+        num_defects=1,
+        defect_names=["void"],
+        defect_frequencies=[[[0.5]] * 6],
+        intensity_range=(-1000.0, 20000.0),
+    )
+    kinds = datasets.ClassLabel(names=["normal", "void"])
+    features = {"image": datasets.Image(), "label": kinds, "mask": datasets.Image()}
+    made = [
+        {"image": as_tiff(LEVELS.astype(np.int32) * 80 - 900), "label": n, "mask": Image.fromarray(MARKS & bool(n))}
+        for n in (0, 1)
+    ]
+    real = rows(features, *made)
+    transform = MagicalTransform(real, pipe, p=1.0, defect_share=1.0, pool_size=4, keep="all")
+    before, after = real[0], transform(real[0])
+    assert before["image"].mode == after["image"].mode == "I" and after["label"] == 1
+    changed = np.asarray(before["image"]) != np.asarray(after["image"])
+    marked = np.asarray(after["mask"]) > 0
+    assert changed[marked].mean() > 0.9 and np.asarray(before["image"])[~changed].min() == -900
+    rows_of, cols_of = np.nonzero(marked)
+    assert not changed[: max(0, rows_of.min() - 4)].any() and not changed[:, cols_of.max() + 5 :].any()
+    with pytest.raises(ConfigError, match="an image has the mode P and those of the pool I"):
+        transform({**real[0], "image": real[0]["image"].convert("L").convert("P")})
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
 def test_sizes_are_those_that_a_viewer_shows(format, grey_pipe):
     exif = Image.Exif()
