@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bank": ["DefectBank"],
         "painting": ["Painted"],
         "settings": ["PaintSettings"],
+        "tuning": ["Tuned", "tune"],
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 from collections import Counter
@@ -30,6 +31,8 @@ from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     import datasets
+
+    from magical_hub.defects.tuning import Tuned
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +188,24 @@ class DefectBank:
                 settings = replace(settings, max_shift=None)
         size = sizes.pop() if len(sizes) == 1 else None
         return cls(examples, classes, settings, size, skipped, mask_values, reference_column)
+
+    @classmethod
+    def tune(cls, dataset: datasets.Dataset, **arguments: Any) -> tuple[DefectBank, Tuned]:
+        """The bank of a dataset with the settings that help a detector on it, and how much they help.
+
+        Args:
+            dataset: as of `from_dataset`.
+            arguments: of `magical_hub.defects.tune`: columns as of `from_dataset`, `group_column`, `folds` ...
+
+        Raises:
+            ConfigError, DataError, MissingPackageError: as `magical_hub.defects.tune`.
+        """
+        from magical_hub.defects.tuning import tune
+
+        tuned = tune(dataset, **arguments)
+        own = inspect.signature(cls.from_dataset).parameters.keys() & arguments.keys()
+        bank = cls.from_dataset(dataset, **{name: arguments[name] for name in own}, settings=tuned.settings)
+        return bank, tuned
 
     def paint(
         self,

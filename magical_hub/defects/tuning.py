@@ -1,0 +1,314 @@
+"""Which settings, and how many synthetic images, help on a user's own data: measured by small detectors.
+
+Defective and good images are cut into folds by group. Each choice is made for the rest of the images, and a detector
+that was trained on these is tested on the fold. What does not help is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from magical_hub.defects.bank import DefectBank
+from magical_hub.defects.pixels import grey
+from magical_hub.defects.rows import Rows
+from magical_hub.defects.settings import PaintSettings
+from magical_hub.detectors import DetectorOptions, LabelledImages, average_precision, read_labelled, train_detector
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.seeds import image_seed
+
+if TYPE_CHECKING:
+    import datasets
+
+logger = logging.getLogger(__name__)
+
+FIRST_SHARE = 0.3
+"""Of synthetic rows while settings are compared."""
+SHARES = ((0.15, 0.0), (0.3, 0.0), (0.5, 0.0), (0.5, 0.5))
+"""What is compared with no synthetic rows: their share of a batch, and the share of the last steps without any."""
+GOOD = 200
+"""Good images that a detector is trained with at the most; a third of them is what it is tested with."""
+LONGER_SIDE = {"boxes": 256, "masks": 128}
+"""Pixels that images are reduced to for the detectors."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice and what came of it.
+
+    Attributes:
+        about: what is special about it.
+        settings: of the bank; None without synthetic images.
+        synthetic_share: of the rows in a batch.
+        real_only_steps: share of the steps, the last ones, that had real rows only.
+        scores: average precision on each fold: mAP of boxes, or pixel AP of masks, over the classes of the fold.
+    """
+
+    about: str
+    settings: PaintSettings | None
+    synthetic_share: float
+    real_only_steps: float
+    scores: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over the folds."""
+        return float(np.mean(self.scores))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was chosen, and what was tried.
+
+    Attributes:
+        settings: of the bank.
+        synthetic_share: of synthetic rows in training; 0 where none helped.
+        real_only_steps: share of the steps of training, the last ones, that should have real rows alone.
+        trials: all that was tried, in its order; the first has no synthetic images.
+    """
+
+    settings: PaintSettings
+    synthetic_share: float
+    real_only_steps: float
+    trials: tuple[Trial, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """What was tried, as Markdown."""
+        lines = ["| tried | share | real alone at the end | mean AP | folds |", "| --- | --- | --- | --- | --- |"]
+        for trial in self.trials:
+            folds = ", ".join(f"{score:.3f}" for score in trial.scores)
+            numbers = f"{trial.synthetic_share:g} | {trial.real_only_steps:g} | {trial.mean:.3f}"
+            lines.append(f"| {trial.about} | {numbers} | {folds} |")
+        return "\n".join(lines)
+
+
+def tune(
+    dataset: datasets.Dataset,
+    image_column: str = "image",
+    label_column: str | None = None,
+    objects_column: str | None = "auto",
+    mask_column: str | None = "auto",
+    reference_column: str | None = None,
+    mask_values: Mapping[int, str] | None = None,
+    group_column: str | None = None,
+    folds: int = 3,
+    num_synthetic: int = 100,
+    options: DetectorOptions | None = None,
+    longer_side: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Tuned:
+    """Choose settings and the share of synthetic rows for a dataset: those that a detector is better with, or none.
+
+    Settings are changed one after the other (composition, distance, variation), and a change is kept where the mean
+    over the folds is higher. Then shares are compared. A share above 0 is chosen only where it beats training without
+    synthetic images by more than the standard error of the difference over the folds.
+
+    Args:
+        dataset: as of `DefectBank.from_dataset`; the images must have one size.
+        image_column, label_column, objects_column, mask_column, reference_column, mask_values: as there.
+        group_column: of boards, lots, modules: images of one group are in one fold. None: each image is a group.
+        folds: how many, 2 or more.
+        num_synthetic: images painted for each detector.
+        options: of the detectors; their shares are those tried.
+        longer_side: pixels that images are reduced to; None: 256 for boxes, 128 for masks, or less as they are.
+        seed: of folds, images and detectors.
+        device: where detectors are trained.
+
+    Raises:
+        ConfigError: where a number is out of range.
+        DataError: as `DefectBank.from_dataset`, and where fewer than two groups have defects.
+        MissingPackageError: without the extra `eval`.
+    """
+    if folds < 2 or num_synthetic < 1:
+        raise ConfigError(f"folds is {folds} and num_synthetic {num_synthetic}: must be at least 2 and 1")
+    columns = (image_column, label_column, objects_column, mask_column, reference_column)
+    rows = Rows(dataset, *columns, mask_values)
+    groups = np.array(dataset[group_column] if group_column else np.arange(len(dataset)), str)
+    options = options or DetectorOptions(steps=300, crop_size=None if rows.masks is not None else 160)
+    search = _Search(
+        [
+            _Fold(dataset, rows, columns, mask_values, training, test, num_synthetic, longer_side, seed)
+            for training, test in _cut(rows, groups, folds, seed)
+        ],
+        options,
+        seed,
+        device,
+    )
+    return search.run()
+
+
+class _Search:
+    """Runs trials over all folds."""
+
+    def __init__(self, folds: Sequence[_Fold], options: DetectorOptions, seed: int, device: str) -> None:
+        self._folds, self._options, self._seed, self._device = folds, options, seed, device
+        self._trials: list[Trial] = []
+
+    def run(self) -> Tuned:
+        """All trials, and what follows from them."""
+        settings = self._folds[0].proposal
+        changes = _changes(settings)
+        steps = (1 + 1 + len(changes) + len(SHARES) - 1) * len(self._folds) * self._options.steps
+        with tqdm(total=steps, desc="Tuning", unit="step") as bar:
+            without = self._try(bar, "no synthetic images", None, 0.0, 0.0)
+            best = self._try(bar, "as proposed", settings, FIRST_SHARE, 0.0)
+            for about, change in changes:
+                assert best.settings is not None
+                trial = self._try(bar, about, replace(best.settings, **change), FIRST_SHARE, 0.0)
+                best = max(best, trial, key=lambda trial: trial.mean)
+            shares = [best]
+            for share, real_only in SHARES:
+                if (share, real_only) != (FIRST_SHARE, 0.0):
+                    shares.append(self._try(bar, "another share", best.settings, share, real_only))
+        chosen = max(shares, key=lambda trial: trial.mean)
+        assert best.settings is not None
+        if not _better(chosen.scores, without.scores):
+            return Tuned(best.settings, 0.0, 0.0, tuple(self._trials))
+        return Tuned(best.settings, chosen.synthetic_share, chosen.real_only_steps, tuple(self._trials))
+
+    def _try(self, bar: tqdm, about: str, settings: PaintSettings | None, share: float, real_only: float) -> Trial:
+        options = replace(self._options, synthetic_share=share, real_only_steps=real_only)
+        scores = []
+        for fold in self._folds:
+            synthetic = None if settings is None else fold.painted(settings)
+            detector = train_detector(fold.real, synthetic, options, self._seed, bar.update, self._device)
+            scores.append(average_precision(detector, fold.test).mean)
+        trial = Trial(about, settings, share, real_only, tuple(scores))
+        self._trials.append(trial)
+        logger.info("%s, share %g: %.3f", about, share, trial.mean)
+        return trial
+
+
+class _Fold:
+    """One part of the images to test with, and all others to train with."""
+
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        rows: Rows,
+        columns: tuple[str, str | None, str | None, str | None, str | None],
+        mask_values: Mapping[int, str] | None,
+        training: np.ndarray,
+        test: np.ndarray,
+        num_synthetic: int,
+        longer_side: int | None,
+        seed: int,
+    ) -> None:
+        self._rows, self._num_synthetic, self._seed = rows, num_synthetic, seed
+        self._classes = rows.classes([marked.category for row in rows.rows(rows.defective) for marked in row.marked])
+        self._side = longer_side
+        self.real, self.test = self._labelled(rows.rows(training.tolist())), self._labelled(rows.rows(test.tolist()))
+        self._bank = DefectBank.from_dataset(dataset.select(training), *columns, mask_values)
+        self.proposal = self._bank.settings
+        wanted = {*training.tolist()}
+        good = [number for number in rows.good if number in wanted]
+        self._targets = [(number, rows.columns.image) for number in good]
+        if not self._targets and rows.reference_column is not None:
+            self._targets = [(number, rows.reference_column) for number in training.tolist()]
+
+    def painted(self, settings: PaintSettings) -> LabelledImages:
+        """Good images of the training part with its defects."""
+        self._bank.settings = settings
+        made = []
+        for number in range(self._num_synthetic):
+            row, column = self._targets[image_seed(self._seed, number) % len(self._targets)]
+            made.append(self._bank.paint(self._rows.pixels(row, column), seed=image_seed(self._seed, number)))
+        numbers = np.array([0, *(1 + self._classes.index(name) for name in self._bank.classes)], np.uint8)
+        objects = [[(thing["bbox"], thing["category"]) for thing in one.objects] for one in made]
+        return self._as_labelled([one.image for one in made], objects, [numbers[one.mask] for one in made])
+
+    def _labelled(self, rows: Iterator[Any]) -> LabelledImages:
+        images, objects, masks = [], [], []
+        for row in rows:
+            mask = np.zeros(row.pixels.shape[:2], np.uint8)
+            for marked in row.marked:
+                if marked.mask is not None:
+                    mask[marked.mask] = 1 + self._classes.index(marked.category)
+            images.append(row.pixels)
+            objects.append([(marked.box, marked.category) for marked in row.marked])
+            masks.append(mask)
+        return self._as_labelled(images, objects, masks)
+
+    def _as_labelled(
+        self, images: list[np.ndarray], objects: list[list[tuple[Any, str]]], masks: list[np.ndarray]
+    ) -> LabelledImages:
+        import datasets
+
+        with_masks = self._rows.masks is not None
+        longest = max(images[0].shape[:2])
+        side = min(longest, self._side or LONGER_SIDE["masks" if with_masks else "boxes"])
+        table: dict[str, Any] = {"image": [_picture(pixels) for pixels in images]}
+        features: dict[str, Any] = {"image": datasets.Image()}
+        if with_masks:
+            table["mask"] = [Image.fromarray(mask) for mask in masks]
+            features["mask"] = datasets.Image()
+        else:
+            table["objects"] = [
+                [{"bbox": list(box), "category": category} for box, category in some] for some in objects
+            ]
+            box = datasets.List(datasets.Value("float32"), length=4)
+            category = datasets.ClassLabel(names=self._classes)
+            features["objects"] = datasets.List({"bbox": box, "category": category})
+        made = datasets.Dataset.from_dict(table, features=datasets.Features(features))
+        if with_masks:
+            values = {1 + number: name for number, name in enumerate(self._classes)}
+            return read_labelled(made, mask_column="mask", mask_values=values, longer_side=side, grey=True)
+        return read_labelled(made, objects_column="objects", longer_side=side, grey=True)
+
+
+def _changes(settings: PaintSettings) -> list[tuple[str, dict[str, Any]]]:
+    """What is tried beside the proposal, one after the other."""
+    other = "matched" if settings.composition == "difference" else "ratio"
+    changes: list[tuple[str, dict[str, Any]]] = [(f"composition {other}", {"composition": other})]
+    if settings.max_shift:
+        changes.append(("a quarter of the distance", {"max_shift": settings.max_shift / 4}))
+    changes.append(("scales and turns", {"scale": (0.85, 1.18), "turn": 10.0, "strength": (0.8, 1.2)}))
+    return changes
+
+
+def _cut(rows: Rows, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows to train with, and those to test with, of each fold: by group, as many defective ones in each."""
+    rng = np.random.default_rng(seed)
+    names, counts = np.unique(groups[rows.defective], return_counts=True)
+    if len(names) < 2:
+        raise DataError(
+            f"{len(names)} group of images has defects, and tuning needs two at least, to test on another one: add "
+            "images, or name another group_column"
+        )
+    folds = min(folds, len(names))
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    sizes, fold_of = np.zeros(folds), {}
+    for place in order:
+        fold_of[names[place]] = int(sizes.argmin())
+        sizes[fold_of[names[place]]] += counts[place]
+    good = rng.permutation(rows.good)[: GOOD + GOOD // 3].astype(int) if rows.good else np.zeros(0, int)
+    for name in rng.permutation(np.setdiff1d(groups[good], names)):
+        fold_of.setdefault(str(name), len(fold_of) % folds)
+    usable = np.concatenate([np.array(rows.defective, int), good])
+    where = np.array([fold_of[group] for group in groups[usable]])
+    return [(usable[where != fold], usable[where == fold]) for fold in range(folds)]
+
+
+def _better(scores: Sequence[float], without: Sequence[float]) -> bool:
+    """Whether scores are higher by more than the standard error of their difference."""
+    apart = np.array(scores) - np.array(without)
+    return bool(apart.mean() > max(0.0, float(apart.std(ddof=1)) / np.sqrt(len(apart))))
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    """An image of 8 bits."""
+    if pixels.dtype == np.uint8:
+        return Image.fromarray(pixels)
+    return Image.fromarray(np.rint(grey(pixels) * 255).astype(np.uint8))
