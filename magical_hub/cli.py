@@ -136,6 +136,9 @@ def augment(
     mask_column: str | None = "auto",
     mask_values: str | None = None,
     reference_column: str | None = None,
+    tune: bool = False,
+    tune_steps: int = 300,
+    group_column: str | None = None,
     split: str = "train",
     balance: bool = True,
     keep: Literal["verified", "all"] = "verified",
@@ -163,6 +166,10 @@ def augment(
         mask_column: column of masks; auto finds it.
         mask_values: names of the classes that values of the masks stand for: 1=dark,2=crack.
         reference_column: without a checkpoint: images of the same objects without their defects.
+        tune: without a checkpoint: choose settings and the share of synthetic images by small detectors, which takes
+            an hour or so on two cores; none are written where none help.
+        tune_steps: of each detector; fewer are quicker and say less.
+        group_column: of boards, lots or modules, which --tune keeps together.
         split: of the dataset; no other is written.
         balance: make most of what is rare.
         keep: verified drops images that do not show the defect asked for.
@@ -194,7 +201,19 @@ def augment(
         engine=engine,
         ray_address=ray_address,
     )
-    made = write_augmented(data, checkpoint, output_dir, settings, format, split, device, reference_column)
+    made = write_augmented(
+        data,
+        checkpoint,
+        output_dir,
+        settings,
+        format,
+        split,
+        device,
+        reference_column=reference_column,
+        tune=tune,
+        tune_steps=tune_steps,
+        group_column=group_column,
+    )
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
     about = asdict(made)
     about["provenance"] = steps_of(about.pop("record"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from magical_hub.augmentation.augmenting import augment
+from magical_hub.augmentation.augmenting import Augmented, augment
 from magical_hub.augmentation.preparing import Settings
 from magical_hub.data import open_dataset
 from magical_hub.data.columns import find_columns
@@ -18,6 +18,9 @@ from magical_hub.export.places import check_place, is_remote
 from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import of_images, of_painted
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ def write_augmented(
     split: str = "train",
     device: str = "cpu",
     reference_column: str | None = None,
+    tune: bool = False,
+    tune_steps: int = 300,
+    group_column: str | None = None,
 ) -> Written:
     """Augment a dataset and write it, real and synthetic images together; provenance.json says where they come from.
 
@@ -55,6 +61,10 @@ def write_augmented(
         split: the split to augment; no other is written.
         device: cpu, cuda, mps ...
         reference_column: without a checkpoint, as of `DefectBank.from_dataset`.
+        tune: without a checkpoint, choose settings and the share of synthetic rows by `defects.tune`; there are
+            `num_images` of these at the most, and none where none help.
+        tune_steps: of each detector that is trained for it.
+        group_column: of boards, lots, modules, which tuning keeps together.
 
     Raises:
         DataError: where the data can't be read, or lack what the format needs.
@@ -72,30 +82,12 @@ def write_augmented(
         settings.mask_column,
     )
     checked_samples(dataset, format, columns, settings.mask_values)
-    image = {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
     if checkpoint is None:
-        bank = DefectBank.from_dataset(
-            dataset,
-            settings.image_column,
-            settings.label_column,
-            settings.objects_column,
-            settings.mask_column,
-            reference_column,
-            settings.mask_values,
-        )
-        made = augment(dataset, bank, settings)
-        origin = of_painted(bank, image)
-    elif reference_column is not None:
-        raise ConfigError("reference_column is for the defects of the data: leave the checkpoint out")
+        made, origin = _painted(dataset, settings, reference_column, tune_steps if tune else None, group_column)
+    elif reference_column is not None or tune:
+        raise ConfigError("reference_column and tune are for the defects of the data: leave the checkpoint out")
     else:
-        pipe = MagicalPipeline.from_pretrained(checkpoint)
-        move(device, pipe)
-        if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
-            raise DataError(
-                f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format"
-            )
-        made = augment(dataset, pipe, settings)
-        origin = of_images(pipe, image)
+        made, origin = _generated(dataset, checkpoint, settings, format, device)
     record = {**origin, "made": "dataset", "format": format, "real": len(dataset)}
     write_dataset(
         made.dataset,
@@ -109,4 +101,47 @@ def write_augmented(
         record=record,
     )
     place = str(output_dir if is_remote(output_dir) else expanded(output_dir))
-    return Written(place, format, len(dataset), settings.num_images, made.counts, record)
+    return Written(place, format, len(dataset), origin["image"]["num_images"], made.counts, record)
+
+
+def _generated(
+    dataset: datasets.Dataset, checkpoint: str, settings: Settings, format: Format, device: str
+) -> tuple[Augmented, dict[str, Any]]:
+    """The dataset with images of a checkpoint, and where they come from."""
+    pipe = MagicalPipeline.from_pretrained(checkpoint)
+    move(device, pipe)
+    if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
+        raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
+    return augment(dataset, pipe, settings), of_images(pipe, _about(settings))
+
+
+def _painted(
+    dataset: datasets.Dataset,
+    settings: Settings,
+    reference_column: str | None,
+    tune_steps: int | None,
+    group_column: str | None,
+) -> tuple[Augmented, dict[str, Any]]:
+    """The dataset with its own defects on its own good images, and where they come from."""
+    named: dict[str, Any] = {
+        "image_column": settings.image_column,
+        "label_column": settings.label_column,
+        "objects_column": settings.objects_column,
+        "mask_column": settings.mask_column,
+        "reference_column": reference_column,
+        "mask_values": settings.mask_values,
+    }
+    if tune_steps is None:
+        bank = DefectBank.from_dataset(dataset, **named)
+        return augment(dataset, bank, settings), of_painted(bank, _about(settings))
+    bank, tuned = DefectBank.tune(dataset, **named, group_column=group_column, steps=tune_steps, seed=settings.seed)
+    num_images = min(settings.num_images, tuned.rows_for(len(dataset)))
+    origin = {**of_painted(bank, {**_about(settings), "num_images": num_images}), "tuning": tuned.record()}
+    if not num_images:
+        return Augmented(dataset, {}), origin
+    return augment(dataset, bank, replace(settings, num_images=num_images)), origin
+
+
+def _about(settings: Settings) -> dict[str, Any]:
+    """What a record says of the images that were wanted."""
+    return {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}

@@ -34,6 +34,8 @@ SHARES = ((0.15, 0.0), (0.3, 0.0), (0.5, 0.0), (0.5, 0.5))
 """What is compared with no synthetic rows: their share of a batch, and the share of the last steps without any."""
 GOOD = 200
 """Good images that a detector is trained with at the most; a third of them is what it is tested with."""
+CROP = 160
+"""Pixels of the part of an image that a detector of boxes is trained on at a time."""
 LONGER_SIDE = {"boxes": 256, "masks": 128}
 """Pixels that images are reduced to for the detectors."""
 
@@ -78,6 +80,10 @@ class Tuned:
     real_only_steps: float
     trials: tuple[Trial, ...]
 
+    def rows_for(self, num_real: int) -> int:
+        """How many synthetic rows have the share that was chosen, beside so many real ones."""
+        return round(num_real * self.synthetic_share / (1 - self.synthetic_share))
+
     def record(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self)
@@ -103,7 +109,7 @@ def tune(
     group_column: str | None = None,
     folds: int = 3,
     num_synthetic: int = 100,
-    options: DetectorOptions | None = None,
+    steps: int = 300,
     longer_side: int | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -120,7 +126,7 @@ def tune(
         group_column: of boards, lots, modules: images of one group are in one fold. None: each image is a group.
         folds: how many, 2 or more.
         num_synthetic: images painted for each detector.
-        options: of the detectors; their shares are those tried.
+        steps: of each detector.
         longer_side: pixels that images are reduced to; None: 256 for boxes, 128 for masks, or less as they are.
         seed: of folds, images and detectors.
         device: where detectors are trained.
@@ -135,7 +141,7 @@ def tune(
     columns = (image_column, label_column, objects_column, mask_column, reference_column)
     rows = Rows(dataset, *columns, mask_values)
     groups = np.array(dataset[group_column] if group_column else np.arange(len(dataset)), str)
-    options = options or DetectorOptions(steps=300, crop_size=None if rows.masks is not None else 160)
+    options = DetectorOptions(steps=steps, crop_size=None if rows.masks is not None else CROP)
     search = _Search(
         [
             _Fold(dataset, rows, columns, mask_values, training, test, num_synthetic, longer_side, seed)

@@ -13,7 +13,7 @@ SHORT = {
     ),
     "magical-hub train --resume": "--max-steps 3",
     "magical-hub generate": "--num-images 4",
-    "magical-hub augment": "--num-images 4 --keep all",
+    "magical-hub augment": "--num-images 4 --keep all --tune-steps 1",
     "magical-hub evaluate": "--num-images 34",
     "python examples/augment_imagefolder.py": "--num-images 2 --checkpoint RUN",
     "python examples/train_detector.py": (
@@ -29,6 +29,7 @@ SLOW = {
     "--format imagefolder",
     "magical-hub train --data IMAGES --output-dir RUN_MASKS --label-column label --mask-column mask",
     "magical-hub augment --data IMAGES --checkpoint RUN_MASKS --num-images 2000 --output-dir OUT --format imagefolder",
+    "magical-hub augment --data IMAGES --num-images 2000 --output-dir TUNED --tune",
     "magical-hub evaluate --checkpoint RUN",
     "magical-hub evaluate --checkpoint ID --real TRAIN --holdout HELDOUT --output-dir REPORT",
     "magical-hub evaluate --generated SYNTHETIC --real TRAIN --holdout HELDOUT --rows 4 --cols 4 --output-dir REPORT "

@@ -1,0 +1,59 @@
+"""Tuning: by group, deterministic, and never worse than nothing by its own measure."""
+
+from __future__ import annotations
+
+import json
+
+import datasets
+import pytest
+
+from magical_hub.defects import DefectBank, tune
+from magical_hub.defects.tuning import Tuned
+from magical_hub.errors import ConfigError, DataError
+
+VALUES = {1: "scratch", 2: "spot"}
+SMALL = {"num_synthetic": 4, "folds": 2, "steps": 2, "longer_side": 32}
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_what_is_chosen_was_tried(make_plates, with_mask):
+    rows = make_plates(bad=4, good=4, with_mask=with_mask).add_column("group", [str(n % 4) for n in range(8)])
+    values = VALUES if with_mask else None
+    bank, tuned = DefectBank.tune(rows, mask_values=values, group_column="group", **SMALL)
+    assert bank.settings == tuned.settings and len(bank) == 8
+    assert tuned.trials[0].settings is None and tuned.trials[0].synthetic_share == 0
+    assert all(len(trial.scores) == 2 and 0 <= trial.mean <= 1 for trial in tuned.trials)
+    assert tuned.settings in {trial.settings for trial in tuned.trials}
+    if tuned.synthetic_share:
+        chosen = [trial for trial in tuned.trials if trial.synthetic_share == tuned.synthetic_share]
+        assert max(trial.mean for trial in chosen) > tuned.trials[0].mean
+    again = tune(rows, mask_values=values, group_column="group", **SMALL)
+    assert again == tuned
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.0, 0), (0.15, 18), (0.5, 100)])
+def test_rows_for_a_share(share, rows):
+    assert Tuned(None, share, 0.0, ()).rows_for(100) == rows
+
+
+def test_groups_are_needed(make_plates):
+    rows = make_plates(bad=3, good=4).add_column("group", ["a"] * 7)
+    with pytest.raises(DataError, match=r"^1 group of images has defects"):
+        tune(rows, mask_values=VALUES, group_column="group", **SMALL)
+    with pytest.raises(ConfigError, match="must be at least 2 and 1"):
+        tune(rows, mask_values=VALUES, folds=1)
+
+
+def test_the_command_writes_as_many_rows_as_the_share_says(run_command, make_plates, tmp_path):
+    make_plates(bad=3, good=4).save_to_disk(tmp_path / "data")
+    arguments = ("augment", "--data", tmp_path / "data", "--num-images", 5, "--output-dir", tmp_path / "out")
+    options = ("--mask-values", "1=scratch,2=spot", "--tune", "--tune-steps", 1, "--json")
+    ran = run_command(*arguments, *options, HF_DATASETS_CACHE=str(tmp_path / "cache"))
+    assert ran.returncode == 0, ran.stderr
+    about = json.loads(ran.stdout)
+    tuning = json.loads((tmp_path / "out" / "provenance.json").read_text())["tuning"]
+    share = tuning["synthetic_share"]
+    assert about["synthetic"] == min(5, round(7 * share / (1 - share)))
+    rows = datasets.load_from_disk(tmp_path / "out")
+    assert len(rows) == 7 + about["synthetic"]
+    assert len(tuning["trials"]) >= 6 and tuning["trials"][0]["settings"] is None
