@@ -91,6 +91,17 @@ def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
     return [(_as_tuple(thing["bbox"]), thing["category"]) for thing in value]
 
 
+def other_fields(value: Any) -> list[dict[str, Any]]:
+    """What a row's objects hold beside bbox and category, of either layout: a dictionary an object."""
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        names = [name for name in value if name not in ("bbox", "category")]
+        count = len(value["bbox"] or [])
+        return [{name: (value[name] or [None] * count)[number] for name in names} for number in range(count)]
+    return [{name: held for name, held in thing.items() if name not in ("bbox", "category")} for thing in value]
+
+
 def _as_tuple(box: Any) -> tuple[Any, ...]:
     return tuple(box) if box is not None else ()
 

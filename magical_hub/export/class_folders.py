@@ -31,7 +31,8 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
     """Write LABEL/NAME.png and so on, masks/ and metadata.jsonl.
 
     A row of metadata.jsonl has file_name, the dataset's columns of classes (by name), text and numbers, its objects
-    (bbox x, y, w, h in pixels, and category), and mask_file_name where there are masks, which are kept as they are.
+    (bbox x, y, w, h in pixels, category, and what else they hold), and mask_file_name where there are masks, which are
+    kept as they are.
     Null stays null, which is "unknown"; the image of an unknown class lies in no class folder. Columns of names that
     the layout has a meaning for come as "original_NAME". Where an image's own file name would be taken for a split's
     ("test_01.png"), its file has its number; original_name says what it was.
@@ -59,7 +60,7 @@ def _own(samples: Samples, sample: Sample, names: dict[str, str]) -> dict[str, A
         row[names[columns.label]] = sample.label
     if columns.objects is not None:
         row[names[columns.objects]] = sample.objects and [
-            {"bbox": thing.box, "category": thing.category} for thing in sample.objects
+            {**thing.more, "bbox": thing.box, "category": thing.category} for thing in sample.objects
         ]
     if samples.knows_files:
         row.setdefault("original_name", sample.original_name)

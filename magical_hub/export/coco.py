@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from magical_hub.data.boxes import Box
+from magical_hub.export.names import names_beside
 from magical_hub.export.samples import Samples, Thing, save_image
 from magical_hub.files import write_text
 from magical_hub.metrics.optional import MissingPackageError
@@ -38,7 +39,8 @@ def write_coco(samples: Samples, folder: Path) -> None:
     A category's id is the number of its class in the dataset plus 1. Without a column of objects an object is a
     connected part of the mask, of the class that the mask's values name, or else that of the image. The mask of an
     object, as compressed run-length code, is that part; with a column of objects it is what the mask marks inside the
-    box. The dataset's other columns are beside the keys of an image, under "original_NAME" where the name is COCO's.
+    box. The dataset's other columns are beside the keys of an image, and what else it says of an object is beside
+    those of an annotation: under "original_NAME" where the name is COCO's.
     """
     ids = {name: number for number, name in enumerate(samples.categories, 1)}
     names = samples.names_beside(KEYS.__contains__)
@@ -53,7 +55,9 @@ def write_coco(samples: Samples, folder: Path) -> None:
         size = {"width": sample.image.width, "height": sample.image.height}
         images.append({**own, "id": sample.row, "file_name": name, **size})
         for thing in sample.things:
+            more = names_beside(thing.more, KEYS.__contains__)
             annotation = {
+                **{more[name]: value for name, value in thing.more.items()},
                 "id": len(annotations) + 1,
                 "image_id": sample.row,
                 "category_id": ids[thing.category],

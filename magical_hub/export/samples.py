@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub.data.boxes import Box, checked_box, connected_parts
-from magical_hub.data.columns import LabelledColumns, file_of, object_fields, read_objects, stored_values
+from magical_hub.data.columns import LabelledColumns, file_of, object_fields, other_fields, read_objects, stored_values
 from magical_hub.data.images import image_size, read_header, read_image
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.errors import DataError
@@ -39,11 +39,13 @@ class Thing:
         box: x, y, w, h in pixels, inside the image.
         category: its name.
         mask: (H, W) bool, the pixels that are its own; None where no mask says.
+        more: what else the dataset says of it.
     """
 
     box: Box
     category: str
     mask: Callable[[], np.ndarray] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Sample:
@@ -155,15 +157,18 @@ class Sample:
             DataError: where a box or a category is no good.
         """
         column, where = self._samples.columns.objects, f"row {self.row}"
-        found = None if column is None else read_objects(self._values[column], where)
+        value = None if column is None else self._values[column]
+        found, more = read_objects(value, where), other_fields(value)
         if found is None:
             return None
         things = []
-        for values, category in found:
+        for (values, category), others in zip(found, more, strict=True):
             if category not in self._samples.stored_categories:
                 raise DataError(f"{where} has an object of the category {category!r}: give it one with a name")
             box, name = checked_box(values, self.header[0], where), self._samples.stored_categories[category]
-            things.append(Thing(box, name, partial(self._inside, box, name) if self.has_mask else None))
+            things.append(
+                Thing(box, name, partial(self._inside, box, name) if self.has_mask else None, _plain(others))
+            )
         return things
 
     @property
@@ -200,11 +205,8 @@ class Sample:
     @property
     def more(self) -> dict[str, Any]:
         """Other columns of text, numbers and (by name) classes; numbers that are none are null."""
-        row = {name: names.get(self._values[name], self._values[name]) for name, names in self._samples.more.items()}
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in row.items()
-        }
+        known = self._samples.more.items()
+        return _plain({name: names.get(self._values[name], self._values[name]) for name, names in known})
 
     @property
     def _stored_mask(self) -> Any:
@@ -269,10 +271,10 @@ class Samples:
         self.stems = file_stems(self.files)
         self.stored_categories: dict[Any, str] = {}
         if columns.objects is not None:
-            field = (object_fields(dataset.features[columns.objects]) or {})["category"]
+            feature = (object_fields(dataset.features[columns.objects]) or {})["category"]
             found = (read_objects(value, f"row {row}") for row, value in enumerate(self._values(columns.objects)))
             categories = [category for objects in found for _, category in objects or ()]
-            stored = stored_values(field, categories, columns.objects)
+            stored = stored_values(feature, categories, columns.objects)
             self.stored_categories = {value: name for name, value in stored.items()}
 
     def __len__(self) -> int:
@@ -388,6 +390,14 @@ class Samples:
         feature = self._rows.features[column]
         values = None if hasattr(feature, "names") else self._rows.unique(column)
         return {value: name for name, value in stored_values(feature, values, column).items()}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them: numbers that are none are null there."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
 
 
 def save_image(image: Image.Image, path: Path) -> None:

@@ -338,6 +338,33 @@ def test_objects_as_a_record_of_lists(tmp_path):
     assert not coco.getAnnIds(imgIds=1)
 
 
+@pytest.mark.parametrize("layout", ["records", "lists"])
+def test_what_else_is_said_of_an_object(layout, tmp_path):
+    fields = {
+        "id": datasets.Value("int64"),
+        "bbox": datasets.List(datasets.Value("int64")),
+        "area": datasets.Value("float64"),
+        "category": KINDS,
+        "depth": datasets.Value("string"),
+    }
+    things = [{"id": 70 + n, "bbox": [n, 2, 3, 4], "area": 7.5, "category": 1, "depth": "µm"[n:]} for n in range(2)]
+    column = (
+        datasets.List(fields)
+        if layout == "records"
+        else {name: datasets.List(value) for name, value in fields.items()}
+    )
+    objects = things if layout == "records" else {name: [thing[name] for thing in things] for name in fields}
+    ds = rows({"image": datasets.Image(), "objects": column}, {"image": Image.fromarray(GREY), "objects": objects})
+    write_dataset(ds, tmp_path / "coco", "coco", label_column=None)
+    for number, annotation in enumerate(COCO(tmp_path / "coco/annotations.json").loadAnns([1, 2])):
+        assert (annotation["id"], annotation["area"], annotation["bbox"]) == (number + 1, 12, [number, 2, 3, 4])
+        assert (annotation["original_id"], annotation["original_area"]) == (70 + number, 7.5)
+        assert annotation["depth"] == "µm"[number:]
+    write_dataset(ds, tmp_path / "imagefolder", "imagefolder", label_column=None)
+    (again,) = loaded(tmp_path / "imagefolder", tmp_path)
+    assert again["objects"] == [{**thing, "category": "crack"} for thing in things]
+
+
 def test_names_of_categories_in_any_script(tmp_path):
     names = ["Riß", "裂纹", 'a "b": #c', "\N{SNOWMAN}\N{ROCKET}", "two\nlines"]
     kinds = datasets.ClassLabel(names=names)
