@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub import LabelVerifier, MagicalPipeline, SeamlessGenerator, augment_dataset
-from magical_hub.errors import CheckpointError
+from magical_hub.errors import CheckpointError, ConfigError
 from magical_hub.export import write, write_dataset, write_imagefolder
 
 fork = multiprocessing.get_context("fork")  # the libraries take longer to import than the work takes
@@ -154,7 +154,8 @@ def test_exports(labelled, make_pipeline, tmp_path, kills):
             assert contents(place / name).items() <= contents(tmp_path / "once" / name).items()
         for file in (place / name).rglob("*.png"):
             Image.open(file).load()
-        if not (place / name).exists() or (place / name / ".rows.jsonl").exists():
+        unfinished = not (place / name / "metadata.jsonl").exists() or (place / name / ".rows.jsonl").exists()
+        if not (place / name).exists() or (name == "images" and unfinished):
             act(place / name)
         return at_work
 
@@ -189,6 +190,22 @@ def test_a_killed_generate_goes_on(make_pipeline, tmp_path):
     once = write_imagefolder(pipe, tmp_path / "once", 400)
     assert json.loads(json.dumps(rows)) == json.loads(json.dumps(once))
     assert contents(folder).keys() == contents(tmp_path / "once").keys()
+
+
+@pytest.mark.parametrize(
+    "left", [[], [".lock"], [".rows.jsonl"], [".00000.png.0123456789abcdef.incomplete", ".rows.jsonl"]]
+)
+def test_a_generate_that_was_killed_before_its_first_image(pipe, tmp_path, left):
+    for name in left:
+        (tmp_path / name).touch()
+    assert len(write_imagefolder(pipe, tmp_path, 2)) == 2
+    names = {"00000.png", "00001.png", "metadata.jsonl", "provenance.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    (tmp_path / ".rows.jsonl").touch()  # as if killed at the very end
+    with pytest.raises(ConfigError, match="holds the beginnings of other images"):
+        write_imagefolder(pipe, tmp_path, 3)
+    write_imagefolder(pipe, tmp_path, 2)
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_read_only_folder_whose_saving_was_cut_off(pipe_folder, tmp_path, monkeypatch):

@@ -74,12 +74,13 @@ def _begin(folder: Path, record: dict[str, Any]) -> None:
     """Begin, or go on with what a killed call left: the record first, for all that follows is of this request."""
     if (folder / ROWS).is_file() and not (folder / ROWS).is_symlink():
         before = provenance.read(folder / provenance.FILE)
-        if before is None or before.get("image") != record["image"]:
+        if before is not None and before.get("image") != record["image"]:
             raise ConfigError(f"{folder} holds the beginnings of other images: give the same again, or a new folder")
-        return
+        if before is not None:
+            return
     check_folder(folder)
-    write_text(folder / provenance.FILE, json.dumps(record, indent=2))
     write_text(folder / ROWS, "")
+    write_text(folder / provenance.FILE, json.dumps(record, indent=2))
 
 
 def _known_rows(folder: Path) -> dict[int, dict[str, Any]]:
