@@ -241,18 +241,18 @@ class DefectBank:
             raise ConfigError(f"seed is {seed}: must be a whole number from 0 on")
         rng = np.random.default_rng(whole_number(seed))
         if defects is None:
-            for kind in self._draw_kinds(canvas.size, containing, rng):
-                canvas.paint(self._kinds[kind], rng)
+            for units in self._draw(canvas.size, containing, rng):
+                canvas.paint(units, rng)
         for wanted in defects or ():
             self._paint_wanted(canvas, wanted, rng)
         return canvas.finish()
 
-    def _draw_kinds(
-        self, size: tuple[int, int], containing: str | None, rng: np.random.Generator
-    ) -> list[frozenset[int]]:
-        """The classes of the defects that an image gets: those of an image of the bank, as many by area."""
+    def _draw(self, size: tuple[int, int], containing: str | None, rng: np.random.Generator) -> list[list[Unit]]:
+        """What an image gets: the units to choose from, for each that one image of the bank has, as many by area."""
         number = None if containing is None else self._number(containing)
         rows = self._rows_with[number]
+        if self.settings.keep_together and self.settings.together_within is None:
+            return [[unit for row in rows for unit in self._images[row]]]
         units = self._images[rows[int(rng.integers(len(rows)))]]
         height, width = units[0].image_size
         share = min(1.0, size[0] * size[1] / (height * width))
@@ -260,7 +260,7 @@ class DefectBank:
         order = rng.permutation(len(units))
         if number is not None:  # one of the class comes first
             order = np.array(sorted(order, key=lambda unit: number not in units[unit].categories))
-        return [frozenset(units[unit].categories) for unit in order[:count]]
+        return [self._kinds[frozenset(units[unit].categories)] for unit in order[:count]]
 
     def _number(self, category: Any) -> int:
         if category not in self.classes:
