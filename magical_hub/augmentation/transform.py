@@ -31,7 +31,8 @@ class MagicalTransform:
 
     What is random comes from torch's global generator, which a DataLoader seeds in each worker; the transform can be
     pickled. A pipeline makes a pool once (in the cache of `datasets`), so no network runs while a detector trains. A
-    bank paints on good images (without objects, with an empty mask), anew every time that one is reached.
+    bank paints on good images (without objects, with an empty mask), anew every time that one is reached; an image
+    that comes without its labels stays as it is.
 
     It may be called as its users do:
 

@@ -375,7 +375,7 @@ class DefectBank:
             )
         except FileNotFoundError as error:
             raise DataError(f"{folder} holds no bank of defects: give a folder that DefectBank.save wrote") from error
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
 
 

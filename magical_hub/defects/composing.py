@@ -38,7 +38,7 @@ def composed(
     where = numbers > 0
     channels = 1 if target.ndim == 2 else 3
     alpha = _soft(unit.numbers, settings.feather)[inside][where] * np.float32(strength)
-    pixels = in_channels(unit.pixels, channels)[inside]
+    pixels = _values(unit.pixels[inside], channels)
     scale = np.float32(full_scale(target))
     before = target[where].astype(np.float32) / scale
     if channels == 3:
@@ -47,7 +47,7 @@ def composed(
         gain = _gain(target.astype(np.float32) / scale, pixels, unit.surroundings[inside])[where]
         after = before + alpha * (pixels[where] * gain - before)
     else:
-        reference = in_channels(unit.reference, channels)[inside][where]
+        reference = _values(unit.reference[inside], channels)[where]
         if settings.composition == "difference":
             after = before + alpha * (pixels[where] - reference)
         else:
@@ -56,6 +56,11 @@ def composed(
     painted = target.copy()
     painted[where] = np.rint(after * scale).clip(0, scale).astype(target.dtype)
     return painted
+
+
+def _values(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels in one or three channels: float32 in 0..1."""
+    return in_channels(pixels, channels).astype(np.float32) * np.float32(1 / full_scale(pixels))
 
 
 def _soft(numbers: np.ndarray, feather: float) -> np.ndarray:
@@ -75,6 +80,7 @@ def _gain(target: np.ndarray, pixels: np.ndarray, surroundings: np.ndarray) -> n
     total = float(surroundings.sum())
     if total < 1:
         return np.ones_like(pixels)
+    surroundings = surroundings.astype(np.float32)
     factor = max(1.0, max(height, width) / FIELD)
     size = max(1, round(width / factor)), max(1, round(height / factor))
     share = surroundings if target.ndim == 2 else surroundings[..., None]

@@ -85,7 +85,7 @@ class Canvas:
             unit = varied(self._draw(units, rng), self._settings, rng)
             if not unit.numbers.any():
                 continue
-            looks = in_channels(unit.reference, 1)
+            looks = grey(unit.reference)
             place: tuple[int, int] | None
             if self._settings.max_shift is not None:
                 place = place_near(self._target, unit, looks, self._settings.max_shift, rng)
@@ -173,7 +173,8 @@ class Canvas:
         count = len(unit.categories) + 1
         marked = np.flatnonzero(unit.numbers)
         numbers = unit.numbers.ravel()[marked]
-        expected = np.bincount(numbers, _apart(unit.pixels, unit.reference, marked), count) * strength
+        before_after = _apart(unit.pixels, unit.reference, marked) / full_scale(unit.pixels)
+        expected = np.bincount(numbers, before_after, count) * strength
         whole = np.bincount(numbers, minlength=count)
         clipped = unit.numbers[inside]
         marked = np.flatnonzero(clipped)

@@ -71,7 +71,7 @@ def place_near(
         return top, left
     factor = max(1, round(max(target.size) / COARSE))
     steps = max(1, round(reach / factor))
-    small, weights = reduce(reference, factor), reduce(unit.weights, factor)
+    small, weights = reduce(reference, factor), reduce(unit.weights.astype(np.float32), factor)
     whole = target.reduced(factor)
     row, col = round(top / factor) - steps, round(left / factor) - steps
     rows, cols = small.shape[0] + 2 * steps, small.shape[1] + 2 * steps
@@ -134,8 +134,8 @@ def place_anywhere(
     picks = rng.random(TRIES)
     if height > target.size[0] or width > target.size[1]:
         return None
-    factor = int(np.clip(min(height, width) // DETAIL, 1, 4))
-    small, weights = reduce(reference, factor), reduce(unit.weights, factor)
+    factor = int(np.clip(min(height, width) // DETAIL, 1, 16))
+    small, weights = reduce(reference, factor), reduce(unit.weights.astype(np.float32), factor)
     whole = target.reduced(factor)
     if small.shape[0] > whole.shape[0] or small.shape[1] > whole.shape[1]:
         return None
@@ -147,7 +147,9 @@ def place_anywhere(
     best: tuple[float, int, int] | None = None
     for pick in picks if good.size else ():
         row, col = divmod(int(good[int(pick * good.size)]), scores.shape[1])
-        top, left, score = _closely(target, reference, unit.weights, row * factor, col * factor, factor, apart)
+        top, left, score = _closely(
+            target, reference, unit.weights.astype(np.float32), row * factor, col * factor, factor, apart
+        )
         free = not len(taken) or not _overlaps(bounds, top, left, taken)
         if free and score <= most and (best is None or score < best[0]):
             best = (score, top, left)

@@ -208,7 +208,9 @@ class Rows:
         return self._label_names.get(value, str(value))
 
     def _category_name(self, value: Any) -> str:
-        return self._ordered[value] if isinstance(value, int) and value < len(self._ordered) else str(value)
+        if value is None or (self._ordered and not 0 <= value < len(self._ordered)):
+            raise DataError(f"an object has the category {value}, which names no class: mend it, or leave it out")
+        return self._ordered[value] if self._ordered else str(value)
 
     def _ordered_categories(self) -> list[str]:
         """The names of a ClassLabel of objects, by their numbers."""

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 
 from magical_hub.defects.examples import Example, Window
-from magical_hub.defects.pixels import full_scale, in_channels
+from magical_hub.defects.pixels import grey
 from magical_hub.defects.settings import PaintSettings
 
 NEAR = 3
-"""Pixels around a defect whose surroundings count most for its place."""
+"""Pixels around a defect whose surroundings count most for its place,"""
+WEIGHTS = 5, 2
+"""and how much these and all others count."""
 BAND = 4
 """Pixels around a defect with which it is compared to see whether it is visible."""
 FAINTEST = 1 / 255
@@ -30,10 +32,10 @@ class Unit:
         row: number of the image that they come from.
         centre: of the rectangle, from the centre of the image, as shares of its height and width.
         image_size: height and width of the image that they come from.
-        pixels, reference: (h, w) or (h, w, 3) float32 in 0..1.
-        numbers: (h, w) int32: 0 nothing, else 1 + the number of a defect.
-        surroundings: (h, w) float32: 1 where reference and pixels show the product without any defect.
-        weights: (h, w) float32: how much a pixel of the reference counts for the place.
+        pixels, reference: (h, w) or (h, w, 3), uint8 or uint16.
+        numbers: (h, w) uint16: 0 nothing, else 1 + the number of a defect.
+        surroundings: (h, w) uint8: 1 where reference and pixels show the product without any defect.
+        weights: (h, w) uint8: how much a pixel of the reference counts for the place.
         contrasts: (N,) float32, one a defect: see `contrasts_of`.
         texture: of the reference: see `texture_of`.
     """
@@ -80,16 +82,15 @@ def join(examples: Sequence[Example]) -> Unit:
     right = max(place.left + place.width for place in places)
     first = examples[0]
     shape = (bottom - top, right - left, *first.pixels.shape[2:])
-    pixels, reference = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    numbers = np.zeros(shape[:2], np.int32)
+    pixels, reference = np.zeros(shape, first.pixels.dtype), np.zeros(shape, first.pixels.dtype)
+    numbers = np.zeros(shape[:2], np.uint16)
     known, others = np.zeros(shape[:2], bool), np.zeros(shape[:2], bool)
-    scale = np.float32(1 / full_scale(first.pixels))
     for number, example in enumerate(examples, start=1):
         place = example.place
         there = place.within(Window(top, left, *shape[:2]))
-        pixels[there] = example.pixels * scale
+        pixels[there] = example.pixels
         fresh = ~known[there] | example.mask  # another window may hold the reference of its own defect here
-        reference[there][fresh] = (example.reference * scale)[fresh]
+        reference[there][fresh] = example.reference[fresh]
         numbers[there][example.mask] = number
         known[there] = True
         others[there] |= example.others
@@ -97,9 +98,9 @@ def join(examples: Sequence[Example]) -> Unit:
     near = cv2.dilate(defects, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > 0
     edge = cv2.dilate(np.maximum(defects, others.astype(np.uint8)), np.ones((5, 5), np.uint8)) > 0
     others &= numbers == 0
-    weights = np.where(near, 1.0, 0.4) * (known & ~others)
+    weights = np.where(near, *WEIGHTS).astype(np.uint8) * (known & ~others)
     height, width = first.image_size
-    surroundings = (known & ~edge).astype(np.float32)
+    surroundings = (known & ~edge).astype(np.uint8)
     return Unit(
         tuple(example.category for example in examples),
         np.array([example.margins for example in examples], np.float32),
@@ -110,48 +111,48 @@ def join(examples: Sequence[Example]) -> Unit:
         reference,
         numbers,
         surroundings,
-        weights.astype(np.float32),
-        contrasts_of(in_channels(pixels, 1), numbers, surroundings, len(examples)),
-        texture_of(in_channels(reference, 1), surroundings),
+        weights,
+        contrasts_of(grey(pixels), numbers, surroundings, len(examples)),
+        texture_of(grey(reference), surroundings),
     )
 
 
-def contrasts_of(grey: np.ndarray, numbers: np.ndarray, surroundings: np.ndarray, count: int) -> np.ndarray:
+def contrasts_of(values: np.ndarray, numbers: np.ndarray, surroundings: np.ndarray, count: int) -> np.ndarray:
     """How far the defects stand out: (mean inside - mean around) / deviation around, in a band of a few pixels.
 
     Args:
-        grey: (h, w) float32 in 0..1.
+        values: (h, w) float32: grey values in 0..1.
         numbers: (h, w): 0 nothing, else 1 + the number of a defect.
-        surroundings: (h, w) float32: above 0.5 where the product is without defects.
+        surroundings: (h, w): above 0 where the product is without defects.
         count: of the defects.
 
     Returns:
         (count,) float32; 0 for a defect without pixels or without surroundings.
     """
     around = cv2.dilate(numbers.astype(np.float32), np.ones((2 * BAND + 1,) * 2, np.uint8))
-    around = np.where((numbers == 0) & (surroundings > 0.5), around, 0).astype(np.int32).ravel()
+    around = np.where((numbers == 0) & (surroundings > 0), around, 0).astype(np.int32).ravel()
     places = np.flatnonzero(around)
-    around, values = around[places], grey.ravel()[places]
+    around, band = around[places], values.ravel()[places]
     areas = np.maximum(np.bincount(around, minlength=count + 1), 1)
-    means = np.bincount(around, values, count + 1) / areas
-    squares = np.bincount(around, values * values, count + 1) / areas
+    means = np.bincount(around, band, count + 1) / areas
+    squares = np.bincount(around, band * band, count + 1) / areas
     deviations = np.sqrt(np.maximum(squares - means**2, FAINTEST**2))
     places = np.flatnonzero(numbers)
     inside = numbers.ravel()[places]
     marked = np.bincount(inside, minlength=count + 1)
-    within = np.bincount(inside, grey.ravel()[places], count + 1) / np.maximum(marked, 1)
+    within = np.bincount(inside, values.ravel()[places], count + 1) / np.maximum(marked, 1)
     there = (marked > 0) & (means > 0)
     return np.where(there, (within - means) / deviations, 0)[1:].astype(np.float32)
 
 
-def texture_of(grey: np.ndarray, where: np.ndarray | None = None) -> float:
+def texture_of(values: np.ndarray, where: np.ndarray | None = None) -> float:
     """The deviation from a local mean, of full scale: how rough an image is.
 
     Args:
-        grey: (h, w) float32 in 0..1.
-        where: (h, w) float32: how much each pixel counts; None: all of them the same.
+        values: (h, w) float32: grey values in 0..1.
+        where: (h, w): how much each pixel counts; None: all of them the same.
     """
-    rough = np.abs(grey - cv2.blur(grey, (7, 7)))
+    rough = np.abs(values - cv2.blur(values, (7, 7)))
     if where is None or not where.any():
         return float(rough.mean()) + FAINTEST
     return float((rough * where).sum() / where.sum()) + FAINTEST

@@ -89,12 +89,11 @@ def _warped(unit: Unit, scale: float, angle: float, elastic: float, rng: np.rand
         name: resampled(getattr(unit, name), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
         for name in ("pixels", "reference")
     }
-    shares: dict[str, Any] = {
-        name: resampled(getattr(unit, name), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-        for name in ("surroundings", "weights")
+    labels: dict[str, Any] = {
+        name: resampled(getattr(unit, name), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        for name in ("numbers", "surroundings", "weights")
     }
-    numbers = resampled(unit.numbers.astype(np.float32), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(np.int32)
-    return replace(unit, margins=unit.margins * np.float32(scale), numbers=numbers, **smooth, **shares)
+    return replace(unit, margins=unit.margins * np.float32(scale), **smooth, **labels)
 
 
 ARRAYS = ("pixels", "reference", "numbers", "surroundings", "weights")
