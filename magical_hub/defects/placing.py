@@ -12,7 +12,7 @@ from magical_hub.defects.units import Unit
 
 COARSE = 64
 """Pixels of the longer side of an image in which a place near the old one is looked for."""
-DETAIL = 8
+DETAIL = 6
 """Pixels that the shorter side of an example keeps where places are looked for in the whole image."""
 EDGE = 0.03
 """Of the sides of an image: what comes so near to an edge ends there."""

@@ -25,43 +25,34 @@ def varied(unit: Unit, settings: PaintSettings, rng: np.random.Generator, factor
     quarters = int(rng.integers(4))
     scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
     angle = float(rng.uniform(-1, 1)) * settings.turn
-    if settings.mirrors:
-        unit = _mirrored(unit, bool(flips[0]), bool(flips[1]))
-    if settings.quarter_turns:
-        unit = _turned(unit, quarters)
+    left_right, up_down = (bool(flip) and settings.mirrors for flip in flips)
+    unit = _oriented(unit, left_right, up_down, quarters if settings.quarter_turns else 0)
     scale = scale if factor is None else factor
     if scale != 1 or angle or settings.elastic:
         unit = _warped(unit, scale, angle, settings.elastic, rng)
     return unit
 
 
-def _mirrored(unit: Unit, left_right: bool, up_down: bool) -> Unit:
-    if not left_right and not up_down:
-        return unit
-    order = (slice(None, None, -1 if up_down else 1), slice(None, None, -1 if left_right else 1))
-    y, x = unit.centre
-    margins = unit.margins
-    if left_right:
-        x, margins = -x, margins[:, [2, 1, 0, 3]]
-    if up_down:
-        y, margins = -y, margins[:, [0, 3, 2, 1]]
-    arrays: dict[str, Any] = {name: np.ascontiguousarray(getattr(unit, name)[order]) for name in ARRAYS}
-    return replace(unit, centre=(y, x), margins=margins, **arrays)
-
-
-def _turned(unit: Unit, quarters: int) -> Unit:
-    """Turned counter-clockwise by so many quarters."""
-    if quarters == 0:
+def _oriented(unit: Unit, left_right: bool, up_down: bool, quarters: int) -> Unit:
+    """Mirrored, and then turned counter-clockwise by so many quarters."""
+    if not (left_right or up_down or quarters):
         return unit
     y, x = unit.centre
-    margins = unit.margins
     height, width = unit.image_size
+    order = [0, 1, 2, 3]  # left, top, right, bottom
+    if left_right:
+        x, order = -x, [order[2], order[1], order[0], order[3]]
+    if up_down:
+        y, order = -y, [order[0], order[3], order[2], order[1]]
     for _ in range(quarters):
         y, x = -x, y
         height, width = width, height
-        margins = margins[:, [1, 2, 3, 0]]  # what was the top is the left, the right the top ...
-    arrays: dict[str, Any] = {name: np.ascontiguousarray(np.rot90(getattr(unit, name), quarters)) for name in ARRAYS}
-    return replace(unit, centre=(y, x), image_size=(height, width), margins=margins, **arrays)
+        order = order[1:] + order[:1]  # what was the top is the left, the right the top ...
+    flips = (slice(None, None, -1 if up_down else 1), slice(None, None, -1 if left_right else 1))
+    arrays: dict[str, Any] = {
+        name: np.ascontiguousarray(np.rot90(getattr(unit, name)[flips], quarters)) for name in ARRAYS
+    }
+    return replace(unit, centre=(y, x), image_size=(height, width), margins=unit.margins[:, order], **arrays)
 
 
 def _warped(unit: Unit, scale: float, angle: float, elastic: float, rng: np.random.Generator) -> Unit:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from magical_hub.defects import DefectBank, PaintSettings
+from magical_hub.defects.units import units_of
+from magical_hub.defects.varying import _oriented
 
 WARPS = {"scale": (0.8, 1.25), "turn": 20.0, "elastic": 2.0, "strength": (0.8, 1.2)}
 
@@ -63,3 +65,31 @@ def test_a_bank_comes_back_as_it_was_saved(bank, make_plate, tmp_path):
 def test_settings_out_of_range():
     with pytest.raises(ValueError, match=r"^fit is 5: must be a number from 0 to 2$"):
         PaintSettings(fit=5)
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+@pytest.mark.parametrize("flips", [(False, False), (True, False), (False, True), (True, True)])
+def test_margins_and_place_turn_with_the_pixels(bank, quarters, flips):
+    """The box drawn around the defect before and after: the same rectangle of the turned image."""
+    (unit, *_) = units_of(bank._examples, replace(bank.settings, keep_together=False))
+    unit = replace(unit, margins=np.array([[1, 2, 3, 4]], np.float32))
+    turned = _oriented(unit, *flips, quarters)
+
+    def canvas(unit):
+        height, width = unit.image_size
+        middle = round((unit.centre[0] + 0.5) * height * 2), round((unit.centre[1] + 0.5) * width * 2)
+        top, left = ((middle[side] - unit.size[side]) // 2 for side in (0, 1))
+        rows, cols = np.nonzero(unit.numbers)
+        left_of, above, right_of, below = unit.margins[0].astype(int)
+        drawn = np.zeros((height, width), np.uint8)
+        drawn[
+            top + rows.min() - above : top + rows.max() + 1 + below,
+            left + cols.min() - left_of : left + cols.max() + 1 + right_of,
+        ] = 1
+        drawn[top : top + unit.size[0], left : left + unit.size[1]][unit.numbers > 0] = 2
+        return drawn
+
+    before = canvas(unit)
+    before = before[:, ::-1] if flips[0] else before
+    before = before[::-1] if flips[1] else before
+    np.testing.assert_array_equal(canvas(turned), np.rot90(before, quarters))
