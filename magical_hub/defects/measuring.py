@@ -19,8 +19,6 @@ SYMMETRIC = 0.9
 """Of the correlation that an image must keep when it is mirrored or turned."""
 SHIFT = 1 / 8
 """Of the shorter side: how far defects of aligned images may be moved."""
-FEATHER = 1 / 128
-"""Of the shorter side: over how much defects fade at their edge."""
 TOGETHER = 24.0
 """Pixels: defects of images that are not aligned stay together where they are closer than this."""
 
@@ -80,8 +78,9 @@ def propose(alignment: Alignment, referenced: bool) -> PaintSettings:
     if referenced:
         return PaintSettings("difference", mirrors, turns, shift, keep_together=False, fit=0.4, feather=0.0)
     within = None if alignment.aligned else TOGETHER
-    feather = 1.0 if alignment.size is None else float(np.clip(round(min(alignment.size) * FEATHER), 1, 4))
-    return PaintSettings("matched", mirrors, turns, shift, keep_together=True, together_within=within, feather=feather)
+    return PaintSettings(
+        "matched", mirrors, turns, shift, keep_together=True, together_within=within, feather=0.0, visible=0.0
+    )
 
 
 def _standardised(images: np.ndarray) -> np.ndarray:

@@ -15,14 +15,12 @@ from magical_hub.defects.composing import composed
 from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
 from magical_hub.defects.placing import Target, place_anywhere, place_near
 from magical_hub.defects.settings import PaintSettings
-from magical_hub.defects.units import Unit, contrasts_of, texture_of
+from magical_hub.defects.units import Unit, contrasts_of
 from magical_hub.defects.varying import varied
 from magical_hub.errors import DataError
 
 TRIES = 8
 """Examples that are tried for one defect."""
-DRAWN = 3
-"""Examples of which the one is taken whose surroundings are as rough as the target."""
 FAINT, CLEAR = 0.25, 1.0
 """Contrasts (see `contrasts_of`) below which nothing is visible, and from which on everything is."""
 
@@ -72,7 +70,6 @@ class Canvas:
         self._target = Target(grey(looks))
         self._classes, self._settings = classes, settings
         self._adapts = settings.composition != "difference"  # to the brightness of a place
-        self._texture = texture_of(self._target.grey)
         self._mask = np.zeros(self.size, np.uint8)
         self._objects: list[dict[str, Any]] = []
         self._taken = np.zeros((0, 4), int)
@@ -82,7 +79,7 @@ class Canvas:
         """Put one of these units, the first of several tries that matches somewhere; False where none does."""
         reason = "no place"
         for fit in np.linspace(0.5, 1.0, TRIES) * self._settings.fit:  # the closest places first
-            unit = varied(self._draw(units, rng), self._settings, rng)
+            unit = varied(units[int(rng.integers(len(units)))], self._settings, rng)
             if not unit.numbers.any():
                 continue
             looks = grey(unit.reference)
@@ -98,13 +95,6 @@ class Canvas:
             reason = "not visible"
         self.dropped[reason] += 1
         return False
-
-    def _draw(self, units: Sequence[Unit], rng: np.random.Generator) -> Unit:
-        """One of the units; where the image is what its defects must be seen on, one from a similar image."""
-        picks = rng.integers(len(units), size=DRAWN)
-        if not self._adapts:
-            return units[int(picks[0])]
-        return min((units[int(pick)] for pick in picks), key=lambda unit: abs(np.log(unit.texture / self._texture)))
 
     def paint_at(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> bool:
         """Put one defect into a box, as large as it fits."""

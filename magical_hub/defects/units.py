@@ -37,7 +37,6 @@ class Unit:
         surroundings: (h, w) uint8: 1 where reference and pixels show the product without any defect.
         weights: (h, w) uint8: how much a pixel of the reference counts for the place.
         contrasts: (N,) float32, one a defect: see `contrasts_of`.
-        texture: of the reference: see `texture_of`.
     """
 
     categories: tuple[int, ...]
@@ -51,7 +50,6 @@ class Unit:
     surroundings: np.ndarray
     weights: np.ndarray
     contrasts: np.ndarray
-    texture: float
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,7 +111,6 @@ def join(examples: Sequence[Example]) -> Unit:
         surroundings,
         weights,
         contrasts_of(grey(pixels), numbers, surroundings, len(examples)),
-        texture_of(grey(reference), surroundings),
     )
 
 
@@ -143,19 +140,6 @@ def contrasts_of(values: np.ndarray, numbers: np.ndarray, surroundings: np.ndarr
     within = np.bincount(inside, values.ravel()[places], count + 1) / np.maximum(marked, 1)
     there = (marked > 0) & (means > 0)
     return np.where(there, (within - means) / deviations, 0)[1:].astype(np.float32)
-
-
-def texture_of(values: np.ndarray, where: np.ndarray | None = None) -> float:
-    """The deviation from a local mean, of full scale: how rough an image is.
-
-    Args:
-        values: (h, w) float32: grey values in 0..1.
-        where: (h, w): how much each pixel counts; None: all of them the same.
-    """
-    rough = np.abs(values - cv2.blur(values, (7, 7)))
-    if where is None or not where.any():
-        return float(rough.mean()) + FAINTEST
-    return float((rough * where).sum() / where.sum()) + FAINTEST
 
 
 def _near(members: list[Example], within: float | None) -> list[list[Example]]:
