@@ -25,6 +25,7 @@ def table(results: Mapping[Task, Result], counts: Sequence[int], class_names: Se
     if not results:
         return "Nothing is finished yet.\n"
     measure = next(iter(results.values())).measure
+    counts = [count for count in counts if any(task.count == count for task in results)]
     lines = [f"| K | arm | draws | {measure} | against {CLASSICAL} | of the way to the {ORACLE} |", "|" + " --- |" * 6]
     for count in counts:
         for arm in MEANING:
