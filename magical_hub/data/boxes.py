@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from magical_hub.errors import DataError
@@ -68,6 +67,8 @@ def connected_parts(mask: np.ndarray) -> tuple[np.ndarray, list[Box]]:
     Returns:
         (H, W) int32: 0 nothing, else the number of the part from 1 on; and the box of each part.
     """
+    import cv2  # a pipeline that torch.hub loads does without it
+
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     present, first = np.unique(numbers, return_index=True)
     first = first[present > 0]

@@ -43,7 +43,9 @@ def composed(
     before = target[where].astype(np.float32) / scale
     if channels == 3:
         alpha = alpha[:, None]
-    if settings.composition == "matched":
+    if settings.composition == "copied":
+        after = before + alpha * (pixels[where] - before)
+    elif settings.composition == "matched":
         gain = _gain(target.astype(np.float32) / scale, pixels, unit.surroundings[inside])[where]
         after = before + alpha * (pixels[where] * gain - before)
     else:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from magical_hub.errors import ConfigError
 
-Composition = Literal["matched", "difference", "ratio"]
+Composition = Literal["matched", "copied", "difference", "ratio"]
 BoxStyle = Literal["annotated", "tight"]
 
 
@@ -19,7 +19,8 @@ class PaintSettings:
     Attributes:
         composition: what is added to the target. "difference": the defect minus its reference; "ratio": the defect
             divided by its reference, where light passes through the product; "matched": the pixels of the defect,
-            multiplied so that their surroundings are as bright as those of the target.
+            multiplied so that their surroundings are as bright as those of the target; "copied": the pixels of the
+            defect as they are.
         mirrors: whether an example may be mirrored, left to right and top to bottom.
         quarter_turns: whether an example may be turned by quarters.
         max_shift: how many pixels an example may be moved from its place in its own image; the target must then have

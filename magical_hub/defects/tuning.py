@@ -276,7 +276,10 @@ class _Fold:
 def _changes(settings: PaintSettings) -> list[tuple[str, dict[str, Any]]]:
     """What is tried beside the proposal, one after the other."""
     other = "matched" if settings.composition == "difference" else "ratio"
-    changes: list[tuple[str, dict[str, Any]]] = [(f"composition {other}", {"composition": other})]
+    changes: list[tuple[str, dict[str, Any]]] = [
+        (f"composition {other}", {"composition": other}),
+        ("copied to anywhere", {"composition": "copied", "max_shift": None, "fit": 2.0}),
+    ]
     if settings.max_shift:
         changes.append(("a quarter of the distance", {"max_shift": settings.max_shift / 4}))
     changes.append(("scales and turns", {"scale": (0.85, 1.18), "turn": 10.0, "strength": (0.8, 1.2)}))

@@ -217,7 +217,7 @@ def _check_one_size(source: Source) -> None:
     if len(names) > 1:
         (one, its_name), (other, other_name) = list(names.items())[:2]
         raise DataError(
-            f"{its_name} is {one[0]} x {one[1]} and {other_name} {other[0]} x {other[1]}: "
+            f"{its_name} is {one[1]} x {one[0]} and {other_name} {other[1]} x {other[0]}: "
             "generated images must be of one size"
         )
 

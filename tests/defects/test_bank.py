@@ -204,7 +204,7 @@ def test_a_damaged_bank_is_refused(bank, tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"composition": "poisson"}, "must be one of matched, difference, ratio"),
+        ({"composition": "poisson"}, "must be one of matched, copied, difference, ratio"),
         ({"scale": (2.0, 1.0)}, "the smallest factor must come first"),
         ({"strength": (1.0, float("nan"))}, "must be a number from 0.1 to 3"),
         ({"mirrors": 1}, "must be True or False"),

@@ -15,7 +15,7 @@ from magical_hub.defects.varying import _oriented
 WARPS = {"scale": (0.8, 1.25), "turn": 20.0, "elastic": 2.0, "strength": (0.8, 1.2)}
 
 
-@pytest.mark.parametrize("composition", ["matched", "difference", "ratio"])
+@pytest.mark.parametrize("composition", ["matched", "copied", "difference", "ratio"])
 @pytest.mark.parametrize("warps", [{}, WARPS], ids=["plain", "warped"])
 @pytest.mark.parametrize("look", [{}, {"top": 65535}, {"channels": 3}], ids=["8 bits", "16 bits", "RGB"])
 def test_nothing_outside_the_mask_changes(composition, warps, look, make_plates, make_plate):
