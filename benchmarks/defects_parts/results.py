@@ -31,7 +31,7 @@ class Result:
         measure: "mAP" or "pixel AP".
         classes: average precision of each class on the test images, 0 to 1.
         mean: of the classes.
-        seconds: processor time of the training.
+        seconds: processor time of making synthetic images and of the training.
         synthetic: images that were made for it.
         share: of the rows of a batch that were these.
     """
