@@ -26,10 +26,12 @@ from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError, first_line
 from magical_hub.files import ScatteredReads, write_text
 from magical_hub.grid import Grid
+from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff")
+AGAIN = "delete it, and it is made again"
 KINDS = {(1, 1, 8): "L", (1, 1, 16): "L", (2, 3, 8): "RGB"}
 """The mode that comes of a photometric interpretation, samples and bits."""
 
@@ -150,14 +152,16 @@ class TiffStore(CanvasStore):
 
     def __init__(self, index: Path) -> None:
         try:
-            about = json.loads(index.read_text())
+            about = read_json(index, index.parent, DataError, AGAIN, MOST_BYTES_OF_IMAGES)
             rows = about["images"]
             super().__init__(
                 about, *([row[key] for row in rows] for key in ("name", "label", "group", "digest", "field"))
             )
             self._paths = [Path(row["path"]) for row in rows]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{index} cannot be read ({error}): delete it, and it is made again") from error
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{index} cannot be read ({error}): {AGAIN}") from error
 
     def _read(self, index: int, rows: slice, cols: slice) -> np.ndarray:
         return _rectangle(self._paths[index], self.names[index], self.channels, rows, cols, self.intensity)
@@ -190,7 +194,10 @@ def index_tiles(
     """
     known = {}
     if path.exists():
-        known = {tuple(row["state"]): row["digest"] for row in json.loads(path.read_text())["images"]}
+        known = {
+            tuple(row["state"]): row["digest"]
+            for row in read_json(path, path.parent, DataError, AGAIN, MOST_BYTES_OF_IMAGES)["images"]
+        }
     images = []
     for record in tqdm(source.records(), total=source.count, desc="Reading tiles", unit="img", disable=not progress):
         try:

@@ -26,7 +26,8 @@ from magical_hub.defects.rows import Marked, Row, Rows
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, join, units_of
 from magical_hub.errors import AugmentationError, ConfigError, DataError
-from magical_hub.files import written_whole
+from magical_hub.files import check_plain, written_whole
+from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
@@ -346,7 +347,10 @@ class DefectBank:
 
         folder = Path(folder)
         try:
-            record = json.loads((folder / ABOUT).read_text())
+            if not (folder / ABOUT).exists():
+                raise FileNotFoundError(folder / ABOUT)
+            record = read_json(folder / ABOUT, folder, DataError, "save the bank again", MOST_BYTES_OF_IMAGES)
+            check_plain(folder / WEIGHTS)
             payload = (folder / WEIGHTS).read_bytes()
             if record["format"] != FORMAT or record["sha256"] != hashlib.sha256(payload).hexdigest():
                 raise ValueError("its files do not belong together, or another version wrote them")
@@ -375,6 +379,8 @@ class DefectBank:
             )
         except FileNotFoundError as error:
             raise DataError(f"{folder} holds no bank of defects: give a folder that DefectBank.save wrote") from error
+        except DataError:
+            raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.data.boxes import Box, checked_box
-from magical_hub.data.columns import find_columns, object_fields, read_objects, stored_values
+from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
 from magical_hub.data.images import read_pixels
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.defects.examples import parts_of
@@ -161,7 +161,7 @@ class Rows:
         mask = record[self.columns.mask] if self.columns.mask else None
         if self.masks is None or mask is None:
             return None, ()
-        classes = self.masks.read(_source(mask), f"the mask of {name}")
+        classes = self.masks.read(file_of(mask), f"the mask of {name}")
         if classes.shape != size:
             raise DataError(
                 f"the mask of {name} is {classes.shape[0]} x {classes.shape[1]}, and the image {size[0]} x {size[1]}: "
@@ -174,7 +174,7 @@ class Rows:
         """The files of a column, and what to call them."""
         for number, record in enumerate(self.dataset.select_columns([column])):
             if record[column] is not None:
-                yield _source(record[column]), f"{column!r} of row {number}"
+                yield file_of(record[column]), f"{column!r} of row {number}"
 
     def _sorted(self) -> tuple[list[int], list[int], list[int]]:
         """Numbers of the rows with defects, of good rows, and of those that say nothing."""
@@ -190,7 +190,7 @@ class Rows:
                 says.append(bool(objects))
             elif mask is not None:
                 assert self.masks is not None
-                says.append(bool(self.masks.read(_source(mask), f"the mask of row {number}").any()))
+                says.append(bool(self.masks.read(file_of(mask), f"the mask of row {number}").any()))
             elif self._defect_labels and labels[-1] is not None:
                 says.append(self._label_name(labels[-1]) in self._defect_labels)
             else:
@@ -218,16 +218,10 @@ class Rows:
         return list(getattr((fields or {}).get("category"), "names", None) or [])
 
 
-def _source(value: dict[str, Any]) -> Path | bytes:
-    """The file of an image that is not decoded."""
-    content: bytes | None = value["bytes"]
-    return content if content is not None else Path(value["path"])
-
-
 def _pixels(value: dict[str, Any] | None, name: str) -> np.ndarray:
     if value is None:
         raise DataError(f"{name} is missing: put it back, or leave it out of the data")
-    return as_pixels(read_pixels(_source(value), name), name)
+    return as_pixels(read_pixels(file_of(value), name), name)
 
 
 def _of_kind(reference: np.ndarray, pixels: np.ndarray, name: str) -> np.ndarray:
