@@ -204,7 +204,7 @@ def test_damage(tmp_path, elpv_files, caplog):
     with pytest.raises(DataError, match=r"board1\.tif is not the tiled TIFF that the run began with"):
         store.crop(grid, np.array([1]), np.array([0]))
     (tmp_path / "run" / "tiles.json").write_text("{")
-    with pytest.raises(DataError, match=r"tiles\.json is no JSON that can be read .*: delete it, and it is made again"):
+    with pytest.raises(DataError, match=r"tiles\.json is no JSON that can be read .*: delete it, and it is made"):
         open_store(tmp_path / "run")
 
 
