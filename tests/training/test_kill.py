@@ -45,7 +45,7 @@ def weights(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp_path, kills):
-    """With an augmentation whose strength rises and falls on the way."""
+    """With an augmentation that adapts on the way."""
     settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills + 16}
     settings |= {"augment_target": 0.0, "augment_windows": 64}
     once = start(tiny_config(tmp_path / "once", **settings))
@@ -70,8 +70,15 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp
     once.join()
     assert once.exitcode == 0
     assert weights(tmp_path / "killed") == weights(tmp_path / "once")
-    lines = [json.loads(line) for line in (tmp_path / "once" / "history.jsonl").read_text().splitlines()]
-    assert max(line.get("augmentation/strength", 0) for line in lines) > 0
+    once_adapted, killed_adapted = (adapted(tmp_path / name) for name in ("once", "killed"))
+    assert len(once_adapted) > 1 and killed_adapted == once_adapted
+
+
+def adapted(run: Path) -> dict[int, tuple[float, float]]:
+    """The overfitting that was measured and the strength that followed, by step; rounding decides their values."""
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    names = "augmentation/overfitting", "augmentation/strength"
+    return {line["step"]: (line[names[0]], line[names[1]]) for line in lines if names[0] in line}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
