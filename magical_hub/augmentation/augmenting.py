@@ -176,7 +176,7 @@ def _rows(parts: list[list[Wish]], maker: RowMaker) -> Iterator[dict[str, Any]]:
     """What workers of a DataLoader share out among them is `parts`, the list."""
     counts: Counter[str] = Counter()
     for part in parts:
-        rows, its = make_rows(maker, part)
-        counts.update(its)
+        rows, made = make_rows(maker, part)
+        counts.update(made)
         yield from rows
     logger.info("synthetic rows of the stream: %s", dict(counts))

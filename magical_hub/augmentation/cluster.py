@@ -49,18 +49,18 @@ def make_on_cluster(
 
     on_gpu = maker.on_gpu
     with _quietly() as context, _connected(address):
-        luggage = ray.put((maker, parts))  # held here, so that an actor that starts again finds it
+        payload = ray.put((maker, parts))  # held here, so that an actor that starts again finds it
         missing = set(range(len(parts)))
         while missing:
             before = len(missing)
-            for number, shard in _round(luggage, sorted(missing), on_gpu, num_actors):
+            for number, shard in _round(payload, sorted(missing), on_gpu, num_actors):
                 missing.remove(number)
                 yield number, shard
             # Where nothing came of a round, Ray is to say why.
             context.max_errored_blocks = -1 if len(missing) < before else 0
 
 
-def _round(luggage: Any, numbers: list[int], on_gpu: bool, num_actors: int | None) -> Iterator[tuple[int, Shard]]:
+def _round(payload: Any, numbers: list[int], on_gpu: bool, num_actors: int | None) -> Iterator[tuple[int, Shard]]:
     """The shards of these parts, but for those that actors were at that died."""
     import ray
     import ray.data
@@ -74,7 +74,7 @@ def _round(luggage: Any, numbers: list[int], on_gpu: bool, num_actors: int | Non
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(len(numbers), there, num_actors or there)),
-        fn_constructor_args=([luggage],),
+        fn_constructor_args=([payload],),
         num_gpus=1 if on_gpu else None,
         num_cpus=None if on_gpu else 1,
         max_task_retries=0,  # a retry would wait for the actor, and that for a node
@@ -97,14 +97,14 @@ class _Actor:
     """Lives as long as the call, with the pipeline in memory.
 
     Args:
-        luggage: a list of the reference to it, which Ray would else fetch into every task.
+        payload: a list of the reference to it, which Ray would else fetch into every task.
     """
 
-    def __init__(self, luggage: list[Any]) -> None:
+    def __init__(self, payload: list[Any]) -> None:
         import ray
 
         torch.set_num_threads(1)  # it has one core
-        self.maker, self.parts = ray.get(luggage[0])
+        self.maker, self.parts = ray.get(payload[0])
 
     def __call__(self, batch: Any) -> Any:
         import pyarrow as pa

@@ -228,14 +228,14 @@ def _row(
     size = grid.height, grid.width
     state = record.image.stat()
     key = record.name, state.st_size, state.st_mtime_ns
-    its = known.get(key) or digest(_bands(record.image, record.name, size, channels, intensity))
+    pixels_digest = known.get(key) or digest(_bands(record.image, record.name, size, channels, intensity))
     return {
         "name": record.name,
         "path": str(record.image.resolve()),
         "state": key,
         "label": label_of(record),
-        "group": group_of(record, its),
-        "digest": its,
+        "group": group_of(record, pixels_digest),
+        "digest": pixels_digest,
         "field": field_of(record, size, grid, defect_share),
     }
 

@@ -78,7 +78,7 @@ def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
 def test_its_game_is_the_same_in_several_passes(tiny_config, tmp_path):
     lines = {}
     for passes in (1, 2, 4):
-        settings = {"balance_at": 0.0, "batch_size": 8, "max_steps": 1}  # two windows a pass are twins
+        settings = {"balance_at": 0.0, "batch_size": 8, "max_steps": 1}  # two windows a pass are a pair
         train(tiny_config(tmp_path / str(passes), gradient_accumulation=passes, **settings))
         (lines[passes],) = history(tmp_path / str(passes))
     terms = [name for name in lines[1] if name.startswith(("critic/", "generator/"))]
