@@ -17,6 +17,7 @@ from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.data.tables import Columns, cannot_be_loaded, check_files, from_hub_stream, from_object, group_of_path
 from magical_hub.data.tiff import tiled_image
 from magical_hub.errors import DataError, first_line
+from magical_hub.files import expanded
 
 if TYPE_CHECKING:
     import datasets
@@ -71,7 +72,7 @@ def open_source(
         raise DataError("mask_values name what masks mark: give mask_column, or leave them out")
     if group_column is not None and group_regex is not None:
         raise DataError("group_column and group_regex both say what belongs together: give one of them")
-    below = None if files_below is None else Path(files_below).expanduser()
+    below = None if files_below is None else expanded(files_below)
     columns = Columns(
         image_column, label_column, group_column, objects_column, mask_column, mask_values, group_regex, below
     )
@@ -115,7 +116,7 @@ def open_dataset(
     else:
         found = _saved(folder, split)
     if found is not None:
-        check_files(found, None if files_below is None else Path(files_below).expanduser())
+        check_files(found, None if files_below is None else expanded(files_below))
         return found
     assert folder is not None
     if split != "train":
@@ -129,7 +130,7 @@ def existing_folder(data: str | Path) -> Path | None:
     Raises:
         DataError: where it is neither.
     """
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if folder.is_dir():
         return folder
     if folder.exists():
