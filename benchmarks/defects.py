@@ -10,25 +10,32 @@ are trained from nothing: a small anchor-free one for boxes, a small U-Net for m
 images of a draw, the same good images and as many steps; bank, pasting and references know the images of the draw
 alone.
 
-The test images are whole groups, fixed by their names (see `defects_parts.images.cut`) before anything is trained, and
-nothing is chosen on them. With `--validate` the detectors are tested on a part of the training groups instead, cut by
-the same rule: there settings may be tried.
+The test images are whole groups, fixed by their names before anything is trained (`magical_hub.usefulness.images.cut`
+says how), and nothing is chosen on them. With `--validate` the detectors are tested on a part of the training groups
+instead, cut by the same rule: there settings may be tried.
 
 Finished detectors are kept in detectors.jsonl, so a run that was stopped goes on where it stopped: give the same
-command again. defects_parts/ has the images, the arms, the results on disk, the statistics and the tables.
+command again. `magical_hub.usefulness` has the images, the arms, the results on disk and the statistics.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import torch
 import tyro
-from defects_parts.arms import (
+from defects_tables import draw_picture, table
+from tqdm import tqdm
+
+from magical_hub import MagicalPipeline
+from magical_hub.data.sources import open_dataset
+from magical_hub.detectors import DetectorOptions
+from magical_hub.errors import ConfigError, MagicalError
+from magical_hub.files import write_text, written_whole
+from magical_hub.usefulness.arms import (
     CLASSICAL,
     DIFFERENCE,
     MEANING,
@@ -38,19 +45,10 @@ from defects_parts.arms import (
     PLACEBO,
     REAL,
     WHOLE,
-    draw_of,
-    given,
 )
-from defects_parts.images import Columns, Parts, cut, read
-from defects_parts.results import Result, Results, Task
-from defects_parts.tables import draw_picture, table
-from tqdm import tqdm
-
-from magical_hub import MagicalPipeline
-from magical_hub.data.sources import open_dataset
-from magical_hub.detectors import DetectorOptions, average_precision, train_detector
-from magical_hub.errors import ConfigError, MagicalError
-from magical_hub.files import write_text, written_whole
+from magical_hub.usefulness.images import Columns, cut, read
+from magical_hub.usefulness.results import Results
+from magical_hub.usefulness.trials import planned, trained
 
 DETECTOR = DetectorOptions()
 DEFAULT_ARMS = (CLASSICAL, PAINTED, PASTED, PLACEBO, REAL, ORACLE)
@@ -134,37 +132,6 @@ def main(
     if results.finished():
         with written_whole(output_dir / "picture.png") as beside:
             draw_picture(results.finished(), counts).savefig(beside, format="png", dpi=110)
-
-
-def planned(arms: tuple[str, ...], counts: tuple[int, ...], draws: int, available: int) -> list[Task]:
-    """All detectors, a draw after the other, so that a run that is stopped leaves whole draws.
-
-    The oracle has the same images at every count and is trained once a draw, under the count 0.
-    """
-    tasks = []
-    for draw in range(draws):
-        for count in counts:
-            if count < available:
-                tasks += [Task(arm, count, draw) for arm in arms if arm != ORACLE]
-        if ORACLE in arms:
-            tasks.append(Task(ORACLE, 0, draw))
-    return tasks
-
-
-def trained(
-    task: Task, parts: Parts, options: DetectorOptions, num_synthetic: int, pipe: MagicalPipeline | None, seed: int
-) -> Result:
-    """Train one detector and test it."""
-    start = time.process_time()
-    count = None if task.arm == ORACLE else task.count
-    train = given(task.arm, draw_of(parts, count, task.draw, num_synthetic, seed), parts.test, pipe)
-    options = replace(options, augment=options.augment and task.arm != REAL)
-    network = train_detector(train.real, train.synthetic, options, seed=task.draw)
-    seconds = time.process_time() - start
-    score = average_precision(network, train.test)
-    synthetic = 0 if train.synthetic is None else len(train.synthetic)
-    share = 0.0 if train.synthetic is None else options.synthetic_share
-    return Result(task, score.measure, score.classes, score.mean, seconds, synthetic, share)
 
 
 def _check(arms: tuple[str, ...], columns: Columns, checkpoint: str | None) -> None:

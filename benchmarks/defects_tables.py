@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defects_parts.arms import CLASSICAL, MEANING, ORACLE, PAINTED, PASTED, PLACEBO, REAL
-from defects_parts.results import Result, Task
-from defects_parts.statistics import Difference, difference, share_closed
 from magical_hub.metrics import holm
+from magical_hub.usefulness.arms import CLASSICAL, MEANING, ORACLE, PAINTED, PASTED, PLACEBO, REAL
+from magical_hub.usefulness.comparing import paired, scores
+from magical_hub.usefulness.results import Result, Task
+from magical_hub.usefulness.statistics import Difference, share_closed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,22 +41,6 @@ def table(results: Mapping[Task, Result], counts: Sequence[int], class_names: Se
         for arm in MEANING:
             lines += _classes(results, count, arm, class_names)
     return "\n".join(lines) + "\n"
-
-
-def scores(results: Mapping[Task, Result], arm: str, count: int) -> dict[int, Result]:
-    """The finished detectors of an arm by draw; those of the oracle are the same at every count."""
-    count = 0 if arm == ORACLE else count
-    found = {task.draw: result for task, result in results.items() if task.arm == arm and task.count == count}
-    return dict(sorted(found.items()))
-
-
-def paired(results: Mapping[Task, Result], ours: str, theirs: str, count: int) -> Difference | None:
-    """Of two arms over the draws that both have; None where there is none."""
-    first, second = scores(results, ours, count), scores(results, theirs, count)
-    both = [draw for draw in first if draw in second]
-    if not both:
-        return None
-    return difference(*(np.array([found[draw].mean for draw in both]) for found in (first, second)))
 
 
 def draw_picture(results: Mapping[Task, Result], counts: Sequence[int]) -> Figure:

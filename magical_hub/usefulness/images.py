@@ -1,4 +1,4 @@
-"""The data of the benchmark: read once at one size, and cut by group into test and training images."""
+"""The data of a comparison: read once at one size, and cut by group into test and training images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Parts:
-    """The images of the benchmark.
+    """The images of a comparison.
 
     Attributes:
         test: all images of the test groups.
@@ -85,7 +85,8 @@ def cut(images: Images, test_fraction: float, num_good: int, seed: int) -> Parts
         DataError: where a part would be empty.
     """
     names, counts = np.unique(images.groups, return_counts=True)
-    order = sorted(range(len(names)), key=lambda place: hashlib.blake2b(names[place].encode(), digest_size=8).digest())
+    hashes = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
+    order = sorted(range(len(names)), key=lambda place: hashes[place])
     before = np.cumsum([0, *counts[order]])[:-1]
     tested = [names[place] for place, count in zip(order, before, strict=True) if count < test_fraction * len(images)]
     test = np.isin(images.groups, tested)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from defects_parts.images import Images, Parts, picture, rows, with_difference
-from magical_hub import MagicalPipeline, augment_dataset
+from magical_hub.augmentation import augment_dataset
 from magical_hub.defects import DefectBank
 from magical_hub.detectors import LabelledImages
+from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
+from magical_hub.usefulness.images import Images, Parts, picture, rows, with_difference
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, WHOLE, DIFFERENCE, ORACLE = "painted", "whole synthetic", "reference channel", "oracle"
@@ -81,8 +82,8 @@ def placebo(draw: Draw) -> LabelledImages:
     return draw.further_good.labelled
 
 
-def painted(draw: Draw) -> LabelledImages:
-    """Good images with this draw's defects, put on by a bank that knows this draw alone."""
+def bank_of(draw: Draw) -> DefectBank:
+    """The bank that knows this draw alone."""
     labelled = draw.defective.labelled
     names = {1 + number: name for number, name in enumerate(labelled.class_names)}
     together = Images(
@@ -92,13 +93,18 @@ def painted(draw: Draw) -> LabelledImages:
         else np.concatenate([draw.defective.references, draw.good.references]),
         np.concatenate([draw.defective.groups, draw.good.groups]),
     )
-    bank = DefectBank.from_dataset(
+    return DefectBank.from_dataset(
         rows(together),
         objects_column=None if labelled.boxes is None else "objects",
         mask_column=None if labelled.masks is None else "mask",
         mask_values=None if labelled.masks is None else names,
         reference_column=None if together.references is None else "reference",
     )
+
+
+def painted(draw: Draw) -> LabelledImages:
+    """Good images with this draw's defects, put on by its bank."""
+    labelled, bank = draw.defective.labelled, bank_of(draw)
     made = []
     for number in range(draw.num_synthetic):
         seed = image_seed(draw.seed, number)

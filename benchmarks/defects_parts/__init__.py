@@ -1,1 +1,0 @@
-"""What benchmarks/defects.py is made of: the data and their parts, the arms, the results on disk, the statistics."""
