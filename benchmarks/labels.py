@@ -21,8 +21,8 @@ from scipy import ndimage
 
 from magical_hub import MagicalPipeline
 from magical_hub.annotations import VISIBLE
+from magical_hub.boxes import box_of
 from magical_hub.data import package_dataset
-from magical_hub.data.boxes import box_of
 from magical_hub.data.marks import Boxes
 from magical_hub.grid import Grid
 

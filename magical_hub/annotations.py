@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from magical_hub.boxes import Box, box_of
 from magical_hub.conditions import Asked, defect_name
-from magical_hub.data.boxes import Box, box_of
 from magical_hub.grid import Grid
 from magical_hub.models import Generator
 

@@ -302,7 +302,7 @@ def page(
         browser: open the page.
         device: cpu, cuda, mps ...
     """
-    from magical_hub.metrics.optional import extra
+    from magical_hub.extras import extra
 
     with extra("app"):
         from magical_hub.app import serve

@@ -47,6 +47,10 @@ class AugmentationError(MagicalError):
     """Synthetic images that can't be delivered: none that is good enough comes, say."""
 
 
+class MissingPackageError(MagicalError):
+    """A package of an extra is not installed."""
+
+
 class TrainingStopped(Exception):
     """Training was asked to stop by a signal. It wrote a checkpoint; no mistake of anybody's."""
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, ModelMixin
+from diffusers import DiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput
 from safetensors import SafetensorError
 from scipy import ndimage
 
-import magical_hub
 from magical_hub import provenance
 from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
 from magical_hub.checkpoint import as_os_error, fetch
@@ -389,7 +388,6 @@ def _register() -> None:
             "install the diffusers of this package's constraints.txt"
         )
     loadable["magical_hub"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
-    magical_hub.ModelMixin = ModelMixin
     diffusers.MagicalPipeline = MagicalPipeline
 
 

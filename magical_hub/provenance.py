@@ -19,13 +19,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import magical_hub
 from magical_hub.checkpoint import BUNDLED, locate
 from magical_hub.errors import DataError
 from magical_hub.files import expanded
 from magical_hub.models.base import weights_sha256
 from magical_hub.safety import parse_json, read_json, read_json_lines
 from magical_hub.texts import plain
+from magical_hub.version import __version__
 
 FILE = "provenance.json"
 """The name of a record in the folder that it speaks of."""
@@ -42,7 +42,7 @@ def made_by() -> dict[str, Any]:
     for file in sorted(package.rglob("*.py")):
         code.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return {
-        "magical_hub": magical_hub.__version__,
+        "magical_hub": __version__,
         "code_sha256": code.hexdigest(),
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -195,7 +195,7 @@ def _own_record(path: Path) -> dict[str, Any] | None:
 
 def _described(path: Path) -> dict[str, Any] | None:
     """The record in a TIFF's ImageDescription."""
-    from magical_hub.metrics.optional import extra
+    from magical_hub.extras import extra
 
     with extra("large"):
         import tifffile

@@ -14,9 +14,9 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-import magical_hub
 from magical_hub.errors import CheckpointError
 from magical_hub.texts import plain
+from magical_hub.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download
 
 def versioned() -> dict[str, str]:
     """What the client tells the Hub of this library."""
-    return {"library_name": "magical_hub", "library_version": magical_hub.__version__}
+    return {"library_name": "magical_hub", "library_version": __version__}
 
 
 def patiently(call: Callable[[], Answer]) -> Answer:

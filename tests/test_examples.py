@@ -19,7 +19,7 @@ from PIL import Image, ImageSequence
 
 from magical_hub import MagicalPipeline, SeamlessGenerator
 from magical_hub.data import package_dataset
-from magical_hub.data.packages import DEFECTS
+from magical_hub.packages import DEFECTS
 
 
 @pytest.fixture

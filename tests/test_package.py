@@ -27,7 +27,7 @@ def test_the_public_names_are_there():
 
 
 def test_other_names_are_not():
-    with pytest.raises(AttributeError, match="module 'magical_hub' has no attribute 'Nothing'"):
+    with pytest.raises(AttributeError, match="magical_hub attribute Nothing"):
         magical_hub.Nothing  # noqa: B018
 
 

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from train_detector import Config, measure, teach
 
-from magical_hub.data.packages import DEFECTS
+from magical_hub.packages import DEFECTS
 
 
 def load(folder: Path) -> datasets.Dataset:

@@ -15,7 +15,7 @@ import torch
 from magical_hub.augmentation.making import RowMaker, Shard, make_shard
 from magical_hub.augmentation.plan import Wish
 from magical_hub.errors import AugmentationError, ConfigError, MagicalError, first_line
-from magical_hub.metrics.optional import extra
+from magical_hub.extras import extra
 
 PATIENCE = 10.0
 """Seconds that an address has to answer."""

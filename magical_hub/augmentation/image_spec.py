@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.boxes import checked_box
+from magical_hub.boxes import checked_box
 from magical_hub.data.columns import LabelledColumns, file_of, read_objects
 from magical_hub.data.images import SIXTEEN_BITS, Intensity, read_header
 from magical_hub.data.masks import MaskValues, survey_masks

@@ -14,7 +14,7 @@ from magical_hub.augmentation.keeping import drop_reasons
 from magical_hub.augmentation.labels import Known, LabelColumn, largest
 from magical_hub.augmentation.plan import Wish, request, try_seed
 from magical_hub.augmentation.rows import Recipe
-from magical_hub.data.boxes import Box, box_of
+from magical_hub.boxes import Box, box_of
 from magical_hub.errors import AugmentationError
 from magical_hub.pipeline import MagicalPipeline
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from magical_hub.data.boxes import Box, box_of
+from magical_hub.boxes import Box, box_of
 from magical_hub.errors import DataError
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.boxes import checked_box
+from magical_hub.boxes import checked_box
 from magical_hub.data.masks import MaskValues
 from magical_hub.errors import DataError
 from magical_hub.grid import Grid

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from magical_hub.data.boxes import box_of, checked_box
+from magical_hub.boxes import box_of, checked_box
 from magical_hub.defects.examples import Example, Window, differing, window_around
 from magical_hub.defects.measuring import measure_alignment, propose
 from magical_hub.defects.painting import Canvas, Painted

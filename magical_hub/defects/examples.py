@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from magical_hub.data.boxes import Box
+from magical_hub.boxes import Box
 
 SMALLEST = 3
 """Pixels: what is smaller is taken for noise."""

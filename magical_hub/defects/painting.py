@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from magical_hub.data.boxes import Box
+from magical_hub.boxes import Box
 from magical_hub.defects.composing import composed
 from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
 from magical_hub.defects.placing import Target, place_anywhere, place_near

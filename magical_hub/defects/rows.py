@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magical_hub.data.boxes import Box, checked_box
+from magical_hub.boxes import Box, checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
 from magical_hub.data.images import read_pixels
 from magical_hub.data.masks import MaskValues, survey_masks

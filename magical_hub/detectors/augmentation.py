@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from magical_hub.metrics.optional import extra
+from magical_hub.extras import extra
 
 MIN_VISIBLE = 0.5
 """A box of which less than this is left after a crop goes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from magical_hub.data.boxes import checked_box
+from magical_hub.boxes import checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
 from magical_hub.data.images import image_size, open_image
 from magical_hub.data.masks import survey_masks

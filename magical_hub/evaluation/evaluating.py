@@ -13,7 +13,6 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-import magical_hub
 from magical_hub.data.canvas import set_sha256
 from magical_hub.devices import move
 from magical_hub.errors import DataError, GridError
@@ -26,6 +25,7 @@ from magical_hub.evaluation.usefulness import section as usefulness_section
 from magical_hub.files import check_plain, expanded, folder_beside, only_writer
 from magical_hub.metrics import efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.version import __version__
 
 Question = tuple[str, Callable[[Evidence], Section]]
 """In words, and what answers it."""
@@ -166,7 +166,7 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
             "holdout": None if evidence.holdout is None else set_sha256(evidence.holdout.digests),
         },
         "versions": {
-            "magical_hub": magical_hub.__version__,
+            "magical_hub": __version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from magical_hub.metrics.optional import extra
+from magical_hub.extras import extra
 
 SIDE = 16
 """Bits a side: aligned images of one product agree in most of the usual 8 x 8."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation.section import Section, Verdict, worst
+from magical_hub.extras import extra
 from magical_hub.files import write_text
-from magical_hub.metrics.optional import extra
 
 FORMAT = 1
 """Of report.json: keys may be added within a format, and never change their meaning."""

@@ -22,9 +22,9 @@ from magical_hub.data.canvas import digest
 from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.planted import Planted, plant
 from magical_hub.evaluation.views import Matches, View, match, num_parts, views
+from magical_hub.extras import extra
 from magical_hub.metrics import Neighbours
 from magical_hub.metrics.copying import crowd_test, holm, membership_test, nearer_test, single_tests
-from magical_hub.metrics.optional import extra
 
 LEVEL = 0.01
 """The chance of a false alarm of all tests together."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from magical_hub.data.boxes import Box
+from magical_hub.boxes import Box
+from magical_hub.errors import MissingPackageError
 from magical_hub.export.names import names_beside
 from magical_hub.export.samples import Samples, Thing, save_image
 from magical_hub.files import write_text
-from magical_hub.metrics.optional import MissingPackageError
 
 KEYS = {
     *("id", "width", "height", "file_name", "license", "flickr_url", "coco_url", "date_captured"),

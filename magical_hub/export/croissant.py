@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from magical_hub.extras import extra
 from magical_hub.files import write_text
-from magical_hub.metrics.optional import extra
 from magical_hub.provenance import file_sha256
 
 FILE = "croissant.json"

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.boxes import Box, checked_box, connected_parts
+from magical_hub.boxes import Box, checked_box, connected_parts
 from magical_hub.data.columns import LabelledColumns, file_of, object_fields, other_fields, read_objects, stored_values
 from magical_hub.data.images import image_size, read_header, read_image
 from magical_hub.data.masks import MaskValues, survey_masks

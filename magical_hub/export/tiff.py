@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 
 from magical_hub.export.raster import Raster, halved, progress, tiles
+from magical_hub.extras import extra
 from magical_hub.files import written_whole
-from magical_hub.metrics.optional import extra
 
 
 def write_tiff(path: Path, raster: Raster, record: dict[str, Any]) -> None:

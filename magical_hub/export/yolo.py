@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from magical_hub.data.boxes import Box
+from magical_hub.boxes import Box
 from magical_hub.export.samples import Samples, save_image
 
 STEPS = 10**6

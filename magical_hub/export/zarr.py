@@ -14,9 +14,9 @@ import numpy as np
 
 from magical_hub.errors import ConfigError
 from magical_hub.export.raster import Raster, halved, progress
+from magical_hub.extras import extra
 from magical_hub.files import check_plain, clear_left, folder_written_whole
 from magical_hub.grid import rectangles
-from magical_hub.metrics.optional import extra
 
 if TYPE_CHECKING:
     import zarr

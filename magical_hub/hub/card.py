@@ -11,13 +11,13 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import magical_hub
 from magical_hub.hub.contents import count_parameters
 from magical_hub.hub.gate import Finding
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 from magical_hub.texts import code, markdown
 from magical_hub.training.history import read_history
+from magical_hub.version import __version__
 
 TEMPLATE = "card.md.jinja"
 TASK = "unconditional-image-generation"
@@ -117,7 +117,7 @@ def write_card(
         seams=_seams(finding),
         sections={} if finding.report is None else finding.report["sections"],
         dataset=None if dataset is None else Markdown(dataset),
-        version=magical_hub.__version__,
+        version=__version__,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
     return f"{text}\n<!-- magical-hub card {_sha256(text)} -->\n"

@@ -16,7 +16,6 @@ from magical_hub.metrics.likelihood import Likelihood, mixture_likelihood
 from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
 from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
 from magical_hub.metrics.neighbours import Neighbours, nearest, nearest_aligned
-from magical_hub.metrics.optional import MissingPackageError
 from magical_hub.metrics.seams import (
     SeamRatio,
     halves_interval,
@@ -34,7 +33,6 @@ __all__ = [
     "FeatureNetwork",
     "Likelihood",
     "ManifoldScores",
-    "MissingPackageError",
     "Neighbours",
     "SeamRatio",
     "alignment",

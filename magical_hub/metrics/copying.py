@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from magical_hub.extras import extra
 from magical_hub.metrics.neighbours import Neighbours
-from magical_hub.metrics.optional import extra
 
 TAIL, LEAST_TAIL = 0.1, 15
 """Share of the innocent scores that the tail of their distribution is fitted to, and how many there are at least."""

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from magical_hub.errors import DataError
+from magical_hub.extras import extra
 from magical_hub.metrics.features import checked_features
-from magical_hub.metrics.optional import extra
 
 
 class KID(NamedTuple):

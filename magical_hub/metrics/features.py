@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from magical_hub.errors import DataError
-from magical_hub.metrics.optional import extra
+from magical_hub.extras import extra
 
 _STRIDE_8, _STRIDE_16 = 4, 10
 """EfficientNet-Lite0's last blocks at a stride of 8 and of 16."""

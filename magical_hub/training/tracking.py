@@ -9,10 +9,10 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-import magical_hub
 from magical_hub.errors import ConfigError, first_line
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
+from magical_hub.version import __version__
 
 MODEL_NAME = "generator"
 """Of the model in MLflow."""
@@ -62,5 +62,5 @@ def log_pipeline(config: TrainingConfig, pipe: MagicalPipeline) -> None:
             loader_module="magical_hub.serving",
             data_path=folder,
             signature=signature(pipe.generator.config),
-            pip_requirements=[f"magical-hub=={magical_hub.__version__}"],
+            pip_requirements=[f"magical-hub=={__version__}"],
         )

@@ -14,8 +14,7 @@ from huggingface_hub import RepoCard
 from PIL import Image
 
 from magical_hub import MagicalPipeline, cli
-from magical_hub.errors import CheckpointError
-from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.errors import CheckpointError, MissingPackageError
 from magical_hub.seeds import image_seed
 
 

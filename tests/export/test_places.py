@@ -13,10 +13,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from magical_hub.data import package_dataset
-from magical_hub.errors import DataError, MagicalError
+from magical_hub.errors import DataError, MagicalError, MissingPackageError
 from magical_hub.export import write_dataset
 from magical_hub.export.places import MARK
-from magical_hub.metrics.optional import MissingPackageError
 
 
 @pytest.fixture(scope="module")

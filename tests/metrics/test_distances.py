@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from magical_hub.errors import DataError
-from magical_hub.metrics import MissingPackageError, extract, frechet_distance, kid
+from magical_hub.errors import DataError, MissingPackageError
+from magical_hub.metrics import extract, frechet_distance, kid
 
 
 def plain_kid(real, fake):

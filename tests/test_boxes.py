@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from magical_hub.data.boxes import box_of, checked_box, connected_parts
+from magical_hub.boxes import box_of, checked_box, connected_parts
 from magical_hub.errors import DataError
 
 SIZE = 48, 64

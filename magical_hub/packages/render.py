@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magical_hub.data.boxes import Box, box_of
-from magical_hub.data.packages.defects import DAMAGES, damage
-from magical_hub.data.packages.painter import paint_overlays, paint_scene
-from magical_hub.data.packages.scene import LAYOUTS, draw_scene
-from magical_hub.data.packages.surface import Surface
+from magical_hub.boxes import Box, box_of
 from magical_hub.errors import DataError
+from magical_hub.packages.defects import DAMAGES, damage
+from magical_hub.packages.painter import paint_overlays, paint_scene
+from magical_hub.packages.scene import LAYOUTS, draw_scene
+from magical_hub.packages.surface import Surface
 
 PACKAGES = tuple(LAYOUTS)
 DEFECTS = tuple(DAMAGES)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from magical_hub.data.packages.overlays import Blob, Chip, Pit, Stroke
-from magical_hub.data.packages.scene import Mark, Scene
+from magical_hub.packages.canvas import Mark
+from magical_hub.packages.overlays import Blob, Chip, Pit, Stroke
+from magical_hub.packages.scene import Scene
 
 Damage = Callable[[Scene, float, np.random.Generator], Scene]
 

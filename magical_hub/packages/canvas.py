@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from magical_hub.data.packages.scene import RGB, Mark, Pose
+RGB = tuple[int, int, int]
 
 _SHADOW_SIZE = 128  # shadows are soft: drawn small, then enlarged
 
@@ -31,6 +32,27 @@ class Paint(NamedTuple):
     def material(self) -> RGB:
         """The answer of the material as the canvas stores it."""
         return (self.grain, self.gloss, self.mottle)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the package lies: a shift (shares of the image side) and a turn (radians)."""
+
+    dx: float = 0.0
+    dy: float = 0.0
+    angle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One line of laser marking; `strength` in (0, 1] is its opacity."""
+
+    text: str
+    x: float
+    y: float
+    angle: float
+    height: float
+    strength: float
 
 
 @lru_cache(maxsize=64)

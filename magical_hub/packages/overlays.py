@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops
 
-from magical_hub.data.packages.canvas import Canvas, Paint
-from magical_hub.data.packages.painter import body_outline, dimple, ground
-from magical_hub.data.packages.scene import RGB, Scene
+from magical_hub.packages.canvas import RGB, Canvas, Paint
+from magical_hub.packages.painter import body_outline, dimple, ground
+from magical_hub.packages.scene import Scene
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magical_hub.data.packages import DEFECTS, PACKAGES, package_dataset, render_package
 from magical_hub.errors import DataError
+from magical_hub.packages import DEFECTS, PACKAGES, package_dataset, render_package
 
 ALLOWED = {
     "QFN": {"scratch", "chipped_edge", "missing_lead", "contamination", "void", "wrong_marking"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.packages.canvas import Canvas, Paint, rounded_rectangle
-from magical_hub.data.packages.scene import Lead, Scene
+from magical_hub.packages.canvas import Canvas, Paint, rounded_rectangle
+from magical_hub.packages.scene import Lead, Scene
 
 _BEVEL = 0.016
 _COPPER = Paint((142, 98, 70), grain=20, gloss=60, mottle=20)

@@ -7,14 +7,11 @@ has the same composition at every image size. Angles are in radians, clockwise o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from magical_hub.data.packages.canvas import Canvas
-
-RGB = tuple[int, int, int]
+from magical_hub.packages.canvas import RGB, Canvas, Mark, Pose
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,6 @@ LAYOUTS = {
     "BGA": Layout(0.43, 0.43, balls_per_side=10, balls_left_out=4, ball_pitch=0.0815, ball_radius=0.0295),
     "SOIC": Layout(0.41, 0.2, (1, 3), 8, 0.098, 0.044, 0.165, mark_height=0.084),
 }
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where the package lies: a shift (shares of the image side) and a turn (radians)."""
-
-    dx: float = 0.0
-    dy: float = 0.0
-    angle: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,18 +88,6 @@ class Ball:
     y: float
     tone: float
     size: float
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One line of laser marking; `strength` in (0, 1] is its opacity."""
-
-    text: str
-    x: float
-    y: float
-    angle: float
-    height: float
-    strength: float
 
 
 class Overlay(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from magical_hub.data.packages.render import (
+from magical_hub.packages.render import (
     DEFECTS,
     PACKAGES,
     PackageImage,

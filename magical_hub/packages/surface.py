@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from magical_hub.data.packages.canvas import Canvas
-from magical_hub.data.packages.scene import Light
+from magical_hub.packages.canvas import Canvas
+from magical_hub.packages.scene import Light
 
 _MOTTLE_CELLS = (5, 14)
 _GRAIN_CELLS = (96, 256, 1024)  # coarse to fine; a finer one shows only where the image can hold it
