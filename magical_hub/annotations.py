@@ -14,9 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from magical_hub.boxes import Box, box_of
-from magical_hub.conditions import Asked, defect_name
+from magical_hub.conditions import Asked, Conditional, defect_name
 from magical_hub.grid import Grid
-from magical_hub.models import Generator
 
 VISIBLE = 10.0
 """Grey levels of 255 that a pixel must change by at least."""
@@ -73,7 +72,7 @@ def find_defects(with_defects: np.ndarray, without: np.ndarray, field: np.ndarra
 
 
 def annotate(
-    generator: Generator, asked: Asked, shown: Sequence[Sequence[DefectMark]] | None
+    generator: Conditional, asked: Asked, shown: Sequence[Sequence[DefectMark]] | None
 ) -> list[dict[str, Any]] | None:
     """A dict an image, as `MagicalPipelineOutput` says; None where there is nothing to say.
 

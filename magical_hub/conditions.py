@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from magical_hub.errors import ConfigError, GridError
-from magical_hub.models import Generator
+from magical_hub.grid import Grid
+
+
+class Conditional(Protocol):
+    """A generator's grid, and its configuration: names and frequencies of classes and defects."""
+
+    grid: Grid
+
+    @property
+    def config(self) -> Any:
+        """As `MagicalGenerator` has it."""
+
 
 Defects = Mapping[tuple[int, int], int | str] | np.ndarray | torch.Tensor
 """What an image shows: {(row, column): name or number}, or a map (R, K) of numbers; 0 is none, 1 the first class."""
@@ -35,7 +46,7 @@ class Asked:
         return Asked(self.latents[which], labels, defects, self.seeds[which])
 
 
-def ask(generator: Generator, seeds: torch.Tensor, class_labels: Any = None, defects: Any = None) -> Asked:
+def ask(generator: Conditional, seeds: torch.Tensor, class_labels: Any = None, defects: Any = None) -> Asked:
     """What each image draws from its own seed, a latent, then a class, then its defects; or what was asked for.
 
     Args:
@@ -69,7 +80,7 @@ def ask(generator: Generator, seeds: torch.Tensor, class_labels: Any = None, def
 
 
 def class_numbers(
-    generator: Generator, class_labels: Sequence[int | str] | int | str | np.ndarray | torch.Tensor, count: int
+    generator: Conditional, class_labels: Sequence[int | str] | int | str | np.ndarray | torch.Tensor, count: int
 ) -> torch.Tensor:
     """Classes by name or number, for all or one an image: (count,) int64.
 
@@ -86,7 +97,7 @@ def class_numbers(
     return torch.tensor([_number(label, names, "class") for label in many])
 
 
-def defect_fields(generator: Generator, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
+def defect_fields(generator: Conditional, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
     """Fields of defects, one for all or one an image: (count, R, K) int64.
 
     Raises:
@@ -105,7 +116,7 @@ def defect_fields(generator: Generator, defects: Defects | Sequence[Defects | No
     return torch.stack([_field(generator, {} if defect is None else defect) for defect in many])
 
 
-def drawn_fields(generator: Generator, labels: torch.Tensor | None, chances: torch.Tensor) -> torch.Tensor:
+def drawn_fields(generator: Conditional, labels: torch.Tensor | None, chances: torch.Tensor) -> torch.Tensor:
     """Fields by how often each defect stood at each location of the training images of a class: (N, R, K) int64.
 
     Args:
@@ -121,13 +132,13 @@ def drawn_fields(generator: Generator, labels: torch.Tensor | None, chances: tor
     return torch.where(number < config.num_defects, number + 1, 0).unflatten(1, (grid.rows, grid.cols))
 
 
-def defect_name(generator: Generator, number: int) -> str:
+def defect_name(generator: Conditional, number: int) -> str:
     """The name of a defect, 1 the first."""
     names = generator.config.defect_names
     return names[number - 1] if names else str(number)
 
 
-def _field(generator: Generator, defects: Defects) -> torch.Tensor:
+def _field(generator: Conditional, defects: Defects) -> torch.Tensor:
     grid, config = generator.grid, generator.config
     names = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
     if not isinstance(defects, Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from magical_hub.texts import plain
 
 
@@ -58,3 +60,9 @@ class TrainingStopped(Exception):
 def first_line(error: BaseException) -> str:
     """What goes of another library's error into one of ours: its first line, or its kind where it says nothing."""
     return plain((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without line breaks and without anything that looks like a token."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return plain(re.sub(r"hf_\w+", "***", text), 400)

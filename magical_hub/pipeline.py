@@ -21,15 +21,13 @@ from scipy import ndimage
 
 from magical_hub import provenance
 from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
-from magical_hub.checkpoint import as_os_error, fetch
+from magical_hub.checkpoint import PULLING, as_os_error, fetch, saved_whole
 from magical_hub.conditions import Asked, Defects, ask
-from magical_hub.errors import CheckpointError, ConfigError
+from magical_hub.errors import CheckpointError, ConfigError, in_one_line
 from magical_hub.files import expanded, write_text
 from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
 from magical_hub.models.base import floating_dtypes
-from magical_hub.repository import PULLING, in_one_line
-from magical_hub.saving import saved_whole
 from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
@@ -288,7 +286,7 @@ class MagicalPipeline(DiffusionPipeline):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
         kwargs = floating_dtypes(kwargs)
         where = {key: kwargs.pop(key) for key in PULLING & kwargs.keys()}
-        folder, _ = fetch(name, cls._get_signature_keys(cls)[0], kwargs.get("variant"), **where)
+        folder, _ = fetch(name, kwargs.get("variant"), **where)
         try:
             pipe = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except CheckpointError:

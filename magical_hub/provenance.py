@@ -19,10 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from magical_hub.checkpoint import BUNDLED, locate
+from magical_hub.checkpoint import BUNDLED, locate, weights_sha256
 from magical_hub.errors import DataError
 from magical_hub.files import expanded
-from magical_hub.models.base import weights_sha256
 from magical_hub.safety import parse_json, read_json, read_json_lines
 from magical_hub.texts import plain
 from magical_hub.version import __version__

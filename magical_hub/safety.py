@@ -8,8 +8,6 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from safetensors import SafetensorError, safe_open
-
 from magical_hub.errors import CheckpointError, MagicalError, first_line
 
 MOST_BYTES = 2**24
@@ -128,18 +126,3 @@ def _no_number(word: str) -> NoReturn:
 def _finite(word: str) -> float:
     number = float(word)
     return number if math.isfinite(number) else _no_number(word)
-
-
-def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The dtype and the shape of every tensor of a safetensors file, without the tensors.
-
-    Raises:
-        CheckpointError: where it is truncated, oversized, or no safetensors file at all.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
-    except (OSError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} is no whole safetensors file ({reason}): take another checkpoint") from error

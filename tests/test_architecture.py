@@ -1,4 +1,4 @@
-"""The order of the rooms in docs/architecture.md: every import of `magical_hub` runs downwards, and none in a circle."""
+"""The order of the rooms in docs/architecture.md: every import runs downwards, and none in a circle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 FACE = "magical_hub"
 UPWARD = {("magical_hub.pipeline", "magical_hub.hub")}
 """`MagicalPipeline.push_to_hub` forwards to the gate of `push`: the one import that runs upwards."""
+FORWARDING = {*UPWARD, ("magical_hub.defects.bank", "magical_hub.defects.tuning")}
+"""Methods that forward to a function which takes their class: they close a circle. `DefectBank.tune` is the other."""
 
 
 def floors(page: Path) -> dict[str, int]:
@@ -64,7 +66,7 @@ def test_every_import_runs_downwards(repo):
 def test_no_import_runs_in_a_circle(repo):
     found = modules(repo / "magical_hub")
     graph = {
-        module: {other for other in imports(file, {*found}) if other != module and (module, other) not in UPWARD}
+        module: {other for other in imports(file, {*found}) if other != module and (module, other) not in FORWARDING}
         for module, file in found.items()
     }
     graphlib.TopologicalSorter(graph).prepare()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hub_server import WRITE_TOKEN, HubServer
 
-from magical_hub.repository import in_one_line
+from magical_hub.errors import in_one_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -196,14 +196,21 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a link to itself": (link(CONFIG, "itself"), "leads"),
     "a component out of the folder": (
         change(INDEX, **{"../outside": ["magical_hub", "MagicalCritic"]}),
-        "'../outside', which is no name of a folder",
+        "'../outside', which this version does not know",
     ),
     "somebody's module": (change(INDEX, generator=["transformers", "CLIPTextModel"]), "only networks of magical_hub"),
     "a module of Python": (change(INDEX, generator=["os", "system"]), "only networks of magical_hub"),
     "no network of ours": (change(INDEX, generator=["magical_hub", "train"]), "only networks of magical_hub"),
     "a component too many": (change(INDEX, filter=["magical_hub", "MagicalCritic"]), "'filter', which this version"),
     "a component that is no pair": (change(INDEX, generator="MagicalGenerator"), "only networks of magical_hub"),
-    "a network in place of another": (change(INDEX, generator=["magical_hub", "MagicalCritic"]), "is of a MagicalG"),
+    "a network in place of another": (
+        change(INDEX, generator=["magical_hub", "SeamlessGenerator"]),
+        "is of a MagicalG",
+    ),
+    "a critic as the generator": (
+        change(INDEX, generator=["magical_hub", "MagicalCritic"]),
+        "only networks of magical_hub",
+    ),
     "no generator": (change(INDEX, generator=[None, None]), "has no generator"),
     "another pipeline": (change(INDEX, _class_name="DDPMPipeline"), "is a DDPMPipeline, no MagicalPipeline"),
     "code in the folder": (script, r"is a \['pipeline', 'MagicalPipeline'\], no MagicalPipeline"),

@@ -7,8 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "augmenting": ["augment_dataset"],
         "keeping": ["Filter"],
-        "preparing": ["Settings"],
         "quality": ["QualityFilter"],
+        "settings": ["Settings"],
         "transform": ["MagicalTransform"],
         "verification": ["verified"],
         "writing": ["write_augmented"],

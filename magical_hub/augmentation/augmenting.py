@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.making import RowMaker, make_rows, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Engine, Prepared, Settings, Source, prepare
+from magical_hub.augmentation.preparing import Prepared, Source, prepare
 from magical_hub.augmentation.rows import PROVENANCE
+from magical_hub.augmentation.settings import Engine, Settings
 from magical_hub.augmentation.shards import fingerprint_of, make_shards
 from magical_hub.errors import DataError
 

@@ -31,7 +31,7 @@ from magical_hub.pipeline import MagicalPipeline
 if TYPE_CHECKING:
     import datasets
 
-    from magical_hub.augmentation.preparing import Settings
+    from magical_hub.augmentation.settings import Settings
 
 NOTHING = "without a place for the defect"
 

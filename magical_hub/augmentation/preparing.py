@@ -5,74 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from magical_hub.augmentation.generated import GeneratedRows
 from magical_hub.augmentation.image_spec import survey_images
-from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import Known, label_columns
 from magical_hub.augmentation.making import RowMaker
 from magical_hub.augmentation.painted import painted_rows
 from magical_hub.augmentation.plan import Wish, wishes
 from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of, mask_classes_of
+from magical_hub.augmentation.settings import Settings
 from magical_hub.augmentation.weights import source_of, weights_digest
 from magical_hub.data.columns import LabelledColumns, find_columns
 from magical_hub.data.images import Intensity
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     import datasets
 
 
-Engine = Literal["local", "ray"]
 Source = MagicalPipeline | DefectBank | tuple[MagicalPipeline, DefectBank]
 """What synthetic rows come from: generated images, defects painted on good images, or on generated good images."""
 
 MASKS_OF_STREAMS = 32
 """Rows of a stream that are fetched to see what its masks hold."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The arguments of `augment_dataset`, checked.
-
-    Raises:
-        ConfigError: where one is out of range.
-    """
-
-    num_images: int
-    image_column: str = "image"
-    label_column: str | None = "label"
-    objects_column: str | None = "auto"
-    mask_column: str | None = "auto"
-    mask_values: Mapping[int, str] | None = None
-    balance: bool = True
-    seed: int = 0
-    batch_size: int = 8
-    num_proc: int | None = None
-    keep: Keep = "verified"
-    provenance: bool = False
-    probability: float = 0.5
-    engine: Engine = "local"
-    ray_address: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("num_images", "batch_size", "num_proc"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise ConfigError(f"{name} is {number}: give 1 or more")
-        whole_number(self.seed)
-        if not 0 < self.probability < 1:
-            raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")
-        if self.keep not in ("verified", "all") and not callable(self.keep):
-            raise ConfigError(f"keep is {self.keep!r}: give 'verified', 'all' or a filter")
-        if self.engine not in get_args(Engine):
-            raise ConfigError(f"engine is {self.engine!r}: give 'local' or 'ray'")
-        if self.ray_address is not None and self.engine != "ray":
-            raise ConfigError("ray_address is for the engine 'ray': give that, or leave the address out")
 
 
 @dataclass(frozen=True)

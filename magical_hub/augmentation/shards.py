@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from magical_hub import provenance
 from magical_hub.augmentation.making import RowMaker, Shard, make_shard, rows_together
 from magical_hub.augmentation.plan import Wish
-from magical_hub.augmentation.preparing import Settings
+from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import DataError
 from magical_hub.files import clear_left, write_text, written_whole
 from magical_hub.safety import read_json

@@ -15,8 +15,9 @@ from magical_hub.augmentation.labels import Known
 from magical_hub.augmentation.painted import describe, good_labels, good_rows
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
 from magical_hub.augmentation.plan import wishes
-from magical_hub.augmentation.preparing import Prepared, Settings, generated_rows
+from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.settings import Settings
 from magical_hub.data.columns import read_objects
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from magical_hub.models.base import weights_sha256
+from magical_hub.checkpoint import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magical_hub.augmentation.augmenting import Augmented, augment
-from magical_hub.augmentation.preparing import Settings
+from magical_hub.augmentation.settings import Settings
 from magical_hub.data import open_dataset
 from magical_hub.data.columns import find_columns
 from magical_hub.defects.bank import DefectBank

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from magical_hub.checkpoint import weights_sha256
 from magical_hub.data import Intensity, Source, look, open_source, open_store, prepare_store
 from magical_hub.data.images import image_size
 from magical_hub.errors import ConfigError, DataError
@@ -15,7 +16,6 @@ from magical_hub.evaluation.images import Computed, ImageSet
 from magical_hub.export import write_imagefolder
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
-from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import Split
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from magical_hub.errors import DataError, MissingPackageError
+from magical_hub.errors import DataError, MissingPackageError, in_one_line
 from magical_hub.files import expanded, folder_written_whole, only_maker
-from magical_hub.repository import in_one_line
 
 MARK = "incomplete.json"
 """In a remote place: it says what is being written there, and goes when all is there."""

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from magical_hub import provenance
+from magical_hub.checkpoint import check_weights, component_files
 from magical_hub.errors import ConfigError
 from magical_hub.files import write_text
-from magical_hub.models.base import check_weights, component_files
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MOST_PIXELS, MagicalPipeline
 from magical_hub.seeds import image_seed

@@ -10,15 +10,14 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import validate_repo_id
 
-from magical_hub.checkpoint import locate
-from magical_hub.errors import ConfigError, HubError, MagicalError
+from magical_hub.checkpoint import component_files, locate, weights_sha256
+from magical_hub.checkpoint.pulling import TransportError, patiently, versioned
+from magical_hub.errors import ConfigError, HubError, MagicalError, in_one_line
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.files import expanded, write_text
 from magical_hub.hub import contents, gate
 from magical_hub.hub.card import Run, is_ours, write_card
-from magical_hub.models.base import component_files, weights_sha256
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.repository import TransportError, in_one_line, patiently, versioned
 from magical_hub.texts import without_secrets
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 from collections.abc import Mapping
@@ -11,24 +10,15 @@ from typing import Any, NoReturn
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
-from safetensors.torch import save
 
-from magical_hub.errors import CheckpointError, ConfigError, MagicalError
+from magical_hub.checkpoint import PULLING, check_weights, check_weights_file, component_files, fetch_network
+from magical_hub.errors import CheckpointError, ConfigError, MagicalError, in_one_line
 from magical_hub.files import expanded
-from magical_hub.repository import PULLING, in_one_line, pull, what_stands_there
-from magical_hub.safety import check_inside, read_header, read_json
+from magical_hub.safety import read_json
 
-FLOATS = {"F64", "F32", "F16", "BF16"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-
-
-def component_files(variant: str | None = None) -> tuple[str, str]:
-    """The names of a network's configuration and weights in its folder; `variant` as in diffusers ("fp16")."""
-    stem, dot, ending = SAFETENSORS_WEIGHTS_NAME.rpartition(".")
-    return "config.json", f"{stem}.{variant}{dot}{ending}" if variant else SAFETENSORS_WEIGHTS_NAME
 
 
 def floating_dtypes(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,13 +66,8 @@ class Network(ModelMixin, ConfigMixin):
         """
         kwargs = floating_dtypes(kwargs)
         subfolder, variant = str(kwargs.pop("subfolder", None) or ""), kwargs.get("variant")
-        folder = expanded(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            name = str(pretrained_model_name_or_path)
-            files = [f"{subfolder}/{file}".lstrip("/") for file in component_files(variant)]
-            folder = pull(name, files, **{key: kwargs.pop(key) for key in PULLING & kwargs.keys()})
-        place = folder / subfolder
-        check_inside(place, folder)
+        where = {key: kwargs.pop(key) for key in PULLING & kwargs.keys()}
+        place = fetch_network(pretrained_model_name_or_path, subfolder, variant, **where)
         cls._check(place, variant)
         try:
             network = super().from_pretrained(place, **{**kwargs, "use_safetensors": True})
@@ -94,7 +79,7 @@ class Network(ModelMixin, ConfigMixin):
     @classmethod
     def _check(cls, place: Path, variant: str | None) -> None:
         """Raise a CheckpointError unless the files of a folder are those of such a network."""
-        config_file, weights_file = (place / name for name in component_files(variant))
+        config_file = place / component_files(variant)[0]
         config = read_json(config_file, place)
         if config.get("_class_name") != cls.__name__:
             raise CheckpointError(
@@ -106,13 +91,6 @@ class Network(ModelMixin, ConfigMixin):
             raise CheckpointError(
                 f"{config_file} has {strange[0]!r}, which this version does not know: update magical_hub"
             )
-        check_inside(weights_file, place)
-        if not weights_file.is_file():
-            names = [file.name for file in place.iterdir()]
-            raise CheckpointError(f"{place} has no {weights_file.name}{what_stands_there(names)}")
-        if any(place.glob("*.index.json")):
-            raise CheckpointError(f"{place} has its weights in several files: take a checkpoint that has one file")
-        header = read_header(weights_file)
         try:
             with torch.device("meta"):  # no memory: sizes within their bounds can still be large together
                 state = cls.from_config(config).state_dict()
@@ -120,7 +98,7 @@ class Network(ModelMixin, ConfigMixin):
             raise CheckpointError(f"{config_file}: {error}") from error
         except (ValueError, TypeError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
             raise CheckpointError(f"{config_file} is of no {cls.__name__} ({in_one_line(error)})") from error
-        _compare({name: tuple(value.shape) for name, value in state.items()}, header, weights_file)
+        check_weights_file(place, variant, {name: tuple(value.shape) for name, value in state.items()})
 
     def save_pretrained(
         self,
@@ -161,35 +139,3 @@ class Network(ModelMixin, ConfigMixin):
             f"a {type(self).__name__} alone is not pushed to {repo_id}: push its MagicalPipeline, which carries the "
             "card and the leakage check"
         )
-
-
-def _compare(expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], file: Path) -> None:
-    """Raise a CheckpointError for the first tensor that is missing, too much, of another shape, or of no floats."""
-    for name, shape in expected.items():
-        if name not in header:
-            raise CheckpointError(f"{file} has no weights for {name}: take another checkpoint")
-        kind, actual = header[name]
-        if actual != shape:
-            raise CheckpointError(f"{file}: {name} is {list(actual)}, and the configuration asks for {list(shape)}")
-        if kind not in FLOATS:
-            raise CheckpointError(f"{file}: {name} holds {kind}, and no floating-point numbers")
-    for name in header:
-        if name not in expected:
-            raise CheckpointError(f"{file} has weights for {name[:100]!r}, which the network lacks")
-
-
-def check_weights(network: torch.nn.Module, name: str) -> None:
-    """Refuse weights that are not finite, which are loaded without a word.
-
-    Raises:
-        CheckpointError: naming the first such tensor.
-    """
-    for key, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{name} has weights that are no numbers (in {key}): take another checkpoint")
-
-
-def weights_sha256(network: torch.nn.Module) -> str:
-    """Of the weights as `save_pretrained` writes them: what a report of them names."""
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()

@@ -17,11 +17,11 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm.auto import tqdm
 
+from magical_hub.checkpoint import weights_sha256
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, TrainingStopped, first_line
 from magical_hub.grid import Grid
 from magical_hub.models import Generator
-from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training import checkpoints
 from magical_hub.training.augmentation import ADAPT_EVERY, AdaptiveStrength

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from magical_hub import MagicalPipeline, evaluate
+from magical_hub.checkpoint import weights_sha256
 from magical_hub.data.canvas import digest, set_sha256
 from magical_hub.evaluation import EvaluationReport
-from magical_hub.models.base import weights_sha256
 from magical_hub.seeds import image_seed
 
 

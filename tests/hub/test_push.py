@@ -429,7 +429,7 @@ def test_only_pickles_are_there(hub, pipe_folder, tmp_path):
 
 def test_nothing_outside_the_index_is_fetched(hub, pipe_folder, tmp_path):
     hub.add("acme/tiny", pipe_folder)
-    folder, parts = fetch("acme/tiny", ["generator", "critic"], cache_dir=tmp_path / "a")
+    folder, parts = fetch("acme/tiny", cache_dir=tmp_path / "a")
     assert parts == {"generator": "MagicalGenerator", "critic": "MagicalCritic"}
     files = [file.name for file in folder.rglob("*") if file.is_file() and file.name != "provenance.json"]
     assert len(files) == 5

@@ -14,8 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from magical_hub.errors import CheckpointError
-from magical_hub.texts import plain
+from magical_hub.errors import CheckpointError, in_one_line
 from magical_hub.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -80,12 +79,6 @@ def _tell(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     reason = "" if error is None else in_one_line(error)
     logger.warning("attempt %d of %d on the Hub failed: %s", state.attempt_number, ATTEMPTS, reason)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without line breaks and without anything that looks like a token."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return plain(re.sub(r"hf_\w+", "***", text), 400)
 
 
 def pull(
