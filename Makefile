@@ -41,7 +41,8 @@ clean:
 
 # One environment for all targets. Installing more never takes anything away, so the two stamps get along; making the
 # environment again where it stands is harmless, and mends one whose making was cut off. The pip that comes with Python
-# takes twice as long as its latest.
+# takes twice as long as its latest. torchvision goes into a folder of its own: a build of it whose compiled part wants
+# another torch would break those of the other libraries that import it where it is installed.
 .venv/demo.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --upgrade pip
@@ -52,4 +53,5 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --upgrade pip
 	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --no-deps --upgrade --target .venv/torchvision torchvision
 	touch $@ .venv/demo.stamp

@@ -48,7 +48,7 @@ def normal(name: str) -> str:
 
 EXTRAS = {
     "app": ["app"],
-    "augmentation": ["ray"],
+    "augmentation": ["albumentations", "ray", "torchvision"],
     "metrics": ["eval"],
     "evaluation": ["eval"],
     "data": ["large"],

@@ -5,10 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "albumentations": ["AlbumentationsTransform"],
         "augmenting": ["augment_dataset"],
         "keeping": ["Filter"],
         "quality": ["QualityFilter"],
         "settings": ["Settings"],
+        "torchvision": ["TorchvisionTransform"],
         "transform": ["MagicalTransform"],
         "verification": ["verified"],
         "writing": ["write_augmented"],

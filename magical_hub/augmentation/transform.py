@@ -1,4 +1,4 @@
-"""A transform that makes some images of a batch synthetic, or puts a defect into them."""
+"""A transform of the rows of a dataset: some images become synthetic, or get a defect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from magical_hub.augmentation.plan import wishes
 from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import Recipe
 from magical_hub.augmentation.settings import Settings
-from magical_hub.data.columns import read_objects
+from magical_hub.data.columns import LabelledColumns, read_objects
+from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
@@ -30,20 +31,13 @@ if TYPE_CHECKING:
 class MagicalTransform:
     """With a probability, replaces an image by a synthetic one, adds a generated defect, or paints a real one on it.
 
-    What is random comes from torch's global generator, which a DataLoader seeds in each worker; the transform can be
-    pickled. A pipeline makes a pool once (in the cache of `datasets`), so no network runs while a detector trains. A
-    bank paints on good images (without objects, with an empty mask), anew every time that one is reached; an image
-    that comes without its labels stays as it is.
+    For Hugging Face datasets: `dataset.with_transform(transform)`. `TorchvisionTransform` and
+    `AlbumentationsTransform` do the same as transforms of these libraries.
 
-    It may be called as its users do:
-
-    - `dataset.set_transform(transform)`: a batch, or one row, as a dictionary of columns.
-    - torchvision v2: `transform(image)` or `transform(image, target)`, alone or in `v2.Compose`; images are Pillow's
-      or tensors (C, H, W), uint8 or floats from 0 to 1. The target is the class, or a dictionary of boxes (corners, or
-      what a `BoundingBoxes` says), labels and masks (N, H, W) as torchvision's detectors take it, without the class.
-    - albumentations: `transform(image=array, mask=..., bboxes=..., class_labels=..., label=...)` gives a dictionary;
-      bboxes are x, y, w, h in pixels. In an `A.Compose` with bbox_params, which hands on boxes of another form, it
-      can't stand: call it before, `compose(**transform(image=...))`.
+    A pipeline makes a pool once (in the cache of `datasets`), so no network runs while a detector trains. A bank
+    paints on good images (without objects, with an empty mask), anew every time that one is reached; an image that
+    comes without its labels stays as it is. The transform can be pickled. Random numbers come from torch's global
+    generator, which a DataLoader seeds in each worker.
 
     Args:
         dataset: whose rows will be transformed: its features, image size and classes.
@@ -53,7 +47,7 @@ class MagicalTransform:
             image is without; the others are replaced. Of a pipeline alone, as are the next.
         pool_size: synthetic images in the pool, as many of each class, and as many defects.
         image_column, label_column, objects_column, mask_column, mask_values: as in `augment_dataset`. Without a label
-            column any synthetic image may stand in for any other.
+            column any synthetic image may replace any other.
         seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
 
     Raises:
@@ -79,7 +73,7 @@ class MagicalTransform:
         keep: Keep = "verified",
     ) -> None:
         if not (0 <= p <= 1 and 0 <= defect_share <= 1):
-            raise ConfigError(f"p is {p} and defect_share {defect_share}: give numbers from 0 to 1")
+            raise ConfigError(f"p is {p} and defect_share {defect_share}: both must be from 0 to 1")
         columns = (image_column, label_column, objects_column, mask_column, mask_values)
         settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
         self.p = p
@@ -88,38 +82,56 @@ class MagicalTransform:
             self._change = Painter(dataset, source, settings)
         else:
             self._change = Pool(dataset, source, settings, defect_share)
-        self._columns = self._change.columns
 
     @property
-    def available_keys(self) -> set[str]:
-        """What an `albumentations.Compose` asks of its transforms."""
-        return {"image", "mask", "bboxes", "class_labels", self._columns.label or "label"}
+    def columns(self) -> LabelledColumns:
+        """The columns of a row."""
+        return self._change.columns
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Transform what was given, in any of the forms above, and give it back in the same form."""
-        columns = self._columns
-        if named and not inputs:
-            return forms.from_row(self.row(forms.to_row(named, columns)), named, columns)
-        if len(inputs) == 2 and not named:
-            row = self.row(forms.target_to_row(*inputs, columns))
-            return forms.row_to_target(row, *inputs, columns, self._change.masks)
-        if len(inputs) != 1 or named:
-            raise ConfigError("call it with a row, a batch, an image, an image and its target, or names alone")
-        (given,) = inputs
-        if not isinstance(given, Mapping):
-            return self.row({columns.image: given})[columns.image]
-        if columns.image not in given:
-            raise ConfigError(f"there is no {columns.image!r} among {', '.join(map(str, given))}")
-        if not isinstance(given[columns.image], list):
-            return self.row(given)
-        rows = [self.row(dict(zip(given, values, strict=True))) for values in zip(*given.values(), strict=True)]
-        return {name: [row[name] for row in rows] for name in given}
+    @property
+    def masks(self) -> MaskValues | None:
+        """What the values of masks mean; None where the dataset has none."""
+        return self._change.masks
 
-    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
-        """One row of columns, changed with the probability asked for."""
-        if row[self._columns.image] is None or not _chance(self.p):
-            return dict(row)
-        return self._change.row(row)
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Rows as a dictionary of columns (lists), as `with_transform` gives them; or one row.
+
+        Raises:
+            ConfigError: where there is no column of images, or an image is of another size than the pool's.
+        """
+        image = self.columns.image
+        if not isinstance(batch, Mapping):
+            raise ConfigError(
+                f"MagicalTransform got a {type(batch).__name__}, and takes rows of a dataset: torchvision's and "
+                "albumentations' transforms are TorchvisionTransform and AlbumentationsTransform"
+            )
+        if image not in batch:
+            raise ConfigError(f"there is no {image!r} among {', '.join(map(str, batch))}")
+        if not isinstance(batch[image], list):
+            return self._drawn(batch)
+        rows = [self._drawn(dict(zip(batch, values, strict=True))) for values in zip(*batch.values(), strict=True)]
+        return {name: [row[name] for row in rows] for name in batch}
+
+    def change(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
+        """One row, changed; the result depends on the row and the seed alone.
+
+        Args:
+            row: of columns; the image is Pillow's or an array (H, W) or (H, W, C), of 8 or 16 bits or floats in 0..1.
+            seed: of a bank, that of `DefectBank.paint`.
+
+        Returns:
+            The row with the image and what describes it replaced; the same image object where nothing changed.
+        """
+        return self._change.row(row, seed)
+
+    def _drawn(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        seed = None if row[self.columns.image] is None else drawn_seed(self.p)
+        return dict(row) if seed is None else self.change(row, seed)
+
+
+def drawn_seed(p: float) -> int | None:
+    """A seed from torch's global generator; None with the probability 1 - p, where nothing is to change."""
+    return int(torch.randint(2**62, ())) if torch.rand(()) < p else None
 
 
 class Pool:
@@ -157,21 +169,22 @@ class Pool:
         blends = knows_defects and defect_share > 0 and self._recipe.spec.mode in MODES
         self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
 
-    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+    def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns, changed."""
-        if _chance(self.defect_share):
+        rng = np.random.default_rng(seed)
+        if rng.random() < self.defect_share:
             fitting = [patch for patch in self._patches if self._fits(patch, row)]
             if fitting:
-                return self._blended(row, fitting[_draw(len(fitting))])
-        return self._replaced(row)
+                return self._blended(row, fitting[int(rng.integers(len(fitting)))])
+        return self._replaced(row, rng)
 
-    def _replaced(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+    def _replaced(self, row: Mapping[Any, Any], rng: np.random.Generator) -> dict[Any, Any]:
         columns, changed = self._recipe.columns, dict(row)
         label = row.get(columns.label) if columns.label else None
         members = range(len(self._pool)) if label is None else self._members.get(label, [])
         if not members:  # a class that no row of the dataset had
             return changed
-        other = self._pool[members[_draw(len(members))]]
+        other = self._pool[members[int(rng.integers(len(members)))]]
         for name in (columns.objects, columns.mask, *self._recipe.labels):
             if name in row:
                 changed[name] = other[name]
@@ -221,11 +234,10 @@ class Painter:
         self.columns, self.masks = rows.columns, rows.masks
         self._good = good_labels(rows)
 
-    def row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+    def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns: with defects, where it has none."""
         if not self._is_good(row):
             return dict(row)
-        seed = int(torch.randint(2**62, ()))
         image, painted = forms.painted(row[self.columns.image], lambda image: self._bank.paint(image, seed=seed))
         if not painted.objects:
             return dict(row)
@@ -238,11 +250,3 @@ class Painter:
         if columns.mask in row and row[columns.mask] is not None:
             return not np.asarray(row[columns.mask]).any()
         return columns.label in row and row[columns.label] in self._good
-
-
-def _chance(probability: float) -> bool:
-    return bool(torch.rand(()) < probability)
-
-
-def _draw(count: int) -> int:
-    return int(torch.randint(count, ()))

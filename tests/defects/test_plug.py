@@ -106,24 +106,6 @@ def test_a_transform_paints_anew_in_every_epoch(rows, bank):
         assert defective[number]["image"].tobytes() == rows[number]["image"].tobytes()
 
 
-@pytest.mark.parametrize("form", ["array", "float tensor"])
-def test_a_transform_keeps_the_form(rows, bank, form):
-    transform = MagicalTransform(rows, bank, p=1.0)
-    pixels = np.asarray(rows[5]["image"])
-    torch.manual_seed(1)
-    if form == "array":
-        made = transform(image=pixels, mask=np.zeros_like(pixels), bboxes=[], class_labels=[])
-        assert made["image"].dtype == np.uint8 and made["bboxes"] and len(made["class_labels"]) == len(made["bboxes"])
-        differs = made["image"] != pixels
-        assert differs.any() and not (differs & (made["mask"] == 0)).any()
-    else:
-        tensor = torch.from_numpy(pixels.astype(np.float32) / 255)[None]
-        target = {"boxes": torch.zeros((0, 4)), "labels": torch.zeros(0, dtype=torch.int64)}
-        image, changed = transform(tensor, target)
-        assert image.shape == tensor.shape and image.dtype == torch.float32 and len(changed["boxes"])
-        assert (image != tensor).any()
-
-
 def test_mistakes(rows, bank, make_plates):
     with pytest.raises(DataError, match=r"^the dataset has no good image"):
         augment_dataset(rows.select(range(4)), bank, 2)
