@@ -9,8 +9,7 @@ import numpy as np
 
 from magical_hub.augmentation.transform import MagicalTransform
 from magical_hub.data.columns import read_objects
-from magical_hub.errors import ConfigError
-from magical_hub.metrics.optional import extra
+from magical_hub.errors import ConfigError, extra
 
 with extra("albumentations"):
     import albumentations as A

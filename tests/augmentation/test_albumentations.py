@@ -15,8 +15,7 @@ import pytest
 
 from magical_hub.augmentation import AlbumentationsTransform
 from magical_hub.defects import DefectBank
-from magical_hub.errors import ConfigError
-from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.errors import ConfigError, MissingPackageError
 
 
 @pytest.fixture(scope="module")

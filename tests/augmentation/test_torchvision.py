@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from magical_hub.defects import DefectBank
-from magical_hub.errors import ConfigError
-from magical_hub.metrics.optional import MissingPackageError
+from magical_hub.errors import ConfigError, MissingPackageError
 
 FOLDER = Path(sys.prefix) / "torchvision"
 """Where `make test` puts torchvision: outside the environment, for its compiled part may want another torch."""
