@@ -9,7 +9,8 @@ import numpy as np
 
 from magical_hub.augmentation.transform import MagicalTransform
 from magical_hub.data.columns import read_objects
-from magical_hub.errors import ConfigError, extra
+from magical_hub.errors import ConfigError
+from magical_hub.extras import extra
 
 with extra("albumentations"):
     import albumentations as A

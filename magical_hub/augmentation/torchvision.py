@@ -13,7 +13,8 @@ from torch.utils._pytree import MappingKey, SequenceKey, tree_flatten_with_path,
 from magical_hub.augmentation.transform import MagicalTransform, drawn_seed
 from magical_hub.data.columns import Object, read_objects
 from magical_hub.data.masks import MaskValues
-from magical_hub.errors import ConfigError, extra
+from magical_hub.errors import ConfigError
+from magical_hub.extras import extra
 
 with extra("torchvision"):
     from torchvision import tv_tensors
