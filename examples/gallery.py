@@ -2,7 +2,8 @@
 
     python examples/gallery.py --output-dir docs/pictures
 
-rendered.png and generated.png: packages of the same types, real ones and generated ones. seams.png: where four
+first.png: from the left good images, the same with defects that were cut out of others, and generated images, all of
+one type in a row. rendered.png and generated.png: packages of the same types, real ones and generated ones. seams.png: where four
 sub-regions meet, four times as large, real above and generated below. defects.png: images without and with a defect,
 and what is said of it. walk.gif: from one latent to another and on, seed and class kept. large.png: a package of each
 type, rendered above and below as the checkpoint of large images makes it, at half their size.
@@ -20,7 +21,8 @@ import tyro
 from PIL import Image
 
 from magical_hub import MagicalPipeline
-from magical_hub.data import render_package
+from magical_hub.data import package_dataset, render_package
+from magical_hub.defects import DefectBank
 from magical_hub.files import written_whole
 from magical_hub.grid import Grid
 from magical_hub.pictures import enlarged, picture_grid, save_picture_grid, with_marks
@@ -48,6 +50,7 @@ def main(output_dir: Path, checkpoint: str = "package-128", large: str = "packag
     save_picture_grid(seams, output_dir / "seams.png", len(PLACES))
     if pipe.generator.config.num_defects:
         save_picture_grid(defects(pipe, pipe.generator.config.class_names[:3]), output_dir / "defects.png", 3)
+    save_picture_grid(painted(of_large), output_dir / "first.png", 3)
     walk(pipe, pipe.generator.config.class_names[:3], output_dir / "walk.gif")
     save_picture_grid(
         one_of_each(of_large, seed), output_dir / "large.png", len(of_large.generator.config.class_names)
@@ -65,6 +68,20 @@ def one_of_each(pipe: MagicalPipeline, seed: int) -> np.ndarray:
     made = pipe(class_labels=labels, seeds=range(len(labels)), defects=none(pipe)).images
     shown = [*(rendered[label] for label in labels), *made]
     return np.stack([np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in shown])
+
+
+def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
+    """Rows of three, a type each: good, the same with painted defects and their boxes, generated: (6, C, H / 2, W / 2)."""
+    rows = package_dataset(120, image_size=pipe.generator.grid.height, seed=seed, defect_rate=0.3)
+    bank, sheet = DefectBank.from_dataset(rows), []
+    for label, defect in (("QFN", "bent_lead"), ("SOIC", "contamination")):
+        number = rows.features["package"].str2int(label)
+        good = next(row["image"] for row in rows if row["package"] == number and not row["objects"])
+        after = bank.paint(good, containing=defect, seed=seed)
+        marked = with_marks(after.image, after.objects, None, bank.classes)
+        made = pipe(class_labels=label, seeds=[seed], defects=none(pipe)).images[0]
+        sheet += [np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in (good, marked, made)]
+    return np.stack(sheet)
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:
