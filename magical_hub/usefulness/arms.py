@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import datasets
 import numpy as np
 
 from magical_hub.augmentation import augment_dataset
@@ -13,7 +14,7 @@ from magical_hub.defects import DefectBank
 from magical_hub.detectors import LabelledImages
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
-from magical_hub.usefulness.images import Images, Parts, picture, rows, with_difference
+from magical_hub.usefulness.images import Images, Parts, rows, with_difference
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, WHOLE, DIFFERENCE, ORACLE = "painted", "whole synthetic", "reference channel", "oracle"
@@ -73,7 +74,7 @@ def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None) -> G
         return Given(real, None, test.labelled)
     if arm == WHOLE:
         assert pipe is not None
-        return Given(real, whole(draw, pipe), test.labelled)
+        return Given(real, augmented(draw, pipe), test.labelled)
     return Given(real, MAKERS[arm](draw), test.labelled)
 
 
@@ -84,42 +85,35 @@ def placebo(draw: Draw) -> LabelledImages:
 
 def bank_of(draw: Draw) -> DefectBank:
     """The bank that knows this draw alone."""
-    labelled = draw.defective.labelled
-    names = {1 + number: name for number, name in enumerate(labelled.class_names)}
-    together = Images(
-        labelled + draw.good.labelled,
-        None
-        if draw.defective.references is None or draw.good.references is None
-        else np.concatenate([draw.defective.references, draw.good.references]),
-        np.concatenate([draw.defective.groups, draw.good.groups]),
-    )
+    labelled, table = draw.defective.labelled, _table(draw)
     return DefectBank.from_dataset(
-        rows(together),
+        table,
         objects_column=None if labelled.boxes is None else "objects",
         mask_column=None if labelled.masks is None else "mask",
-        mask_values=None if labelled.masks is None else names,
-        reference_column=None if together.references is None else "reference",
+        mask_values=_mask_values(labelled),
+        reference_column="reference" if "reference" in table.column_names else None,
     )
+
+
+def augmented(draw: Draw, source: MagicalPipeline | DefectBank) -> LabelledImages:
+    """What `augment_dataset` puts beside the real rows: whole images of a pipeline, or good ones painted by a bank."""
+    labelled, table = draw.defective.labelled, _table(draw)
+    values, seed = _mask_values(labelled), draw.seed % 2**32
+    made = augment_dataset(table, source, draw.num_synthetic, mask_values=values, seed=seed, batch_size=16)
+    made = made.select(range(len(table), len(made)))
+    mode = "L" if labelled.images.shape[-1] == 1 else "RGB"
+    images = np.stack([np.asarray(image.convert(mode)) for image in made["image"]])
+    images = images.reshape(len(images), *labelled.images.shape[1:])
+    if labelled.masks is not None:
+        return replace(labelled, images=images, masks=np.stack([np.asarray(mask) for mask in made["mask"]]))
+    boxes = tuple(np.array([one["bbox"] for one in some], np.float32).reshape(-1, 4) for some in made["objects"])
+    kinds = tuple(np.array([one["category"] for one in some], np.int64) for some in made["objects"])
+    return replace(labelled, images=images, boxes=boxes, categories=kinds)
 
 
 def painted(draw: Draw) -> LabelledImages:
     """Good images with this draw's defects, put on by its bank."""
-    labelled, bank = draw.defective.labelled, bank_of(draw)
-    made = []
-    for number in range(draw.num_synthetic):
-        seed = image_seed(draw.seed, number)
-        target = draw.good.labelled.images[seed % len(draw.good)]
-        made.append(bank.paint(picture(target), seed=seed))
-    images = np.stack([np.asarray(one.image) for one in made])
-    images = images[..., None] if images.ndim == 3 else images
-    if labelled.masks is not None:
-        numbers = np.array([0, *(1 + labelled.class_names.index(name) for name in bank.classes)], np.uint8)
-        return replace(labelled, images=images, masks=np.stack([numbers[one.mask] for one in made]))
-    boxes = tuple(np.array([thing["bbox"] for thing in one.objects], np.float32).reshape(-1, 4) for one in made)
-    kinds = tuple(
-        np.array([labelled.class_names.index(thing["category"]) for thing in one.objects], np.int64) for one in made
-    )
-    return replace(labelled, images=images, boxes=boxes, categories=kinds)
+    return augmented(draw, bank_of(draw))
 
 
 def pasted(draw: Draw) -> LabelledImages:
@@ -146,25 +140,21 @@ def pasted(draw: Draw) -> LabelledImages:
     return replace(source, images=images, boxes=tuple(boxes), categories=tuple(kinds))
 
 
-def whole(draw: Draw, pipe: MagicalPipeline) -> LabelledImages:
-    """What `augment_dataset` puts beside the real rows."""
-    labelled = draw.defective.labelled
-    table = rows(
-        Images(labelled + draw.good.labelled, None, np.concatenate([draw.defective.groups, draw.good.groups]))
-    )
-    made = augment_dataset(table, pipe, draw.num_synthetic, seed=draw.seed % 2**32, batch_size=16)
-    made = made.select(range(len(table), len(made)))
-    channels = labelled.images.shape[-1]
-    images = np.stack([np.asarray(image.convert("L" if channels == 1 else "RGB")) for image in made["image"]])
-    images = images.reshape(len(images), *labelled.images.shape[1:])
-    if labelled.masks is not None:
-        return replace(labelled, images=images, masks=np.stack([np.asarray(mask) for mask in made["mask"]]))
-    boxes = tuple(np.array([one["bbox"] for one in some], np.float32).reshape(-1, 4) for some in made["objects"])
-    kinds = tuple(np.array([one["category"] for one in some], np.int64) for some in made["objects"])
-    return replace(labelled, images=images, boxes=boxes, categories=kinds)
-
-
 MAKERS: dict[str, Callable[[Draw], LabelledImages]] = {PLACEBO: placebo, PASTED: pasted, PAINTED: painted}
+
+
+def _table(draw: Draw) -> datasets.Dataset:
+    """The rows of a draw."""
+    bad, good = draw.defective, draw.good
+    references = None
+    if bad.references is not None and good.references is not None:
+        references = np.concatenate([bad.references, good.references])
+    return rows(Images(bad.labelled + good.labelled, references, np.concatenate([bad.groups, good.groups])))
+
+
+def _mask_values(labelled: LabelledImages) -> dict[int, str] | None:
+    """What the values of the masks of `rows` mean; None where there are boxes."""
+    return None if labelled.masks is None else {1 + number: name for number, name in enumerate(labelled.class_names)}
 
 
 def _paste_mask(
