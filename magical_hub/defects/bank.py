@@ -184,7 +184,7 @@ class DefectBank:
                 logger.warning("the class %r has one example: every image will repeat it", category)
         if settings is None:
             from_column = sum(example.kind == "column" for example in examples)
-            settings = propose(alignment, from_column > len(examples) / 2)
+            settings = propose(alignment, from_column > len(examples) / 2, rows.masks is not None)
             if len(sizes) > 1:
                 settings = replace(settings, max_shift=None)
         size = sizes.pop() if len(sizes) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,8 +17,6 @@ ALIGNED = 0.5
 """Correlation of an image with the mean of the others from which on images count as aligned."""
 SYMMETRIC = 0.9
 """Of the correlation that an image must keep when it is mirrored or turned."""
-SHIFT = 1 / 8
-"""Of the shorter side: how far defects of aligned images may be moved."""
 TOGETHER = 24.0
 """Pixels: defects of images that are not aligned stay together where they are closer than this."""
 
@@ -62,25 +60,31 @@ def measure_alignment(images: Sequence[np.ndarray]) -> Alignment:
     return Alignment(size, agreement(small), mirrored, turned)
 
 
-def propose(alignment: Alignment, referenced: bool) -> PaintSettings:
+def propose(alignment: Alignment, referenced: bool, outlined: bool) -> PaintSettings:
     """Settings that did best where they were measured (see docs/defects.md).
 
     Args:
         alignment: of the good images.
         referenced: whether most examples have a reference that shows the same object.
+        outlined: whether the masks of the examples were given. They need no surroundings that match then, since
+            none come with them; those of boxes bring a rim of what lay around the defect.
     """
     enough = SYMMETRIC * alignment.correlation
     mirrors = not alignment.aligned or alignment.mirrored >= enough
     turns = not alignment.aligned or alignment.turned >= enough
     shift = None
     if alignment.aligned and alignment.size is not None:
-        shift = float(round(min(alignment.size) * SHIFT))
+        shift = near(alignment.size)
     if referenced:
         return PaintSettings("difference", mirrors, turns, shift, keep_together=False, fit=0.4, feather=0.0)
     within = None if alignment.aligned else TOGETHER
-    return PaintSettings(
-        "matched", mirrors, turns, shift, keep_together=True, together_within=within, feather=0.0, visible=0.0
-    )
+    settings = PaintSettings("matched", mirrors, turns, shift, together_within=within, feather=0.0, visible=0.0)
+    return replace(settings, composition="copied", max_shift=None, fit=None) if outlined else settings
+
+
+def near(size: tuple[int, int]) -> float:
+    """How many pixels defects of aligned images are moved at most: an eighth of the shorter side."""
+    return float(round(min(size) / 8))
 
 
 def _standardised(images: np.ndarray) -> np.ndarray:

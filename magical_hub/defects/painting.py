@@ -13,7 +13,7 @@ import numpy as np
 from magical_hub.boxes import Box
 from magical_hub.defects.composing import composed
 from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
-from magical_hub.defects.placing import Target, place_anywhere, place_near
+from magical_hub.defects.placing import Target, place_anywhere, place_freely, place_near
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, contrasts_of
 from magical_hub.defects.varying import varied
@@ -78,16 +78,11 @@ class Canvas:
     def paint(self, units: Sequence[Unit], rng: np.random.Generator) -> bool:
         """Put one of these units, the first of several tries that matches somewhere; False where none does."""
         reason = "no place"
-        for fit in np.linspace(0.5, 1.0, TRIES) * self._settings.fit:  # the closest places first
+        for closeness in np.linspace(0.5, 1.0, TRIES):  # the closest places first
             unit = varied(units[int(rng.integers(len(units)))], self._settings, rng)
             if not unit.numbers.any():
                 continue
-            looks = grey(unit.reference)
-            place: tuple[int, int] | None
-            if self._settings.max_shift is not None:
-                place = place_near(self._target, unit, looks, self._settings.max_shift, rng)
-            else:
-                place = place_anywhere(self._target, unit, looks, self._taken, float(fit), self._adapts, rng)
+            place = self._place(unit, float(closeness), rng)
             if place is None:
                 continue
             if self.put(unit, place, rng):
@@ -95,6 +90,15 @@ class Canvas:
             reason = "not visible"
         self.dropped[reason] += 1
         return False
+
+    def _place(self, unit: Unit, closeness: float, rng: np.random.Generator) -> tuple[int, int] | None:
+        settings = self._settings
+        if settings.max_shift is not None:
+            return place_near(self._target, unit, grey(unit.reference), settings.max_shift, rng)
+        if settings.fit is None:
+            return place_freely(self.size, unit, self._taken, rng)
+        fit = closeness * settings.fit
+        return place_anywhere(self._target, unit, grey(unit.reference), self._taken, fit, self._adapts, rng)
 
     def paint_at(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> bool:
         """Put one defect into a box, as large as it fits."""

@@ -156,6 +156,30 @@ def place_anywhere(
     return best and best[1:]
 
 
+def place_freely(
+    size: tuple[int, int], unit: Unit, taken: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """A place drawn from all where the defects lie in the image and on no other one; None where none is found.
+
+    Args:
+        size: height and width of the image.
+        unit, taken, rng: as of `place_anywhere`.
+
+    Returns:
+        Row and column of the unit's top left pixel; they may be negative, since only its defects must lie inside.
+    """
+    picks = rng.random((TRIES, 2))
+    bounds = top, left, bottom, right = _bounds(unit.numbers > 0)
+    room = size[0] - (bottom - top), size[1] - (right - left)
+    if min(room) < 0:
+        return None
+    for pick in picks:
+        row, col = int(pick[0] * (room[0] + 1)) - top, int(pick[1] * (room[1] + 1)) - left
+        if not len(taken) or not _overlaps(bounds, row, col, taken):
+            return row, col
+    return None
+
+
 def _closely(
     target: Target,
     reference: np.ndarray,

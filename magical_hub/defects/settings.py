@@ -24,7 +24,7 @@ class PaintSettings:
         mirrors: whether an example may be mirrored, left to right and top to bottom.
         quarter_turns: whether an example may be turned by quarters.
         max_shift: how many pixels an example may be moved from its place in its own image; the target must then have
-            the size of that image. None: to wherever the surroundings match.
+            the size of that image. None: to wherever `fit` allows.
         scale: smallest and largest factor of size, 0.25 to 4.
         turn: largest angle, in degrees, 0 to 180.
         elastic: largest displacement of an elastic warp, in pixels, 0 to 32.
@@ -33,8 +33,8 @@ class PaintSettings:
         together_within: with keep_together, the greatest distance in pixels between two defects that stay together;
             None: all defects of an image.
         fit: greatest mean squared difference between the reference of an example and the target at its place, as a
-            share of the variance of the target, 0 to 2. Not used with max_shift, where the best quarter of the places
-            is drawn from.
+            share of the variance of the target, 0 to 2; None: its surroundings need not match. Not used with max_shift,
+            where the best quarter of the places is drawn from.
         feather: pixels inside the edge of a defect over which it fades, 0 to 16.
         visible: how far a defect must stand out in the target, as a share of how far it does in its own image, 0 to
             1: by the change that it makes (composition "difference"), or by its contrast to the surroundings. What
@@ -52,7 +52,7 @@ class PaintSettings:
     strength: tuple[float, float] = (1.0, 1.0)
     keep_together: bool = True
     together_within: float | None = None
-    fit: float = 0.25
+    fit: float | None = 0.25
     feather: float = 1.0
     visible: float = 0.5
     boxes: BoxStyle = "annotated"
@@ -67,14 +67,13 @@ class PaintSettings:
         for name, low, high in (
             ("turn", 0.0, 180.0),
             ("elastic", 0.0, 32.0),
-            ("fit", 0.0, 2.0),
             ("feather", 0.0, 16.0),
             ("visible", 0.0, 1.0),
         ):
             _check(name, getattr(self, name), low, high)
-        for name in ("max_shift", "together_within"):
+        for name, high in (("max_shift", 1e6), ("together_within", 1e6), ("fit", 2.0)):
             if getattr(self, name) is not None:
-                _check(name, getattr(self, name), 0.0, 1e6)
+                _check(name, getattr(self, name), 0.0, high)
         for name, low, high in (("scale", 0.25, 4.0), ("strength", 0.1, 3.0)):
             pair = getattr(self, name)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:

@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from magical_hub.defects.bank import DefectBank
+from magical_hub.defects.measuring import near
 from magical_hub.defects.pixels import grey
 from magical_hub.defects.rows import Rows
 from magical_hub.defects.settings import PaintSettings
@@ -164,7 +165,7 @@ class _Search:
     def run(self) -> Tuned:
         """All trials, and what follows from them."""
         settings = self._folds[0].proposal
-        changes = _changes(settings)
+        changes = _changes(settings, self._folds[0].size)
         steps = (1 + 1 + len(changes) + len(SHARES) - 1) * len(self._folds) * self._options.steps
         with tqdm(total=steps, desc="Tuning", unit="step") as bar:
             without = self._try(bar, "no synthetic images", None, 0.0, 0.0)
@@ -216,7 +217,7 @@ class _Fold:
         self._side = longer_side
         self.real, self.test = self._labelled(rows.rows(training.tolist())), self._labelled(rows.rows(test.tolist()))
         self._bank = DefectBank.from_dataset(dataset.select(training), *columns, mask_values)
-        self.proposal = self._bank.settings
+        self.proposal, self.size = self._bank.settings, self._bank.image_size
         wanted = {*training.tolist()}
         good = [number for number in rows.good if number in wanted]
         self._targets = [(number, rows.columns.image) for number in good]
@@ -273,13 +274,14 @@ class _Fold:
         return read_labelled(made, objects_column="objects", longer_side=side, grey=True)
 
 
-def _changes(settings: PaintSettings) -> list[tuple[str, dict[str, Any]]]:
-    """What is tried beside the proposal, one after the other."""
-    other = "matched" if settings.composition == "difference" else "ratio"
-    changes: list[tuple[str, dict[str, Any]]] = [
-        (f"composition {other}", {"composition": other}),
-        ("copied to anywhere", {"composition": "copied", "max_shift": None, "fit": 2.0}),
-    ]
+def _changes(settings: PaintSettings, size: tuple[int, int] | None) -> list[tuple[str, dict[str, Any]]]:
+    """What is tried beside the proposal, one after the other; `size` is that of all images."""
+    other = "ratio" if settings.composition == "matched" else "matched"
+    changes: list[tuple[str, dict[str, Any]]] = [(f"composition {other}", {"composition": other})]
+    if settings.fit is not None:
+        changes.append(("copied to anywhere", {"composition": "copied", "max_shift": None, "fit": None}))
+    elif size is not None:
+        changes.append(("near their own places", {"max_shift": near(size)}))
     if settings.max_shift:
         changes.append(("a quarter of the distance", {"max_shift": settings.max_shift / 4}))
     changes.append(("scales and turns", {"scale": (0.85, 1.18), "turn": 10.0, "strength": (0.8, 1.2)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from dataclasses import replace
@@ -55,7 +56,28 @@ def test_without_references_a_good_image_serves(make_plate):
     bank = DefectBank.from_dataset(datasets.Dataset.from_list(rows, features=features))
     (defect,) = bank.report
     assert defect["category"] == "defect" and defect["reference"] == "good image" and defect["error"] < 0.05
-    assert bank.settings.composition == "matched" and bank.settings.keep_together and bank.settings.max_shift == 12
+    settings = bank.settings
+    assert settings.composition == "copied" and settings.keep_together and settings.max_shift is settings.fit is None
+
+
+def test_boxes_of_aligned_images_stay_near(make_plates):
+    rows = make_plates().remove_columns("mask")
+    settings = DefectBank.from_dataset(rows).settings
+    assert settings.composition == "matched" and settings.max_shift == 12
+
+
+def test_anywhere_is_the_whole_image_and_never_over_its_edge(bank, make_plate):
+    """Each defect keeps its number of pixels, and all places come up."""
+    held = {(number["category"], number["pixels"]) for number in bank.report}
+    target, middles = make_plate(80, False)[0], []
+    for seed in range(60):
+        painted = bank.paint(target, seed=seed)
+        for number, category in enumerate(bank.classes, 1):
+            found = int((painted.mask == number).sum())
+            assert not found or any(kind == category and abs(found - pixels) <= 8 for kind, pixels in held)
+        middles += [np.argwhere(painted.mask > 0).mean(axis=0)]
+    spread = np.ptp(np.array(middles), axis=0)
+    assert (spread > 48).all()
 
 
 def test_defects_stay_near_their_place(bank, make_plates, make_plate):
@@ -156,8 +178,10 @@ def test_a_class_that_fits_nowhere(breaks):
     ],
 )
 def test_images_that_are_refused(bank, image, words):
+    still = copy.copy(bank)
+    still.settings = replace(bank.settings, max_shift=6.0)
     with pytest.raises(DataError, match=words):
-        bank.paint(image)
+        still.paint(image)
 
 
 def test_data_that_is_refused(make_plates, caplog):

@@ -58,7 +58,7 @@ def test_cells_with_masks():
     features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
     cells = datasets.Dataset.from_list(rows, features=features)
     bank = DefectBank.from_dataset(cells, mask_values=VALUES)
-    assert bank.settings.composition == "matched" and bank.settings.max_shift == 16 and bank.settings.keep_together
+    assert bank.settings.composition == "copied" and bank.settings.fit is None and bank.settings.keep_together
     good = [row["image"] for row in cells if not np.asarray(row["mask"]).any()]
     drawn = 0
     for number, target in enumerate(good[:16]):
