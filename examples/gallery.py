@@ -3,10 +3,11 @@
     python examples/gallery.py --output-dir docs/pictures
 
 first.png: from the left good images, the same with defects that were cut out of others, and generated images, all of
-one type in a row. rendered.png and generated.png: packages of the same types, real ones and generated ones. seams.png: where four
-sub-regions meet, four times as large, real above and generated below. defects.png: images without and with a defect,
-and what is said of it. walk.gif: from one latent to another and on, seed and class kept. large.png: a package of each
-type, rendered above and below as the checkpoint of large images makes it, at half their size.
+one type in a row. rendered.png and generated.png: packages of the same types, real ones and generated ones.
+seams.png: where four sub-regions meet, four times as large, real above and generated below. defects.png: images
+without and with a defect, and what is said of it. walk.gif: from one latent to another and on, seed and class kept.
+large.png: a package of each type, rendered above and below as the checkpoint of large images makes it, at half their
+size.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def one_of_each(pipe: MagicalPipeline, seed: int) -> np.ndarray:
 
 
 def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
-    """Rows of three, a type each: good, the same with painted defects and their boxes, generated: (6, C, H / 2, W / 2)."""
+    """Rows of three: good, with painted defects and their boxes, generated; (6, C, H / 2, W / 2)."""
     rows = package_dataset(120, image_size=pipe.generator.grid.height, seed=seed, defect_rate=0.3)
     bank, sheet = DefectBank.from_dataset(rows), []
     for label, defect in (("QFN", "bent_lead"), ("SOIC", "contamination")):
