@@ -64,7 +64,8 @@ class DefectBank:
 
     Attributes:
         report: a dictionary a defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
-            absolute difference to the reference as a share of full scale), `pixels` (area of its mask).
+            absolute difference to the reference as a share of full scale), `pixels` (area of its mask), `size` (width
+            and height of its box, as annotated).
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class DefectBank:
                 "reference": example.kind,
                 "error": example.error,
                 "pixels": int(example.mask.sum()),
+                "size": _size(example),
             }
             for example in self._examples
         ]
@@ -227,13 +229,14 @@ class DefectBank:
             reference: the same image without its own defects, where it has some: places are looked for in it.
 
         Raises:
-            DataError: where the image is of another kind, or of another size than those of the bank while defects
-                stay near their places (`max_shift`).
+            DataError: where the image is of another kind, or of another size than those of the bank while a place
+                near their own is looked for (`max_shift`).
             ConfigError: where a category is unknown, or the seed is negative.
             AugmentationError: where a defect that was given cannot be put onto the image.
         """
         canvas = Canvas(image, reference, self.classes, self.settings)
-        if self.settings.max_shift is not None and canvas.size != self.image_size:
+        searched = defects is None or any(wanted.get("bbox") is None for wanted in defects)
+        if searched and self.settings.max_shift is not None and canvas.size != self.image_size:
             raise DataError(
                 f"the image is {canvas.size[0]} x {canvas.size[1]} and those of the bank are {self.image_size[0]} x "  # type: ignore[index]
                 f"{self.image_size[1]}: resize it, or set max_shift to None"  # type: ignore[index]
@@ -278,6 +281,11 @@ class DefectBank:
             box = checked_box(wanted["bbox"], canvas.size, "the image")
             closest = sorted(members, key=lambda example: _unlike(example, box[2], box[3]))[:4]
             done = canvas.paint_at(join([closest[int(rng.integers(len(closest)))]]), box, rng)
+            if not done:
+                raise AugmentationError(
+                    f"the defect {category!r} would not be visible in the box {tuple(map(round, box))}: it is cut off "
+                    "there, looks like its surroundings, or covers another one; give another bbox, or another seed"
+                )
         if not done:
             raise AugmentationError(
                 f"the defect {category!r} fits nowhere on the image: give a bbox where its surroundings match, "
@@ -465,6 +473,12 @@ def _margins(
 
 def _unlike(example: Example, width: float, height: float) -> float:
     """How far the box of an example is from a size, as a ratio of sides."""
-    _, _, w, h = box_of(example.mask)
+    w, h = _size(example)
+    return abs(np.log(w / width)) + abs(np.log(h / height))
+
+
+def _size(example: Example) -> tuple[float, float]:
+    """Width and height of the box of an example, as annotated."""
+    _, _, width, height = box_of(example.mask)
     left, top, right, bottom = example.margins
-    return abs(np.log((w + left + right) / width)) + abs(np.log((h + top + bottom) / height))
+    return float(left + width + right), float(top + height + bottom)
