@@ -81,7 +81,8 @@ def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
         after = bank.paint(good, containing=defect, seed=seed)
         marked = with_marks(after.image, after.objects, None, bank.classes)
         made = pipe(class_labels=label, seeds=[seed], defects=none(pipe)).images[0]
-        sheet += [np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in (good, marked, made)]
+        shown = [enlarged(good), marked, enlarged(made)]
+        sheet += [np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in shown]
     return np.stack(sheet)
 
 
