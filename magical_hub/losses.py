@@ -16,6 +16,9 @@ import torch.nn.functional as F
 
 from magical_hub.grid import Grid
 
+Score = Callable[[torch.Tensor], torch.Tensor]
+"""From images (B, C, h, w) to scores (B,); the score of an image may depend on that image alone."""
+
 LAMBDA_GP = 10.0
 """Weight of the gradient penalty in the paper."""
 
@@ -37,7 +40,7 @@ def wasserstein(real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.T
 
 
 def gradient_penalty(
-    score: Callable[[torch.Tensor], torch.Tensor],
+    score: Score,
     real: torch.Tensor,
     fake: torch.Tensor,
     coefficients: torch.Tensor,
@@ -83,9 +86,7 @@ def relativistic(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
     return F.softplus(worse - better).mean()
 
 
-def zero_centred_penalty(
-    score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, weight: float
-) -> torch.Tensor:
+def zero_centred_penalty(score: Score, images: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
     """weight / 2 * E[norm2(grad_x D(x))^2] (Mescheder et al. 2018): R1 on real images, R2 on generated ones.
 
     Args:

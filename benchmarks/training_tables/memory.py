@@ -117,7 +117,7 @@ def measure(case: Case) -> Footprint:
     parameters = [parameter for network in players.networks.values() for parameter in network.parameters()]
 
     def step() -> None:
-        update([players.sampler.draw(0)])  # draw 0 is one with a penalty
+        update([players.batch(0)])  # batch 0 is one with a penalty
         players.ema.step(players.generator.parameters())
 
     def drop_gradients() -> None:

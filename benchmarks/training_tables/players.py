@@ -1,4 +1,4 @@
-"""The networks, optimizers, draws and images of one training, as the trainer puts them together."""
+"""The networks, optimizers and batches of one training, as the trainer puts them together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
@@ -15,11 +16,12 @@ import magical_hub
 from magical_hub import MagicalCritic, TrainingConfig
 from magical_hub.data import open_store
 from magical_hub.grid import Grid
-from magical_hub.training.augmentation import AdaptiveStrength
-from magical_hub.training.balance import Balance
+from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty
+from magical_hub.training.batch import Batch, BatchDataset
+from magical_hub.training.method import Method
 from magical_hub.training.networks import build_feature_critic, build_optimizers, prepare
-from magical_hub.training.sampling import Draw, StepSampler
-from magical_hub.training.step import Real, TrainingStep
+from magical_hub.training.sampler import StepSampler
+from magical_hub.training.step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -68,30 +70,28 @@ class Players:
             network.to(self.accelerator.device)
         self.optimizers = build_optimizers(self.config, self.networks)
         self.ema = EMAModel(self.generator.parameters(), decay=self.config.ema_decay, foreach=True)
-        self.sampler = StepSampler(
-            0, len(self.store), self.config.batch_size, self.grid, self.config.window, self.config.latent_dim
+        images = np.arange(len(self.store))
+        sampler = StepSampler(
+            0, len(images), self.config.batch_size, self.grid, self.config.window, self.config.latent_dim
         )
+        self.dataset = BatchDataset(self.store, images, sampler)
 
     def training_step(self) -> TrainingStep:
         """The step of this library on these players, from now on channels-last and in the configured precision."""
         for network in (self.generator, self.critic):
             network.to(memory_format=torch.channels_last)
-        balance = Balance(self.config.balance_at)
-        balance.reached = True  # the feature critic, if any, has joined in
-        players, optimizers = prepare(self.accelerator, self.networks, self.optimizers)
-        return TrainingStep(
-            self.config,
-            self.grid,
-            self.accelerator,
-            optimizers,
-            self.crop,
-            AdaptiveStrength(self.config.augment_target, self.config.augment_windows, self.config.batch_size),
-            balance,
-            None if self.features is None else self.features.to(self.accelerator.device),
-            **players,
+        device = self.accelerator.device
+        augmentation = AdaptiveAugmentation(
+            self.config.augment_target, self.config.augment_windows, self.config.batch_size, device
         )
+        penalty = AdaptivePenalty(self.config.balance_at, device)
+        penalty.balanced = True  # the feature critic, if any, is enabled
+        networks, optimizers = prepare(self.accelerator, self.networks, self.optimizers)
+        bare = {name: self.accelerator.unwrap_model(network) for name, network in networks.items()}
+        features = None if self.features is None else self.features.to(device)
+        method = Method(self.config, self.grid, networks, bare, features, augmentation, penalty)
+        return TrainingStep(self.config, self.accelerator, method, networks, optimizers)
 
-    def crop(self, draw: Draw) -> Real:
-        """The real windows of a draw, as the trainer reads them."""
-        pixels = torch.from_numpy(self.store.crop(self.grid, draw.indices, draw.locations.numpy(), self.config.window))
-        return Real(pixels.to(self.accelerator.device).float() / 127.5 - 1, labels=None, defects=None)
+    def batch(self, number: int) -> Batch:
+        """The batch of that number, as the trainer reads it."""
+        return self.dataset[number].to(self.accelerator.device)

@@ -7,7 +7,7 @@ from torch import nn
 
 from magical_hub import losses
 from magical_hub.models import CriticOutput
-from magical_hub.training.sampling import Draw
+from magical_hub.training.batch import Batch
 from training_tables.players import Players
 
 
@@ -35,14 +35,13 @@ class AuthorsOrder:
         for first in (players.generator.blocks[0], players.critic.stem):
             first.register_forward_pre_hook(_contiguous)
 
-    def __call__(self, draw: Draw) -> dict[str, torch.Tensor]:
-        """One update of the critic and two of the generator, on the sub-regions of a draw."""
+    def __call__(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One update of the critic and two of the generator, on the sub-regions of a batch."""
         players, config = self.players, self.players.config
-        windows = players.crop(draw).windows
-        real = players.grid.window(config.window).crop_all(windows).flatten(0, 1)
-        locations = players.grid.members(draw.locations, config.window).flatten().to(self.device)
+        real = players.grid.window(config.window).crop_all(batch.real).flatten(0, 1)
+        locations = batch.members.flatten()
         return {
-            "critic": self._update_critic(real, locations, draw.coefficients.flatten().to(self.device)),
+            "critic": self._update_critic(real, locations, batch.interpolation.flatten()),
             "generator": self._update_generator(locations),
             "boundary": self._update_for_boundary(),
         }

@@ -143,13 +143,13 @@ def _start(contender: Contender) -> None:
     global _step
     torch.set_num_threads(1)
     players = Players(contender.case)
-    draws = map(players.sampler.draw, itertools.count())
+    batches = map(players.batch, itertools.count())
     if contender.boundary is None:
         update = players.training_step()
-        _step = lambda: update([next(draws)])  # noqa: E731
+        _step = lambda: update([next(batches)])  # noqa: E731
     else:
         rival = AuthorsOrder(players, *contender.boundary)
-        _step = lambda: rival(next(draws))  # noqa: E731
+        _step = lambda: rival(next(batches))  # noqa: E731
 
 
 def _turn(steps: int) -> float:

@@ -16,7 +16,7 @@ from magical_hub.hub.gate import Finding
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 from magical_hub.texts import code, markdown
-from magical_hub.training.history import read_history
+from magical_hub.training.run.history import read_history
 from magical_hub.version import __version__
 
 TEMPLATE = "card.md.jinja"

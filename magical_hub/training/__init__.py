@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["TrainingConfig"],
         "planning": ["Plan", "plan"],
-        "split": ["Split"],
+        "run.split": ["Split"],
         "trainer": ["TrainingResult", "train"],
     },
 )

@@ -13,6 +13,7 @@ import tyro
 
 from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
+from magical_hub.grid import Grid
 
 
 def setting(default: Any, *, public: bool = False, may_change: bool = False) -> Any:
@@ -274,6 +275,12 @@ class TrainingConfig:
         """(height, width) where image_size was given."""
         size = self.image_size
         return (size, size) if isinstance(size, int) else size
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the canvas, once nothing of it is left open."""
+        assert self.rows and self.cols and self.canvas
+        return Grid(self.rows, self.cols, *self.canvas)
 
     @property
     def boundary_weight(self) -> float:

@@ -1,18 +1,21 @@
-"""What sets a run back: a figure or a weight that is no number, and memory that runs out."""
+"""What interrupts a run: a figure or a weight that is not finite, memory that runs out, and signals."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType, TracebackType
 
 import torch
 
 from magical_hub.errors import TrainingError, first_line
-from magical_hub.training.checkpoints import last_checkpoint
 from magical_hub.training.config import TrainingConfig
+from magical_hub.training.run.checkpoints import last_checkpoint
 
 MOST_ROLL_BACKS = 3
-"""How often a run goes back and on at half its rates, in all its sittings, before it stops."""
+"""How often a run is rolled back, each time to half of its learning rates, in all its sittings, before it stops."""
 
 
 class NotFinite(TrainingError):
@@ -56,8 +59,8 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
             Of several, those with memory left wait for the one without in the middle of a step, and could not be told.
     """
     at_once = config.batch_size // (num_processes * config.gradient_accumulation)
-    whole = at_once % (4 if config.critic_sees == "windows" else 2) == 0  # twins stay together
-    if config.auto_batch_size and num_processes == 1 and whole:
+    divides = at_once % (4 if config.critic_sees == "windows" else 2) == 0  # same-location pairs stay together
+    if config.auto_batch_size and num_processes == 1 and divides:
         return replace(config, gradient_accumulation=2 * config.gradient_accumulation)
     height, width = config.canvas or (0, 0)
     reason = first_line(error)
@@ -67,3 +70,33 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
         "raise gradient_accumulation (the result stays), lower batch_size or base_width, or "
         f"cut {height} x {width} px into smaller sub-regions by more rows and cols"
     ) from error
+
+
+class StopSignals:
+    """While entered, records the first SIGTERM or SIGINT, so that the run can stop after the step in progress.
+
+    A second SIGINT ends the process as usual. A second SIGTERM does not: launchers send it to processes that had it,
+    or the terminal's SIGINT, already.
+
+    Attributes:
+        received: the signal's name, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._record)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(number, self._before.pop(number))  # type: ignore[arg-type]

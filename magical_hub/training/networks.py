@@ -1,4 +1,4 @@
-"""The networks of a run: built for its data, begun from a checkpoint, copied for generating."""
+"""The networks of a run: built for its data, and initialised from a checkpoint or from the mean of the images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, ConfigError
+from magical_hub.grid import Grid
 from magical_hub.models import (
     FeatureCritic,
     FrozenFeatures,
@@ -21,16 +23,31 @@ from magical_hub.models import (
     MagicalGenerator,
     SeamlessGenerator,
 )
+from magical_hub.models.base_picture import BasePicture
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.mean_picture import start_from_mean
 
-VERIFIER_LR = 5e-4
-"""Adam's rate for the verifier, a plain classifier."""
+VERIFIER_LR, VERIFIER_BETAS = 5e-4, (0.9, 0.99)
+"""Adam's, for a plain classifier."""
+
+MEAN_OF = 256
+"""Images of a class that their mean is taken of, at the most."""
+
+ENOUGH = 32
+"""Images that a class's own mean needs. The mean of fewer would show them, and is blended with that of all classes."""
+
+MEAN_PIXELS = 2**31
+"""Pixels that are read for the mean of a class, at the most (of canvases too large for that: ENOUGH images)."""
 
 
 def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
-    """Generator and critic as new, from torch's global random state; `train` are the store's numbers to learn from."""
+    """Generator and critic with initial weights from torch's global random state.
+
+    Args:
+        config: their sizes.
+        store: the real images, with their classes and defects.
+        train: the store's numbers of the images to learn from.
+    """
     names = store.class_names or []
     counts = np.bincount(store.labels[train], minlength=len(names))
     shape: dict[str, Any] = {
@@ -62,20 +79,20 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
 
 
 def _defect_frequencies(store: CanvasStore, train: np.ndarray) -> list[list[list[float]]] | None:
-    """How often each defect stands at each location of the images of a class: (classes, or 1; R*K; defects)."""
+    """How often each defect occurs at each location of the images of a class: (classes, or 1; R*K; defects)."""
     if store.defects is None or store.defect_names is None:
         return None
-    fields = store.defects[train].reshape(len(train), -1)
+    maps = store.defects[train].reshape(len(train), -1)
     frequencies = []
     for label in range(len(store.class_names or [""])):
-        own = fields[store.labels[train] == label]
-        standing = own[:, :, None] == np.arange(1, 1 + len(store.defect_names))
-        frequencies.append((standing.sum(0) / max(1, len(own))).round(6).tolist())
+        of_class = maps[store.labels[train] == label]
+        occurs = of_class[:, :, None] == np.arange(1, 1 + len(store.defect_names))
+        frequencies.append((occurs.sum(0) / max(1, len(of_class))).round(6).tolist())
     return frequencies
 
 
 def build_verifier(generator: Generator) -> LabelVerifier | None:
-    """As new, for what a generator can be asked for; None where that is nothing."""
+    """A verifier of the classes and the defects that a generator is conditioned on; None where there are none."""
     config = generator.config
     if not config.num_classes and not config.num_defects:
         return None
@@ -86,55 +103,55 @@ def build_verifier(generator: Generator) -> LabelVerifier | None:
 def build_feature_critic(
     config: TrainingConfig, generator: Generator
 ) -> tuple[FrozenFeatures, FeatureCritic] | tuple[None, None]:
-    """What the feature critic of a run looks through, and its heads as new; None twice where there is none."""
+    """The frozen features, and the critic on them; None twice where the configuration has none."""
     if config.adversarial != "relativistic" or not config.lambda_f:
         return None, None
-    seen = generator.grid.window(config.window if config.critic_sees == "windows" else (1, 1))
-    features = FrozenFeatures(seen.height, seen.width)
+    image = generator.grid.window(config.window if config.critic_sees == "windows" else (1, 1))
+    features = FrozenFeatures(image.height, image.width)
     return features, FeatureCritic(
         generator.grid, features.widths, generator.config.num_classes, generator.config.num_defects
     )
 
 
 def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-    """The generator's, one of all critics, and the verifier's where there is one: each by its name."""
+    """Adam for the "generator", for the "critic" (both critics together) and, if there is one, for the "verifier"."""
     rates = {"generator": config.generator_lr, "critic": config.critic_lr, "verifier": VERIFIER_LR}
-    betas = {"generator": config.adam_betas, "critic": config.adam_betas, "verifier": (0.9, 0.99)}
+    betas = {"generator": config.adam_betas, "critic": config.adam_betas, "verifier": VERIFIER_BETAS}
     parameters: dict[str, list[nn.Parameter]] = {}
     for name, network in networks.items():
         owner = "critic" if name == "feature_critic" else name
         parameters.setdefault(owner, []).extend(network.parameters())
-    return {name: torch.optim.Adam(its, lr=rates[name], betas=betas[name]) for name, its in parameters.items()}
+    return {name: torch.optim.Adam(values, lr=rates[name], betas=betas[name]) for name, values in parameters.items()}
 
 
 def prepare(
     accelerator: Accelerator, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both as Accelerate wants them, by the same names.
+    """What `accelerator.prepare` returns of both, by the same names.
 
-    All networks come first: what a checkpoint brought of an optimizer goes where its parameters are by then.
+    The networks come first, since the restored state of an optimizer is moved to the device of its parameters.
     """
     prepared = accelerator.prepare(*networks.values(), *optimizers.values())
     count = len(networks)
     return dict(zip(networks, prepared[:count], strict=True)), dict(zip(optimizers, prepared[count:], strict=True))
 
 
-def begin(
+def initialise(
     config: TrainingConfig, generator: Generator, critic: MagicalCritic, store: CanvasStore, train: np.ndarray
 ) -> dict[str, Any]:
-    """Give new networks what they start with: a checkpoint's weights where one is named, else the mean of the images.
+    """Initialise new networks from a checkpoint where one is named, else from the mean of the training images.
 
     Returns:
-        Where the checkpoint comes from, as of `start_from`; empty without one.
+        The checkpoint's record, as of `load_weights`; empty without one.
     """
     if config.init_from is not None:
-        return start_from(config.init_from, generator, critic)
+        return load_weights(config.init_from, generator, critic)
     if isinstance(generator, SeamlessGenerator) and generator.base is not None:
-        start_from_mean(generator.base, store, generator.grid, train, config.seed)
+        fill_with_mean(generator.base, store, generator.grid, train, config.seed)
     return {}
 
 
-def start_from(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:
+def load_weights(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:
     """Put the weights of a checkpoint into networks of the same shape.
 
     Args:
@@ -142,7 +159,7 @@ def start_from(name: str, generator: Generator, critic: MagicalCritic) -> dict[s
         generator, critic: the networks to fill.
 
     Returns:
-        Where the checkpoint comes from: see `provenance.origin`.
+        The checkpoint's record: see `provenance.origin`.
 
     Raises:
         CheckpointError: where it can't be loaded, or came without its critic.
@@ -170,8 +187,48 @@ def _shape(generator: Generator) -> str:
     return ", ".join([cells, *(f"{name} {config[name]}" for name in settings if name in config)])
 
 
+def fill_with_mean(picture: BasePicture, store: CanvasStore, grid: Grid, train: np.ndarray, seed: int) -> None:
+    """Fill a generator's base picture with the mean of the training images.
+
+    Args:
+        picture: of as many classes as the store has, or of one.
+        store: the real images.
+        grid: of the canvas; a sub-region is read at a time.
+        train: the store's numbers of the images to learn from.
+        seed: of the choice among many images.
+    """
+    rng = np.random.default_rng([seed, 4])
+    most = int(np.clip(MEAN_PIXELS // (grid.height * grid.width), ENOUGH, MEAN_OF))
+    labels = store.labels[train]
+    means, shares = [], []
+    for label in range(len(picture.values)):
+        of_class = train[labels == label]
+        chosen = np.sort(rng.permutation(of_class)[:most])
+        means.append(_mean(store, grid, chosen, picture) if len(chosen) else torch.zeros_like(picture.values[0]))
+        shares.append(len(of_class) / len(train))
+    overall = torch.stack([mean * share for mean, share in zip(means, shares, strict=True)]).sum(0)
+    with torch.no_grad():
+        for values, mean, share in zip(picture.values, means, shares, strict=True):
+            values.copy_(overall.lerp(mean, min(1.0, share * len(train) / ENOUGH)))
+
+
+def _mean(store: CanvasStore, grid: Grid, indices: np.ndarray, picture: BasePicture) -> torch.Tensor:
+    """The mean of images at the picture's points: (C, rows, cols) in [-1, 1]."""
+    cell = grid.cell_height, grid.cell_width
+    down, across = (max(1, side // stride) for side, stride in zip(cell, picture.strides, strict=True))
+    small = []
+    for location in range(grid.num_locations):
+        total = np.zeros((store.channels, *cell), np.int64)
+        for index in indices:
+            total += store.crop(grid, np.array([index]), np.array([location]))[0]
+        small.append(F.adaptive_avg_pool2d(torch.from_numpy(total / len(indices)), (down, across)))
+    joined = Grid(grid.rows, grid.cols, grid.rows * down, grid.cols * across).stitch(torch.stack(small)[None])
+    points = F.interpolate(joined, size=picture.values.shape[2:], mode="bilinear", align_corners=False)
+    return (points[0] / 127.5 - 1).float()
+
+
 def copy_on_cpu(network: Any) -> Any:
-    """A copy on the CPU, free of what `accelerator.prepare` hung on the original's forward."""
-    bare = type(network).from_config(network.config)
-    bare.load_state_dict({key: value.detach().cpu() for key, value in network.state_dict().items()})
-    return bare.eval()
+    """A copy on the CPU, without what `accelerator.prepare` wraps around the original's forward."""
+    copy = type(network).from_config(network.config)
+    copy.load_state_dict({key: value.detach().cpu() for key, value in network.state_dict().items()})
+    return copy.eval()

@@ -1,16 +1,36 @@
-"""What a training will be, before anything starts: the proposal, what it costs, and where the data does not suit."""
+"""What a training will be, before it starts: what was chosen, what it costs, and where the data does not suit.
+
+The cost is measured, by a few steps of the trainer itself on a few of the images.
+"""
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
-from dataclasses import dataclass
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from magical_hub.grid import Grid
+import psutil
+import torch
+
+from magical_hub.data import Record, Source, prepare_store
+from magical_hub.errors import DataError
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.cost import Cost, measure_cost
-from magical_hub.training.proposal import complete
-from magical_hub.training.run import check_free, source_of
-from magical_hub.training.survey import LOOK_AT, Survey
+from magical_hub.training.guards import is_out_of_memory, with_less_at_once
+from magical_hub.training.processes import make_accelerator
+from magical_hub.training.run.layout import check_free, source_of
+from magical_hub.training.run.split import Split
+from magical_hub.training.survey import LOOK_AT, Survey, complete
+from magical_hub.training.trainer import Trainer
+
+if sys.platform != "win32":
+    import resource
 
 FEW = 100
 """Images, all parts together: with fewer no result of this library was ever good."""
@@ -22,7 +42,11 @@ cut 5% askew they have 0.3 to 0.65."""
 WORTH_MEASURING = 50
 """Steps from which on their cost is measured, by a few."""
 STRETCH = 1.05
-"""Ratio of an image's shape to the canvas's from which on the stretching is worth a word."""
+"""Ratio of an image's shape to the canvas's from which on the stretching is worth a warning."""
+PROBED = 16
+"""Images that the measured steps learn from."""
+DEFECTIVE = 4
+"""Of them with defects, where there are any: a step with defects costs more."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +103,7 @@ class Plan:
     def text(self) -> str:
         """The same for a person."""
         config = self.config
-        assert config.canvas and config.rows and config.cols
-        grid = Grid(config.rows, config.cols, *config.canvas)
+        grid = config.grid
         images = "images as they come" if self.num_images is None else f"{self.num_images} images"
         depth = f"\ndepth     {self.depth}" if self.depth else ""
         sizes = "one size" if self.sizes == 1 else f"{self.sizes} sizes among those looked at"
@@ -196,6 +219,116 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
             "--gradient-accumulation 2, or --auto-batch-size"
         )
     return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of training on this machine, in this process."""
+
+    step_seconds: float
+    """A step with all networks, the feature critic included."""
+    memory_bytes: int
+    """The most that the process held at a time: of a GPU's memory where there is one, else resident, libraries
+    included."""
+    free_bytes: int
+    """What there is of that memory, together with what the process holds already."""
+
+
+def measure_cost(config: TrainingConfig, source: Source) -> Cost:
+    """Train for a few steps in a folder that is gone afterwards.
+
+    Args:
+        config: with nothing left open.
+        source: the images.
+
+    Raises:
+        DataError: where too few of the first images can be read.
+        TrainingError: where memory runs out.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder, _silence():
+            return _measure(config, source, Path(folder))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        less = with_less_at_once(config, 1, error)
+    return measure_cost(less, source)  # out of the except clause, where the error still holds on to all that ran
+
+
+def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
+    assert config.channels
+    few = replace(source, records=lambda: iter(_some_of(source)))
+    store = prepare_store(few, folder / "data", config.grid, config.channels, progress=False)
+    numbers = list(range(len(store)))
+    split = Split(train=numbers, validation=numbers, holdout=[], digests=store.digests)
+    split.save(folder / "split.json")
+    probe = replace(
+        config,
+        output_dir=str(folder),
+        resume=False,
+        init_from=None,
+        report_to="nothing",
+        validate=False,
+        class_balance=False,  # a few images need not be of all classes
+        balance_at=0.0,
+    )
+    trainer = Trainer(probe, make_accelerator(probe), store, split)
+    trainer.advance()  # the optimizers' states, and what the libraries keep, come into being
+    _wait()
+    started = time.perf_counter()
+    for _ in range(config.penalty_every):
+        trainer.advance()
+    _wait()
+    return Cost((time.perf_counter() - started) / config.penalty_every, *_memory())
+
+
+def _some_of(source: Source) -> list[Record]:
+    """The first images, and in place of the last of them a few with defects, where the source knows any."""
+    records = source.records()
+    first = list(itertools.islice(records, PROBED))
+    if source.defect_names is None:
+        return first
+    shown = (record for record in itertools.chain(first, records) if _shows_defect(record))
+    defective = list(itertools.islice(shown, DEFECTIVE))
+    names = {record.name for record in defective}
+    return [record for record in first if record.name not in names][: PROBED - len(defective)] + defective
+
+
+def _shows_defect(record: Record) -> bool:
+    try:
+        return record.problem is None and record.marks is not None and bool(record.marks.classes(record.name))
+    except DataError:
+        return False  # named when the store is made
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings of the images: training gives them."""
+    logger = logging.getLogger("magical_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _memory() -> tuple[int, int]:
+    """The peak, and what is free together with what is held."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    process = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        peak = process.peak_wset
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak, psutil.virtual_memory().available + process.rss
 
 
 def _size(count: int) -> str:

@@ -16,7 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from magical_hub.errors import ConfigError, first_line
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.split import Split
+from magical_hub.training.run.split import Split
 
 PATIENCE = timedelta(hours=12)
 """How long processes wait for the main one, which alone decodes the data, draws samples and measures."""
@@ -36,8 +36,8 @@ def check_shares(config: TrainingConfig, split: Split, num_processes: int) -> No
     parts = num_processes * config.gradient_accumulation
     if config.critic_sees == "windows" and config.batch_size % 2 == 0 and config.batch_size // parts % 2:
         raise ConfigError(
-            f"batch_size {config.batch_size} in {parts} parts would part twins, two windows of one place: "
-            f"give a multiple of {2 * parts}, or an odd number, which has none"
+            f"batch_size {config.batch_size} in {parts} parts would separate same-location pairs: "
+            f"give a multiple of {2 * parts}, or an odd number, which has no pairs"
         )
 
 

@@ -35,7 +35,7 @@ def weights(run):
 @float64()
 def test_passes_equal_the_batch_at_once(tiny_config, tmp_path, settings):
     runs = {}
-    several = (2, 4) if settings else (2,)  # of four windows, two are twins
+    several = (2, 4) if settings else (2,)  # of four windows, two are a pair
     for passes in (1, *several):
         folder = tmp_path / str(passes)
         train(tiny_config(folder, max_steps=3, gradient_accumulation=passes, **settings))
@@ -54,8 +54,8 @@ def test_passes_may_change_from_sitting_to_sitting(tiny_config, tmp_path):
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-9
 
 
-def test_twins_are_not_parted(tiny_config, tmp_path):
-    with pytest.raises(ConfigError, match="batch_size 4 in 4 parts would part twins, two windows of one place"):
+def test_same_location_pairs_are_not_separated(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size 4 in 4 parts would separate same-location pairs"):
         train(tiny_config(tmp_path / "run", gradient_accumulation=4))
     train(tiny_config(tmp_path / "odd", batch_size=3, gradient_accumulation=3, max_steps=1))
 

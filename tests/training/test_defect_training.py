@@ -13,7 +13,7 @@ from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store, package_dataset
 from magical_hub.errors import DataError
 from magical_hub.grid import Grid
-from magical_hub.training.sampling import StepSampler
+from magical_hub.training.sampler import StepSampler
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,13 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
     store = open_store(tmp_path / "run" / "data")
     assert pipe.generator.config.defect_names == store.defect_names and pipe.verifier is not None
     lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    assert {"verifier/class", "verifier/defect", "critic/features", "critic/defects", "generator/defects"} <= set(
-        lines[-1]
-    )
+    assert {
+        "verifier/class",
+        "verifier/defect",
+        "critic/feature_adversarial",
+        "critic/feature_defects",
+        "generator/feature_defects",
+    } <= set(lines[-1])
 
     # The frequencies are those of the training part, by class and location.
     split = json.loads((tmp_path / "run" / "split.json").read_text())
@@ -89,16 +93,16 @@ def test_a_share_of_the_windows_holds_a_defect_and_every_class_as_often():
     sampler = StepSampler(0, 50, 16, grid, (2, 2), 8, defects=fields, defect_balance=0.6)
     counts = np.zeros(3)
     for number in range(100):
-        draw = sampler.draw(number)
-        members = grid.members(draw.locations.numpy(), (2, 2))
-        seen = fields.reshape(50, -1)[draw.indices[:, None], members].max(1)
+        sample = sampler.sample(number)
+        members = grid.members(sample.locations, (2, 2))
+        seen = fields.reshape(50, -1)[sample.indices[:, None], members].max(1)
         counts += np.bincount(seen, minlength=3)
         halves = [
-            StepSampler(0, 50, 16, grid, (2, 2), 8, part, 2, defects=fields, defect_balance=0.6).draw(number)
+            StepSampler(0, 50, 16, grid, (2, 2), 8, part, 2, defects=fields, defect_balance=0.6).sample(number)
             for part in range(2)
         ]
         for name in ("indices", "locations"):
             joined = np.concatenate([np.asarray(getattr(half, name)) for half in halves])
-            np.testing.assert_array_equal(joined, np.asarray(getattr(draw, name)))
+            np.testing.assert_array_equal(joined, np.asarray(getattr(sample, name)))
     shares = counts / counts.sum()
     assert abs(shares[2] - 0.3) < 0.03 and abs(shares[1] - 0.3) < 0.08  # the common one by chance too

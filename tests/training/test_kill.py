@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from magical_hub import TrainingConfig, train
-from magical_hub.training.checkpoints import checkpoint_step, last_checkpoint
+from magical_hub.training.run.checkpoints import checkpoint_step, last_checkpoint
 
 fork = multiprocessing.get_context("fork")  # after the imports, which take longer than the training
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from magical_hub.training.checkpoints import checkpoint_step
+from magical_hub.training.run.checkpoints import checkpoint_step
 
 CONFIG = Path("examples") / "accelerate" / "two_cpu_processes.yaml"
 TESTS = Path(__file__).parents[1]

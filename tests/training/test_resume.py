@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
+from magical_hub.training.networks import prepare
 from magical_hub.training.processes import make_accelerator
-from magical_hub.training.run import prepare_run
+from magical_hub.training.run.layout import prepare_run
+from magical_hub.training.state import TrainingState
 from magical_hub.training.step import TrainingStep
-from magical_hub.training.trainer import Trainer
 
 
 def contents(run: Path, step: int) -> dict[str, bytes]:
@@ -61,14 +63,16 @@ def test_what_a_checkpoint_brings_goes_to_the_device_of_the_run(tiny_config, tmp
     config = tiny_config(tmp_path, max_steps=4, balance_at=0.0, resume=True)
     accelerator = make_accelerator(config)
     config, store, split = prepare_run(config, accelerator)
+    last = tmp_path / "checkpoints" / "step-00000002"
+    state = TrainingState(config, accelerator, store, np.array(split.train), last)
     monkeypatch.setitem(AcceleratorState._shared_state, "device", torch.device("meta"))
     torch.__future__.set_swap_module_params_on_conversion(True)  # the same parameters, as on the way to a GPU
     try:
-        trainer = Trainer(config, accelerator, store, split, 0)
+        prepare(accelerator, state.networks, state.optimizers)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
-    assert trainer.step == 2
-    for optimizer in trainer.optimizers.values():
+    assert state.step == 2
+    for optimizer in state.optimizers.values():
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         assert parameters and {p.device.type for p in parameters} == {"meta"}
         assert len(optimizer.state) == len(parameters)
@@ -107,9 +111,9 @@ def test_deterministic_kernels_are_asked_for_and_put_back(tiny_config, tmp_path,
     asked = []
     step = TrainingStep.__call__
 
-    def watched(self, draws):
+    def watched(self, batches):
         asked.append(torch.are_deterministic_algorithms_enabled())
-        return step(self, draws)
+        return step(self, batches)
 
     monkeypatch.setattr(TrainingStep, "__call__", watched)
     train(tiny_config(tmp_path / "run", deterministic=True, max_steps=2))

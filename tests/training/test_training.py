@@ -45,7 +45,7 @@ def test_what_a_run_leaves(run, elpv_files):
     assert (len(split.validation), len(split.holdout)) == (2, 2)
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [line["step"] for line in history] == [1, 2, 3, 4]
-    for name in ("critic/adversarial", "critic/location", "generator/adversarial", "generator/boundary"):
+    for name in ("critic/adversarial", "critic/classification", "generator/adversarial", "generator/boundary"):
         assert all(np.isfinite(line[name]) for line in history), name
     assert np.isfinite(history[0]["critic/penalty"]) and "critic/penalty" not in history[1]  # R1 is lazy
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
@@ -107,7 +107,7 @@ def test_both_networks_learn(tiny_config, tmp_path, generator):
     rates = {"generator_lr": 5e-3, "critic_lr": 5e-3}
     train(tiny_config(tmp_path / "run", generator=generator, **rates, max_steps=150, log_every=15))
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    for name in ("critic/location", "generator/location"):
+    for name in ("critic/classification", "generator/classification"):
         assert history[-1][name] < history[0][name] / 2
     assert history[-1]["critic/location_accuracy"] > 0.8
     if generator == "magical":  # the seamless one's sub-regions meet from the first step on

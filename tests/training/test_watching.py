@@ -11,6 +11,7 @@ from PIL import Image
 from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store
 from magical_hub.training import Split
+from magical_hub.training.run.history import read_history
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,17 @@ def test_the_curves_are_drawn_from_the_history(tiny_config, tmp_path):
         assert image.size == (1200, 4 * 320)
     train(tiny_config(tmp_path / "run", max_steps=4, resume=True))
     assert picture.read_bytes() != first
+
+
+def test_a_history_in_the_names_of_earlier_versions_is_read_by_those_of_today(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_config(run, max_steps=1))
+    line = json.loads((run / "history.jsonl").read_text())
+    old = {"critic/location": 1.5, "balance/penalty_share": 0.5, "generator/features": 0.7, "variety/nearest": 0.9}
+    (run / "history.jsonl").write_text(json.dumps({"step": 1, "seconds": line["seconds"], **old}) + "\n")
+    lines, damaged = read_history(run / "history.jsonl")
+    new = {"critic/classification": 1.5, "penalty/factor": 0.5, "generator/feature_adversarial": 0.7}
+    assert damaged == 0 and lines == [{"step": 1, "seconds": line["seconds"], **new, "variety/nearest": 0.9}]
+    train(tiny_config(run, max_steps=2, resume=True))  # which goes on in the names of today
+    names = [set(json.loads(line)) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert len(names) == 2 and {*new} <= names[0] and "critic/classification" in names[1]

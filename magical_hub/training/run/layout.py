@@ -1,4 +1,4 @@
-"""RUN as a folder: its configuration, its images and its split, settled once and found again on resuming."""
+"""The layout of RUN: its configuration, its images and its split, made once and found again on resuming."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from magical_hub.data.intensity import with_measured_intensity
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, clear_left, only_writer, write_text
-from magical_hub.grid import Grid
 from magical_hub.safety import read_json
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.proposal import complete
-from magical_hub.training.split import MEND, Split
-from magical_hub.training.survey import Survey
+from magical_hub.training.run.split import MEND, Split
+from magical_hub.training.survey import Survey, complete
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +113,10 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 config = complete(config, survey)
                 for warning in survey.warnings:
                     logger.warning("%s", warning)
-            assert config.canvas and config.rows and config.cols and config.channels
-            grid = Grid(config.rows, config.cols, *config.canvas)
-            store = prepare_store(source, data, grid, config.channels, config.strict, defect_share=config.defect_share)
+            assert config.channels
+            store = prepare_store(
+                source, data, config.grid, config.channels, config.strict, defect_share=config.defect_share
+            )
             column = config.objects_column or config.mask_column
             if column is not None and not store.defect_names:
                 raise DataError(f"none of the images shows a defect in {column!r}: leave that column out")

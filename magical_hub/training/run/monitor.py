@@ -1,4 +1,4 @@
-"""What people watch a run by: pictures, seams, KID on the validation part, and the lines of history.jsonl."""
+"""How a run is monitored: samples, seams, KID on the validation part, and the lines of history.jsonl."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from magical_hub.models import Generator
 from magical_hub.pictures import save_picture_grid
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.curves import draw_curves
-from magical_hub.training.history import Figures, History
-from magical_hub.training.split import Split
+from magical_hub.training.run.history import Figures, History, Summary, draw_curves
+from magical_hub.training.run.split import Split
 
-WATCHED, WATCHED_PIXELS = 64, 2**24
-"""Images, real and generated, behind a sample's figures: so many, or as many as make so many pixels, 8 at least."""
+MOST_IMAGES, MOST_PIXELS = 64, 2**24
+"""Images, real and generated, that a sample's figures are computed from: so many, or as many as have so many pixels,
+but at least 8."""
 LARGE = 2**22
-"""Pixels of a canvas beyond which no whole image is held: windows of it are watched instead."""
-WINDOW_SIDE, WINDOW_PLACES = 512, 8
-"""Side in pixels of such a window (about: it holds whole sub-regions, two at least, whose seam is then seen), and at
-how many places of the canvas they lie."""
+"""Pixels of a canvas beyond which no whole image is held in memory: windows of it are used instead."""
+WINDOW_SIDE, WINDOW_LOCATIONS = 512, 8
+"""Side in pixels of such a window (about: it holds whole sub-regions, at least two, so that it has a seam), and the
+number of locations of the canvas that they are taken from."""
 
 
-class View:
-    """What is watched of image number i: all of it or, of a large canvas, a window at place i modulo their number.
+class Views:
+    """What is compared of image number i: all of it or, of a large canvas, a window at location i modulo their number.
 
     Args:
         store: the real images.
         grid: the grid of the canvas.
-        indices: the store's numbers of the real images to watch.
+        indices: the store's numbers of the real images to compare with.
     """
 
     def __init__(self, store: CanvasStore, grid: Grid, indices: np.ndarray) -> None:
@@ -47,26 +47,26 @@ class View:
                 min(grid.cols, max(2, WINDOW_SIDE // grid.cell_width)),
             )
         self.grid = grid.window(self.window)
-        places = grid.window_locations(self.window)
-        self.locations = places[np.unique(np.linspace(0, len(places) - 1, WINDOW_PLACES).round().astype(int))]
-        self.count = min(WATCHED, max(8, WATCHED_PIXELS // (self.grid.height * self.grid.width)))
+        locations = grid.window_locations(self.window)
+        self.locations = locations[np.unique(np.linspace(0, len(locations) - 1, WINDOW_LOCATIONS).round().astype(int))]
+        self.count = min(MOST_IMAGES, max(8, MOST_PIXELS // (self.grid.height * self.grid.width)))
 
     def real(self, numbers: np.ndarray) -> np.ndarray:
-        """Of the real images of these numbers, from 0: (n, C, H, W) uint8."""
+        """Of the real images with these numbers, from 0: (n, C, H, W) uint8."""
         return self.store.crop(
             self.canvas_grid, self.indices[numbers], self.locations[numbers % len(self.locations)], self.window
         )
 
-    def made(self, generator: Generator, numbers: np.ndarray) -> np.ndarray:
-        """Of the images that a generator makes of the seeds of these numbers: (n, C, H, W) uint8."""
+    def generated(self, generator: Generator, numbers: np.ndarray) -> np.ndarray:
+        """Of the images that a generator makes of these numbers as seeds: (n, C, H, W) uint8."""
         pipe = MagicalPipeline(generator)
         pipe.set_progress_bar_config(disable=True)
         if self.window == (self.canvas_grid.rows, self.canvas_grid.cols):
             images: Any = pipe(seeds=numbers.tolist(), output_type="pt").images
         else:
             images = torch.stack([self._window(pipe, int(number)) for number in numbers])
-        made: np.ndarray = (images * 255).round().to(torch.uint8).numpy()
-        return made
+        pixels: np.ndarray = (images * 255).round().to(torch.uint8).numpy()
+        return pixels
 
     def _window(self, pipe: MagicalPipeline, number: int) -> torch.Tensor:
         rows, cols = self.canvas_grid.span(int(self.locations[number % len(self.locations)]), self.window)
@@ -75,16 +75,16 @@ class View:
         return window
 
 
-class Watcher:
-    """Every process keeps one, since all share in the means; the main process alone looks and writes.
+class Monitor:
+    """Samples and figures of a run. Every process has one, for the means; only the main process writes.
 
     Args:
         config: its output_dir is where the files go.
         accelerator: the processes and the trackers.
         store: the real images.
-        split: the validation part is what generated images stand beside; the training part where there is none.
+        split: generated images are compared with the validation part, or with the training part where there is none.
         grid: the grid of the canvas.
-        step: steps done before.
+        step: steps done before this sitting.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Watcher:
     ) -> None:
         self.config, self.accelerator, self.first_step = config, accelerator, step
         self.run_folder = Path(config.output_dir)
-        self.view = View(store, grid, np.asarray(split.validation or split.train))
-        self.steps = Figures(accelerator)
+        self.views = Views(store, grid, np.asarray(split.validation or split.train))
+        self.since_last_line = Figures(accelerator)
         self.history = History(self.run_folder / "history.jsonl", step) if accelerator.is_main_process else None
         self.measured: dict[str, float] = {}
         """What was measured on generated images since the last line."""
@@ -101,21 +101,21 @@ class Watcher:
         """The last value of every figure."""
         self.feature_network: FeatureNetwork | None = None
         if config.validate and accelerator.is_main_process:
-            self.feature_network = efficientnet_lite0()  # now, and not when the first checkpoint is due
+            self.feature_network = efficientnet_lite0()  # now, so that a missing package is not found out later
         self.curves_are_due = False
 
     def sample(self, step: int, generator: Generator) -> None:
-        """Pictures of fixed latents under the real ones, the relative seam ratio and the relative variety."""
-        numbers = np.arange(self.view.count)
-        real = self.view.real(numbers[: len(self.view.indices)])
-        made = self.view.made(generator, numbers)
+        """Write a picture grid of real images and of those of fixed seeds; compute relative seam ratio and variety."""
+        numbers = np.arange(self.views.count)
+        real = self.views.real(numbers[: len(self.views.indices)])
+        fake = self.views.generated(generator, numbers)
         save_picture_grid(
-            np.concatenate([real[:8], made[:32]]) if len(real) >= 8 else made[:32],
+            np.concatenate([real[:8], fake[:32]]) if len(real) >= 8 else fake[:32],
             self.run_folder / "samples" / f"step-{step:08d}.png",
             columns=8,
         )
-        ratios = {f"seams/{name}": x for name, x in relative_seam_ratio(made, real, self.view.grid)._asdict().items()}
-        ratios["variety/nearest"] = relative_variety(made, real)
+        ratios = {f"seams/{name}": x for name, x in relative_seam_ratio(fake, real, self.views.grid)._asdict().items()}
+        ratios["variety/nearest"] = relative_variety(fake, real)
         self.curves_are_due = True
         # A direction without seams has no ratio.
         self.measured |= {name: ratio for name, ratio in ratios.items() if np.isfinite(ratio)}
@@ -124,27 +124,34 @@ class Watcher:
         """KID between images of fixed seeds and the validation part, on the bundled feature network."""
         network = self.feature_network
         assert network is not None, "config.validate is off"
-        numbers = np.arange(len(self.view.indices))
-        parts = np.split(numbers, range(self.view.count, len(numbers), self.view.count))  # never all pixels at once
+        numbers = np.arange(len(self.views.indices))
+        parts = np.split(numbers, range(self.views.count, len(numbers), self.views.count))  # not all pixels at once
 
         def features(images: np.ndarray) -> np.ndarray:
             return extract(images.astype(np.float32) / 127.5 - 1, network)
 
-        real = np.concatenate([features(self.view.real(part)) for part in parts])
-        made = np.concatenate([features(self.view.made(generator, part)) for part in parts])
-        self.measured["validation/kid"] = score = float(kid(real, made).mean)
+        real = np.concatenate([features(self.views.real(part)) for part in parts])
+        fake = np.concatenate([features(self.views.generated(generator, part)) for part in parts])
+        self.measured["validation/kid"] = score = float(kid(real, fake).mean)
         return score
 
     def draw_curves(self) -> None:
-        """Draw curves.png anew where there was a sample since: a picture a line would cost more than the steps."""
+        """Draw curves.png again, if there was a sample since: at every line it would cost more than the steps."""
         if self.curves_are_due:
             draw_curves(self.run_folder / "history.jsonl", self.run_folder / "curves.png")
         self.curves_are_due = False
 
-    def log(self, step: int, seconds: float, bar: Any) -> None:
-        """A line of history.jsonl, the tracker's and the bar's; all processes must call it together."""
-        line = self.steps.summary().means | self.measured
-        self.steps.clear()
+    def log(self, summary: Summary, step: int, seconds: float, bar: Any) -> None:
+        """Write a line to history.jsonl, to the tracker and to the progress bar; all processes must call it together.
+
+        Args:
+            summary: of the figures since the last line.
+            step: the steps done.
+            seconds: of this sitting.
+            bar: the progress bar.
+        """
+        line = summary.means | self.measured
+        self.since_last_line.clear()
         self.measured = {}
         self.figures |= line
         if self.history is None:
@@ -153,10 +160,10 @@ class Watcher:
         self.accelerator.log(line, step=step)
         self.draw_curves()
         minutes, steps = self.config.max_minutes, self.config.max_steps
-        assert steps is not None, "the run has settled it"
-        if minutes is not None:  # so that the bar's time left is that of whichever comes first
+        assert steps is not None, "chosen before the first step"
+        if minutes is not None:  # the bar's time left is that of whichever ends first
             bar.total = min(steps, self.first_step + round((step - self.first_step) * minutes * 60 / seconds))
         # "critic/adversarial" is "D adver" here: the bar has one line.
-        players = {"critic": "D", "generator": "G"}
-        terms = [name.split("/") for name in self.figures if name.split("/")[0] in players and "_" not in name]
-        bar.set_postfix({f"{players[p]} {term[:5]}": f"{self.figures[f'{p}/{term}']:.2g}" for p, term in terms})
+        networks = {"critic": "D", "generator": "G"}
+        terms = [name.split("/") for name in self.figures if name.split("/")[0] in networks and "_" not in name]
+        bar.set_postfix({f"{networks[n]} {term[:5]}": f"{self.figures[f'{n}/{term}']:.2g}" for n, term in terms})

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub import MagicalPipeline, TrainingConfig, train
-from magical_hub.training.mean_picture import ENOUGH
+from magical_hub.training.networks import ENOUGH
 
 MANY, FEW = 2 * ENOUGH, ENOUGH // 4
 

@@ -13,7 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from magical_hub import MagicalCritic, SeamlessGenerator, TrainingConfig, train
 from magical_hub.errors import ConfigError
-from magical_hub.training.augmentation import NUMBERS, OPERATIONS, STRONGEST, AdaptiveStrength, augment
+from magical_hub.training.adaptive import NUMBERS, OPERATIONS, STRONGEST, AdaptiveAugmentation, augment
 
 BRIGHTNESS, CONTRAST, SATURATION, PATCH = range(OPERATIONS)
 NEVER = 1.0
@@ -75,9 +75,9 @@ PLAIN = {BRIGHTNESS: brightened, CONTRAST: contrasted, SATURATION: saturated, PA
 # -- the operations ----------------------------------------------------------------------------------------------
 
 
-def test_at_strength_0_the_very_images_come_back():
+def test_at_strength_0_nothing_changes():
     x = images(4)
-    assert augment(x, torch.zeros(4, NUMBERS), 0.0) is x
+    assert torch.equal(augment(x, torch.zeros(4, NUMBERS), 0.0), x)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -160,6 +160,15 @@ def test_gradients_of_the_first_and_second_order_pass(channels):
 # -- how strong --------------------------------------------------------------------------------------------------
 
 
+def adaptive_augmentation() -> AdaptiveAugmentation:
+    """Of which an adjustment, one every 8 steps, is a tenth."""
+    return AdaptiveAugmentation(target=0.5, windows=320, batch_size=4, device=torch.device("cpu"))
+
+
+def adapt(adaptive: AdaptiveAugmentation, *scores: float) -> float:
+    return float(adaptive.adapt(*map(torch.tensor, scores))["augmentation/overfitting"])
+
+
 def test_the_strength_follows_how_far_held_out_scores_have_fallen():
     for real, generated, held_out, overfitting, strength in [
         (2.0, 0.0, 0.5, 0.75, 0.4),  # held-out images score most of the way down: stronger
@@ -171,34 +180,34 @@ def test_the_strength_follows_how_far_held_out_scores_have_fallen():
         (0.0, 1.0, -5.0, 0.0, 0.2),  # the critic can't tell real from generated
         (1.0, 1.0, 0.0, 0.0, 0.2),
     ]:
-        adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)  # a tenth an adjustment, one every 8 steps
+        adaptive = adaptive_augmentation()
         assert adaptive.strength == 0
-        adaptive.strength = 0.3
-        assert adaptive.adapt(real, generated, held_out) == pytest.approx(overfitting)
-        assert adaptive.strength == pytest.approx(strength)
+        adaptive.strength.fill_(0.3)
+        assert adapt(adaptive, real, generated, held_out) == pytest.approx(overfitting)
+        assert float(adaptive.strength) == pytest.approx(strength)
 
 
 def test_a_single_batch_counts_for_a_tenth():
-    adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)
+    adaptive = adaptive_augmentation()
     for _ in range(100):
-        assert adaptive.adapt(2.0, 0.0, 2.0) == 0  # no lower than 0 goes the strength
+        assert adapt(adaptive, 2.0, 0.0, 2.0) == 0  # no lower than 0 goes the strength
     assert adaptive.strength == 0
-    assert adaptive.adapt(2.0, 0.0, -2.0) == pytest.approx(0.2, abs=1e-4)  # 0.1 * 4 / 2
-    again = AdaptiveStrength(target=0.5, windows=320, batch_size=4)
+    assert adapt(adaptive, 2.0, 0.0, -2.0) == pytest.approx(0.2, abs=1e-4)  # 0.1 * 4 / 2
+    again = adaptive_augmentation()
     again.load_state_dict(adaptive.state_dict())
-    assert again.adapt(2.0, 0.0, 2.0) == adaptive.adapt(2.0, 0.0, 2.0) == pytest.approx(0.18, abs=1e-4)
+    assert adapt(again, 2.0, 0.0, 2.0) == adapt(adaptive, 2.0, 0.0, 2.0) == pytest.approx(0.18, abs=1e-4)
 
 
 def test_the_strength_stays_where_the_generator_cannot_take_it_for_the_data():
-    adaptive = AdaptiveStrength(target=0.5, windows=320, batch_size=4)
+    adaptive = adaptive_augmentation()
     strengths = []
     for _ in range(12):
-        adaptive.adapt(1.0, 0.0, 0.0)
-        strengths.append(adaptive.strength)
+        adapt(adaptive, 1.0, 0.0, 0.0)
+        strengths.append(float(adaptive.strength))
     assert strengths == pytest.approx([0.1 * n for n in range(1, 9)] + [STRONGEST] * 4) and STRONGEST == 0.8
     for _ in range(6):  # until more than half of what it remembers is of this kind
-        adaptive.adapt(1.0, 0.0, 1.0)
-    assert adaptive.strength == pytest.approx(0.7)
+        adapt(adaptive, 1.0, 0.0, 1.0)
+    assert float(adaptive.strength) == pytest.approx(0.7)
 
 
 # -- in a run ----------------------------------------------------------------------------------------------------

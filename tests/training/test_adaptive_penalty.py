@@ -1,4 +1,4 @@
-"""What hangs on the critic's lead: when the feature critic joins in, and how heavy the penalties are."""
+"""What follows the critic's loss: when the feature critic is enabled, and how heavy the penalty is."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ import json
 import math
 
 import pytest
+import torch
 from float64 import float64
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
-from magical_hub.training.balance import HALVING, LIGHTEST, Balance
+from magical_hub.training.adaptive import HALVING, LIGHTEST, AdaptivePenalty
+
+CPU = torch.device("cpu")
 
 
 def test_penalties_are_lightened_while_the_critic_guesses_and_come_back_when_it_leads():
-    balance = Balance(0.65)
+    penalty = AdaptivePenalty(0.65, CPU)
     for number in range(400):
-        balance.adapt(math.log(2))
+        penalty.adapt(torch.tensor(math.log(2)))
         if number < 20:  # the running mean starts at zero: a few even steps are no balance
-            assert not balance.reached and balance.penalty_share == 1
-    assert balance.reached and balance.penalty_share == LIGHTEST
+            assert not penalty.balanced and float(penalty.factor) == 1
+    assert penalty.balanced and float(penalty.factor) == LIGHTEST
     for _ in range(10):  # until the mean has followed
-        balance.adapt(0.1)
-    before = balance.penalty_share
+        penalty.adapt(torch.tensor(0.1))
+    before = float(penalty.factor)
     for _ in range(HALVING):
-        balance.adapt(0.1)
-    assert balance.penalty_share == pytest.approx(2 * before)
+        penalty.adapt(torch.tensor(0.1))
+    assert float(penalty.factor) == pytest.approx(2 * before)
     for _ in range(1000):
-        balance.adapt(0.1)
-    assert balance.penalty_share == 1 and balance.reached  # what has joined in stays
+        penalty.adapt(torch.tensor(0.1))
+    assert float(penalty.factor) == 1 and penalty.balanced  # what is enabled stays so
 
 
 def test_it_goes_on_from_where_it_was():
-    one, other = Balance(0.65), Balance(0.65)
+    one, other = AdaptivePenalty(0.65, CPU), AdaptivePenalty(0.65, CPU)
     for loss in [0.7] * 60 + [0.2] * 7:
-        one.adapt(loss)
+        one.adapt(torch.tensor(loss))
     other.load_state_dict(json.loads(json.dumps(one.state_dict())))
-    one.adapt(0.3)
-    other.adapt(0.3)
+    one.adapt(torch.tensor(0.3))
+    other.adapt(torch.tensor(0.3))
     assert one.state_dict() == other.state_dict()
 
 
@@ -45,24 +48,24 @@ def history(run):
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-def test_the_feature_critic_joins_in_when_balance_is_reached(tiny_config, tmp_path):
+def test_the_feature_critic_is_enabled_once_the_critic_has_no_advantage(tiny_config, tmp_path):
     """A mean of 0.02 is passed at step 8, the first adjustment, and the ninth step is the first with both critics."""
     train(tiny_config(tmp_path / "run", balance_at=0.02, max_steps=10))
     for line in history(tmp_path / "run"):
-        for name in ("critic/features", "generator/features"):
+        for name in ("critic/feature_adversarial", "generator/feature_adversarial"):
             assert (name in line) == (line["step"] > 8), line["step"]
     folder = tmp_path / "run" / "checkpoints" / "step-00000010"
     state = load_file(folder / "feature_critic.safetensors")
     assert state and all(key.startswith("heads.") for key in state)  # nothing of the frozen network
-    assert json.loads((folder / "about.json").read_text())["balance"]["reached"] is True
+    assert json.loads((folder / "about.json").read_text())["penalty"]["balanced"] is True
     assert MagicalPipeline.from_pretrained(tmp_path / "run").components.keys() == {"generator", "critic", "verifier"}
 
 
 @pytest.mark.slow
-def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
+def test_it_learns_and_the_generator_learns_from_it(tiny_config, tmp_path):
     train(tiny_config(tmp_path / "with", balance_at=0.0, max_steps=30, critic_lr=5e-3))
     lines = history(tmp_path / "with")
-    assert lines[-1]["critic/features"] < 0.55 < lines[0]["critic/features"]
+    assert lines[-1]["critic/feature_adversarial"] < 0.55 < lines[0]["critic/feature_adversarial"]
 
     train(tiny_config(tmp_path / "weightless", balance_at=0.0, lambda_f=1e-9, max_steps=2))
     train(tiny_config(tmp_path / "heard", balance_at=0.0, max_steps=2))
@@ -75,14 +78,14 @@ def test_it_learns_and_the_generator_hears_it(tiny_config, tmp_path):
 
 @pytest.mark.slow
 @float64()
-def test_its_game_is_the_same_in_several_passes(tiny_config, tmp_path):
+def test_its_losses_are_the_same_in_several_passes(tiny_config, tmp_path):
     lines = {}
     for passes in (1, 2, 4):
         settings = {"balance_at": 0.0, "batch_size": 8, "max_steps": 1}  # two windows a pass are a pair
         train(tiny_config(tmp_path / str(passes), gradient_accumulation=passes, **settings))
         (lines[passes],) = history(tmp_path / str(passes))
     terms = [name for name in lines[1] if name.startswith(("critic/", "generator/"))]
-    assert {"critic/features", "generator/features"} <= set(terms)
+    assert {"critic/feature_adversarial", "generator/feature_adversarial"} <= set(terms)
     for passes in (2, 4):
         figures = [lines[passes][name] for name in terms]
         assert figures == pytest.approx([lines[1][name] for name in terms], rel=1e-6, abs=1e-6)  # kept in float32
@@ -91,5 +94,26 @@ def test_its_game_is_the_same_in_several_passes(tiny_config, tmp_path):
 @pytest.mark.parametrize("settings", [{"lambda_f": 0.0}, {"adversarial": "wasserstein"}])
 def test_without_it_nothing_of_it_is_there(tiny_config, tmp_path, settings):
     train(tiny_config(tmp_path / "run", balance_at=0.0, max_steps=2, **settings))
-    assert not any("features" in name for line in history(tmp_path / "run") for name in line)
+    assert not any("feature" in name for line in history(tmp_path / "run") for name in line)
     assert not (tmp_path / "run" / "checkpoints" / "step-00000002" / "feature_critic.safetensors").exists()
+
+
+def test_a_checkpoint_in_the_names_of_earlier_versions_is_resumed(tiny_config, tmp_path):
+    """What was called balance, penalty_share, reached, fallen and apart comes back by its new names."""
+    train(tiny_config(tmp_path / "run", max_steps=10, balance_at=0.02))
+    file = tmp_path / "run" / "checkpoints" / "step-00000010" / "about.json"
+    about = json.loads(file.read_text())
+    penalty, augmentation = about.pop("penalty"), about["augmentation"]
+    about["balance"] = {
+        "loss": penalty["loss"], "penalty_share": penalty["factor"], "reached": penalty["balanced"]
+    }  # fmt: skip
+    about["augmentation"] = {
+        "strength": augmentation["strength"], "fallen": augmentation["held_out_gap"], "apart": augmentation["fake_gap"]
+    }  # fmt: skip
+    file.write_text(json.dumps(about))
+    train(tiny_config(tmp_path / "run", max_steps=16, balance_at=0.02, resume=True))
+    train(tiny_config(tmp_path / "once", max_steps=16, balance_at=0.02))
+    ours, theirs = (
+        load_file(tmp_path / run / "checkpoints" / "step-00000016" / "critic.safetensors") for run in ("run", "once")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -1,4 +1,4 @@
-"""The draws of a step: pure functions of (seed, step), for the global batch, shared out."""
+"""Random numbers of a step: pure functions of (seed, step), for the global batch, shared out."""
 
 from __future__ import annotations
 
@@ -9,75 +9,68 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magical_hub import Grid
-from magical_hub.training.augmentation import NUMBERS
-from magical_hub.training.sampling import Draw, StepSampler
+from magical_hub.training.adaptive import NUMBERS
+from magical_hub.training.sampler import Sample, StepSampler
 
 GRID = Grid(3, 4, 48, 64)
-FIELDS = ("indices", "locations", "latents", "noise_seeds", "coefficients", "augmentation")
+FIELDS = ("indices", "locations", "latents", "noise_seeds", "interpolation", "augmentation")
 
 
 def sampler(seed: int = 0, num_images: int = 10, batch_size: int = 6, window=(2, 2), **more) -> StepSampler:
     return StepSampler(seed, num_images, batch_size, GRID, window, 8, **more)
 
 
-def arrays(draw: Draw) -> dict[str, np.ndarray]:
-    return {name: np.asarray(getattr(draw, name)) for name in FIELDS}
+def arrays(sample: Sample) -> dict[str, np.ndarray]:
+    return {name: np.asarray(getattr(sample, name)) for name in FIELDS}
 
 
-def equal(a: Draw, b: Draw) -> list[bool]:
+def equal(a: Sample, b: Sample) -> list[bool]:
     return [bool(np.array_equal(arrays(a)[name], arrays(b)[name])) for name in FIELDS]
 
 
 def test_shapes_and_kinds():
-    draw = sampler().draw(3)
-    assert draw.indices.shape == (6,) and draw.locations.shape == (6,) and draw.locations.dtype == torch.int64
-    assert draw.latents.shape == (6, 8) and draw.latents.dtype == torch.float32
-    assert draw.noise_seeds.shape == (6,) and draw.noise_seeds.dtype == torch.int64
-    assert draw.coefficients.shape == (6, 4) and draw.coefficients.min() >= 0 and draw.coefficients.max() <= 1
-    assert draw.augmentation.shape == (6, 2, NUMBERS) and 0 <= draw.augmentation.min() < draw.augmentation.max() < 1
+    sample = sampler().sample(3)
+    assert sample.indices.shape == (6,) and sample.locations.shape == (6,) and sample.locations.dtype == np.int64
+    assert sample.latents.shape == (6, 8) and sample.latents.dtype == np.float32
+    assert sample.noise_seeds.shape == (6,) and sample.noise_seeds.dtype == np.int64
+    assert sample.interpolation.shape == (6, 4) and sample.interpolation.min() >= 0 and sample.interpolation.max() <= 1
+    assert (
+        sample.augmentation.shape == (6, 2, NUMBERS) and 0 <= sample.augmentation.min() < sample.augmentation.max() < 1
+    )
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10**6))
 @settings(max_examples=30)
-def test_a_draw_hangs_on_the_seed_and_its_number_alone(seed, number):
+def test_a_sample_depends_only_on_the_seed_and_its_number(seed, number):
     """Whatever was drawn before, by whatever else: the whole of what a resume needs."""
     torch.manual_seed(1)
-    first = sampler(seed).draw(number)
+    first = sampler(seed).sample(number)
     worn = sampler(seed)
     for other in (0, 5, 2):
-        worn.draw(other)
+        worn.sample(other)
     torch.manual_seed(2)
     np.random.seed(3)
-    assert all(equal(worn.draw(number), first))
+    assert all(equal(worn.sample(number), first))
     # (Ten images in whole epochs may be drawn alike; all else may not.)
-    assert not any(equal(sampler(seed).draw(number + 1), first)[2:])
-    assert not any(equal(sampler((seed + 1) % 2**63).draw(number), first)[2:])
+    assert not any(equal(sampler(seed).sample(number + 1), first)[2:])
+    assert not any(equal(sampler((seed + 1) % 2**63).sample(number), first)[2:])
 
 
 @pytest.mark.parametrize("processes", [2, 3, 6])
 def test_the_shares_of_several_processes_are_one_processes_draw(processes):
     for number in (0, 1, 17):
-        whole = arrays(sampler().draw(number))
-        shares = [arrays(sampler(process=n, num_processes=processes).draw(number)) for n in range(processes)]
+        whole = arrays(sampler().sample(number))
+        shares = [arrays(sampler(process=n, num_processes=processes).sample(number)) for n in range(processes)]
         for name in FIELDS:
             assert np.array_equal(np.concatenate([share[name] for share in shares]), whole[name]), name
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 6])
-def test_the_parts_of_a_draw_are_the_draw(count):
-    draw = sampler().draw(5)
-    parts = draw.parts(count)
-    assert [part.number for part in parts] == [5] * count and {len(part.indices) for part in parts} == {6 // count}
-    for name in FIELDS:
-        assert np.array_equal(np.concatenate([arrays(part)[name] for part in parts]), arrays(draw)[name]), name
-
-
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 99))
 def test_every_image_once_an_epoch(num_images, batch_size, seed):
-    """And where twins need an even number and there is none, one of them twice."""
+    """And where pairs need an even number and there is none, one of them twice."""
     draws = sampler(seed, num_images, batch_size)
     epochs, length = 3, num_images if batch_size % 2 else num_images + num_images % 2
-    indices = np.concatenate([draws.draw(n).indices for n in range(-(-epochs * length // batch_size))])
+    indices = np.concatenate([draws.sample(n).indices for n in range(-(-epochs * length // batch_size))])
     orders = indices[: epochs * length].reshape(epochs, length)
     for order in orders:
         assert {*order.tolist()} == {*range(num_images)}
@@ -89,7 +82,7 @@ def test_every_image_once_an_epoch(num_images, batch_size, seed):
 def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels, batch_size, seed):
     labels = np.array(labels)
     draws = sampler(seed, len(labels), batch_size, class_labels=labels, class_balance=True)
-    indices = np.concatenate([draws.draw(n).indices for n in range(30)])
+    indices = np.concatenate([draws.sample(n).indices for n in range(30)])
     group = 1 if batch_size % 2 else 2
     counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
     assert counts.max() - counts.min() <= group
@@ -102,31 +95,31 @@ def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 5), st.booleans(), st.integers(0, 99))
-def test_twins_are_two_of_one_class_at_one_place(labels, pairs, balance, seed):
+def test_pairs_are_two_images_of_one_class_at_one_location(labels, pairs, balance, seed):
     labels = np.array(labels)
     draws = sampler(seed, len(labels), 2 * pairs, class_labels=labels, class_balance=balance)
     for number in range(5):
-        draw = draws.draw(number)
-        one, other = draw.indices.reshape(-1, 2).T
+        sample = draws.sample(number)
+        one, other = sample.indices.reshape(-1, 2).T
         assert np.array_equal(labels[one], labels[other])
-        assert torch.equal(draw.locations[::2], draw.locations[1::2])
-        assert not torch.equal(draw.latents[::2], draw.latents[1::2])
-        # An image is its own twin where it is alone in its class.
+        assert np.array_equal(sample.locations[::2], sample.locations[1::2])
+        assert not np.array_equal(sample.latents[::2], sample.latents[1::2])
+        # An image is paired with itself where it is alone in its class.
         assert np.array_equal(one == other, np.bincount(labels)[labels[one]] == 1)
 
 
-def test_twins_with_a_defect_have_one_of_its_kind():
+def test_both_of_a_pair_have_a_defect_of_one_class():
     rng = np.random.default_rng(0)
     labels, defects = rng.integers(0, 2, 60), (rng.random((60, 3, 4)) < 0.2) * rng.integers(1, 3, (60, 3, 4))
     draws = sampler(0, 60, 32, class_labels=labels, defects=defects, defect_balance=1.0)
     together = 0
     for number in range(20):
-        draw = draws.draw(number)
-        members = GRID.members(draw.locations.numpy(), (2, 2))
-        shown = [{*kinds[kinds > 0].tolist()} for kinds in defects.reshape(60, -1)[draw.indices[:, None], members]]
+        sample = draws.sample(number)
+        members = GRID.members(sample.locations, (2, 2))
+        shown = [{*kinds[kinds > 0].tolist()} for kinds in defects.reshape(60, -1)[sample.indices[:, None], members]]
         assert all(one & other for one, other in zip(shown[::2], shown[1::2], strict=True))
-        together += int((draw.locations[::2] == draw.locations[1::2]).sum())
-        assert not (draw.indices[::2] == draw.indices[1::2]).any()
+        together += int((sample.locations[::2] == sample.locations[1::2]).sum())
+        assert not (sample.indices[::2] == sample.indices[1::2]).any()
     assert together > 0.95 * 20 * 16  # about two of thirty images have it at a place by chance
 
 
@@ -134,7 +127,7 @@ def test_twins_with_a_defect_have_one_of_its_kind():
 @settings(max_examples=30)
 def test_windows_lie_inside_and_reach_every_place(rows, cols, seed):
     draws = sampler(seed, batch_size=64, window=(rows, cols))
-    locations = np.concatenate([draws.draw(n).locations.numpy() for n in range(10)])
+    locations = np.concatenate([draws.sample(n).locations for n in range(10)])
     GRID.check_locations(locations, (rows, cols))
     assert {*locations.tolist()} == {*GRID.window_locations((rows, cols)).tolist()}
 
@@ -142,11 +135,11 @@ def test_windows_lie_inside_and_reach_every_place(rows, cols, seed):
 def test_no_sub_region_starves():
     """A corner is in no fewer windows than in half as many as the mean sub-region, although fewer windows reach it."""
     draws = sampler(batch_size=64)
-    locations = torch.cat([draws.draw(n).locations for n in range(60)])
-    counts = torch.bincount(GRID.members(locations, (2, 2)).flatten(), minlength=12).double()
+    locations = np.concatenate([draws.sample(n).locations for n in range(60)])
+    counts = np.bincount(GRID.members(locations, (2, 2)).flatten(), minlength=12)
     assert counts.min() > 0.5 * counts.mean()
 
 
 def test_latents_are_standard_normal():
-    latents = torch.cat([sampler(batch_size=100).draw(n).latents for n in range(20)])
+    latents = np.concatenate([sampler(batch_size=100).sample(n).latents for n in range(20)])
     assert abs(latents.mean()) < 0.05 and abs(latents.std() - 1) < 0.05

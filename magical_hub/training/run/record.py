@@ -9,7 +9,7 @@ from typing import Any
 from magical_hub import provenance
 from magical_hub.data import CanvasStore
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.split import Split
+from magical_hub.training.run.split import Split
 
 
 class RunRecord:

@@ -1,0 +1,349 @@
+"""The losses of MAGICal (Chang, Choi and Han 2023), in the paper's order: what each network minimises on a batch.
+
+A loss is returned as its terms by name; the network minimises their sum. The formulas are in losses.py. Beyond the
+paper, by default: relativistic pairs in place of the Wasserstein loss, a critic of windows in place of one of single
+sub-regions, adaptive augmentation, a second critic on frozen features, and a verifier of labels.
+
+The paper draws sub-regions for the critic, sub-regions for the generator and a window for the boundary loss. Here the
+sub-regions of a step are those of its windows, each window generated from one latent, and serve all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from magical_hub import losses
+from magical_hub.grid import Grid, Window
+from magical_hub.models import CriticOutput, FeatureCritic, FrozenFeatures, MagicalCritic
+from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty, augment
+from magical_hub.training.batch import Batch
+from magical_hub.training.config import TrainingConfig
+
+REAL, FAKE = 0, 1
+
+Terms = dict[str, torch.Tensor]
+"""Scalars by name: terms of a loss, or figures to watch."""
+
+
+class Conditioning(NamedTuple):
+    """What both critics take beside N images or their features, in the order of their arguments."""
+
+    locations: torch.Tensor
+    """(N,) int64 of the images' top-left sub-regions."""
+    class_labels: torch.Tensor | None
+    """(N,) int64."""
+    window: Window
+    """Rows and columns of sub-regions in an image."""
+    defect_maps: torch.Tensor | None
+    """(N, R, K) int64 of the whole canvases."""
+    in_pairs: bool
+    """Whether images 2i and 2i + 1 are a same-location pair (see StepSampler)."""
+
+    def repeated(self, copies: int) -> Conditioning:
+        """Of so many batches of images, one after the other."""
+        labels = None if self.class_labels is None else self.class_labels.repeat(copies)
+        defects = None if self.defect_maps is None else self.defect_maps.repeat(copies, 1, 1)
+        return self._replace(locations=self.locations.repeat(copies), class_labels=labels, defect_maps=defects)
+
+
+class Targets(NamedTuple):
+    """What the auxiliary classifier is to find in each sub-region, image by image: (B * n,) int64 each."""
+
+    locations: torch.Tensor
+    class_labels: torch.Tensor | None
+    defects: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Images:
+    """Real or generated windows, as they are and as the critics take them."""
+
+    windows: torch.Tensor
+    """(B, C, H, W) in [-1, 1]."""
+    augmented: torch.Tensor
+    """The same after augmentation: (B, C, H, W), or its sub-regions, (B * n, C, h, w)."""
+    features: list[torch.Tensor] | None
+    """Frozen features of those, the finest scale first; None while the feature critic is not enabled."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch on its way through the networks."""
+
+    batch: Batch
+    real: Images
+    conditioning: Conditioning
+    targets: Targets
+    fake: Images | None = None
+    """Generated images that several losses share; where it is None, each loss generates them anew."""
+
+
+class Method:
+    """The loss of each network.
+
+    Args:
+        config: the weights of the terms.
+        grid: the grid of the canvas.
+        networks: "generator", "critic" and, where there are any, "feature_critic" and "verifier", as
+            `accelerator.prepare` returned them.
+        bare: the same without the wrapper that shares gradients between processes: for passes that need no gradients
+            of the weights.
+        features: the frozen network that the feature critic takes its features from.
+        augmentation: how strongly the critics' images are augmented.
+        penalty: the factor of the penalty, and whether the feature critic is enabled.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        grid: Grid,
+        networks: Mapping[str, nn.Module],
+        bare: Mapping[str, nn.Module],
+        features: FrozenFeatures | None,
+        augmentation: AdaptiveAugmentation,
+        penalty: AdaptivePenalty,
+    ) -> None:
+        self.config, self.grid, self.window_grid = config, grid, grid.window(config.window)
+        self.networks, self.features = networks, features
+        self.augmentation, self.penalty = augmentation, penalty
+        self.bare_critic: MagicalCritic = bare["critic"]  # type: ignore[assignment]
+        self.bare_feature_critic: FeatureCritic | None = bare.get("feature_critic")  # type: ignore[assignment]
+        self.windows_to_critic = config.critic_sees == "windows"
+
+    # -- 1. Crop: psi(x, c') ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Inputs:
+        """The real images of a batch, what they are conditioned on, and what is to be found in them."""
+        members, labels, defects = batch.members, batch.class_labels, batch.defect_maps
+        count = members.shape[1]
+        targets = Targets(
+            members.flatten(),
+            None if labels is None else labels.repeat_interleave(count),
+            None if defects is None else defects.flatten(1).gather(1, members).flatten(),
+        )
+        if self.windows_to_critic:
+            in_pairs = len(members) % 2 == 0
+            conditioning = Conditioning(batch.locations, labels, self.config.window, defects, in_pairs)
+        else:  # each sub-region by itself
+            defects = None if defects is None else defects.repeat_interleave(count, 0)
+            conditioning = Conditioning(targets.locations, targets.class_labels, (1, 1), defects, False)
+        return Inputs(batch, self._images(batch.real, batch, REAL), conditioning, targets)
+
+    # -- 2. Draw z and c', generate G(z, c'); 5. all sub-regions of a window from one z -------------------------------
+
+    def generate(self, inputs: Inputs) -> Images:
+        """Windows of the same locations, labels and defects as the real ones."""
+        batch = inputs.batch
+        windows = self.networks["generator"](
+            batch.latents,
+            batch.locations,
+            batch.class_labels,
+            batch.defect_maps,
+            batch.noise_seeds,
+            self.config.window,
+        )
+        return self._images(windows, batch, FAKE)
+
+    def _images(self, windows: torch.Tensor, batch: Batch, kind: int) -> Images:
+        augmented = windows
+        if self.config.augment != "off":
+            augmented = augment(windows, batch.augmentation[:, kind], self.augmentation.strength)
+        if not self.windows_to_critic:
+            augmented = self.window_grid.crop_all(augmented).flatten(0, 1)
+        features = self.features(augmented) if self.features is not None and self.penalty.balanced else None
+        return Images(windows, augmented, features)
+
+    # -- 3. Train D ---------------------------------------------------------------------------------------------------
+
+    def critic(self, inputs: Inputs) -> tuple[Terms, Terms]:
+        """-L_W + L_GP + L_C of the critic (or what is configured in place of the first two); figures."""
+        config, targets = self.config, inputs.targets
+        with torch.no_grad():
+            fake = inputs.fake or self.generate(inputs)
+        fake_images = fake.augmented.detach()
+        joined = torch.cat([inputs.real.augmented, fake_images])
+        on_real, on_fake = _halves(self.networks["critic"](joined, *inputs.conditioning.repeated(2)))
+
+        # L_W = E[D(x)] - E[D(G(z, c'))], which the critic maximises
+        if config.adversarial == "wasserstein":
+            adversarial = -losses.wasserstein(on_real.score, on_fake.score)
+        else:
+            adversarial = losses.relativistic(better=on_real.score, worse=on_fake.score)
+
+        # L_C, on real sub-regions
+        terms = {
+            "critic/adversarial": adversarial,
+            "critic/classification": config.lambda_c * self._classification(on_real, targets),
+        }
+
+        # L_GP, between real and fake sub-regions of the same location; or R1 and R2, every so many updates
+        if config.adversarial == "wasserstein":
+            terms["critic/penalty"] = self._gradient_penalty(inputs, fake_images)
+        elif inputs.batch.number % config.penalty_every == 0:
+            terms["critic/penalty"] = self._zero_centred_penalty(inputs, fake_images)
+
+        if fake.features is not None:
+            terms |= self._feature_critic(inputs, fake.features)
+
+        # L_C on generated sub-regions, which the paper's formula has and the authors' code has not
+        if config.classify_fakes:
+            terms["critic/classification_fake"] = config.lambda_c * self._classification(on_fake, targets)
+
+        return terms, {
+            "critic/location_accuracy": (on_real.location_logits.argmax(1) == targets.locations).float().mean(),
+            "critic/score_real": on_real.score.mean(),
+            "critic/score_fake": on_fake.score.mean(),
+        }
+
+    def _gradient_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
+        a = inputs.batch.interpolation
+        a = a[:, 0] if self.windows_to_critic else a.flatten()
+        with _float32(fake):
+            return losses.gradient_penalty(self._score(inputs), inputs.real.augmented, fake, a, self.config.lambda_gp)
+
+    def _zero_centred_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
+        """R1 and R2, as much heavier as they come less often (Karras et al. 2020)."""
+        real = inputs.real.augmented
+        weight = (self.config.lambda_r * self.config.penalty_every * self.penalty.factor).to(real.dtype)
+        with _float32(fake):
+            score = self._score(inputs)
+            return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
+
+    def _score(self, inputs: Inputs) -> losses.Score:
+        """The mean score of each image, by the critic without wrappers."""
+
+        def score(images: torch.Tensor) -> torch.Tensor:
+            output = self.bare_critic.judge(images, *inputs.conditioning)
+            return output.score.unflatten(0, (len(images), -1)).mean(1)
+
+        return score
+
+    def update_norms(self) -> None:
+        """One power iteration of the feature critic's spectral norms: once an update, in however many passes."""
+        if self.bare_feature_critic is not None and self.penalty.balanced:
+            self.bare_feature_critic.update_norms()
+
+    def _feature_critic(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
+        """Relativistic pairs of the cells of each scale, the mean over the scales; L_C of the defects."""
+        assert inputs.real.features is not None
+        both = [torch.cat([real, made.detach()]) for real, made in zip(inputs.real.features, fake, strict=True)]
+        output = self.networks["feature_critic"](both, *inputs.conditioning.repeated(2))
+        scales = [losses.relativistic(*score.chunk(2)) for score in output.scores]
+        terms = {"critic/feature_adversarial": torch.stack(scales).mean()}
+        if output.defect_logits is not None:
+            classification = self._defect_classification(output.defect_logits.chunk(2)[0], inputs.targets)
+            terms["critic/feature_defects"] = self.config.lambda_c * classification
+        return terms
+
+    # -- 4. Train G; 6. with the boundary loss ------------------------------------------------------------------------
+
+    def generator(self, inputs: Inputs) -> tuple[Terms, Terms]:
+        """-E[D(G(z, c'))] (or what is configured in its place) + L_C + L_B, of the same sub-regions; no figures."""
+        config = self.config
+        fake = inputs.fake or self.generate(inputs)
+        with _frozen(self.bare_critic):
+            output = self.bare_critic(fake.augmented, *inputs.conditioning)
+
+            # -E[D(G(z, c'))]
+            if config.adversarial == "wasserstein":
+                adversarial = -output.score.mean()
+            else:
+                real_score = self.bare_critic(inputs.real.augmented, *inputs.conditioning).score
+                adversarial = losses.relativistic(better=output.score, worse=real_score)
+
+            terms = {
+                "generator/adversarial": adversarial,
+                # L_C, on generated sub-regions
+                "generator/classification": config.lambda_c * self._classification(output, inputs.targets),
+                # L_B, over the windows that they make up
+                "generator/boundary": losses.boundary(
+                    fake.windows, self.window_grid, config.boundary_thickness, config.boundary_weight
+                ),
+            }
+        if fake.features is not None:
+            terms |= self._feature_generator(inputs, fake.features)
+        return terms, {}
+
+    def _feature_generator(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
+        critic, config = self.bare_feature_critic, self.config
+        assert critic is not None and inputs.real.features is not None
+        with _frozen(critic):
+            with torch.no_grad():
+                on_real = critic(inputs.real.features, *inputs.conditioning)
+            on_fake = critic(fake, *inputs.conditioning)
+        pairs = zip(on_fake.scores, on_real.scores, strict=True)
+        scales = [losses.relativistic(better=made, worse=real) for made, real in pairs]
+        terms = {"generator/feature_adversarial": config.lambda_f * torch.stack(scales).mean()}
+        if on_fake.defect_logits is not None:
+            classification = self._defect_classification(on_fake.defect_logits, inputs.targets)
+            terms["generator/feature_defects"] = config.lambda_c * classification
+        return terms
+
+    # -- Beyond the paper: the verifier, on real sub-regions as they are ----------------------------------------------
+
+    def verifier(self, inputs: Inputs) -> tuple[Terms, Terms]:
+        """Cross-entropies of class and defect; figures."""
+        labels, defects = inputs.targets.class_labels, inputs.targets.defects
+        sub_regions = self.window_grid.crop_all(inputs.real.windows).flatten(0, 1)
+        output = self.networks["verifier"](sub_regions, inputs.targets.locations)
+        terms, figures = {}, {}
+        if labels is not None:
+            terms["verifier/class"] = losses.auxiliary_classifier(output.class_logits, labels)
+            figures["verifier/class_accuracy"] = (output.class_logits.argmax(1) == labels).float().mean()
+        if defects is not None:
+            terms["verifier/defect"] = self._defect_classification(output.defect_logits, inputs.targets)
+            figures["verifier/defect_accuracy"] = (output.defect_logits.argmax(1) == defects).float().mean()
+        return terms, figures
+
+    # -- L_C, and what the augmentation adapts to ---------------------------------------------------------------------
+
+    def _classification(self, output: CriticOutput, targets: Targets) -> torch.Tensor:
+        """L_C: cross-entropies of the location and, where there are any, of the image's class and the defect."""
+        loss = losses.auxiliary_classifier(output.location_logits, targets.locations)
+        if output.class_logits is not None and targets.class_labels is not None:
+            loss = loss + losses.auxiliary_classifier(output.class_logits, targets.class_labels)
+        if output.defect_logits is not None:
+            loss = loss + self._defect_classification(output.defect_logits, targets)
+        return loss
+
+    def _defect_classification(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """A window drawn around a defect has it in one of its n sub-regions, as a rule: that one has a weight of n."""
+        assert targets.defects is not None
+        return losses.auxiliary_classifier(logits, targets.defects, self.window_grid.num_locations)
+
+    @torch.no_grad()
+    def mean_score(self, batch: Batch) -> torch.Tensor:
+        """The critic's mean score of real windows, augmented as in training: a scalar."""
+        inputs = self.prepare(batch)
+        return self.bare_critic(inputs.real.augmented, *inputs.conditioning).score.mean()
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Within it no gradients of the network's weights are computed, while those of its inputs are."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def _float32(images: torch.Tensor) -> torch.autocast:
+    """For penalties on a gradient, whose second derivative loses too much in 16 bits."""
+    return torch.autocast(images.device.type, enabled=False)
+
+
+def _halves(output: CriticOutput) -> tuple[CriticOutput, CriticOutput]:
+    """The output for the first and for the second half of a joined batch."""
+    halves = [dict[str, torch.Tensor](), dict[str, torch.Tensor]()]
+    for key, value in output.items():
+        for half, part in zip(halves, value.chunk(2), strict=True):
+            half[key] = part
+    return CriticOutput(**halves[0]), CriticOutput(**halves[1])
