@@ -21,6 +21,7 @@ import tyro
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
 from magical_hub.texts import plain, plain_lines
 from magical_hub.training.config import TrainingConfig
+from magical_hub.usefulness.options import UsefulnessOptions
 
 app = tyro.extras.SubcommandApp()
 
@@ -34,6 +35,14 @@ class TrainingOptions(TrainingConfig):
 
     def __post_init__(self) -> None:
         """Checked when parsing is over, where an error is one line and no box of tyro's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorComparison(UsefulnessOptions):
+    """How `evaluate --usefulness` compares detectors of boxes or masks."""
+
+    def __post_init__(self) -> None:
+        """Checked when parsing is over, as above."""
 
 
 @app.command
@@ -227,12 +236,13 @@ def evaluate(
     real: str | None = None,
     holdout: str | None = None,
     output_dir: Path | None = None,
-    num_images: int = 600,
+    num_images: int | None = None,
     seed: int = 0,
     rows: int | None = None,
     cols: int | None = None,
     label_column: str | None = None,
     usefulness: bool = False,
+    detectors: tyro.conf.OmitArgPrefixes[DetectorComparison] = DetectorComparison(),
     normal_class: str | None = None,
     fail_on_leak: bool = False,
     device: str = "cpu",
@@ -240,18 +250,24 @@ def evaluate(
 ) -> None:
     """Judge generated images: quality, seams, coherence, diversity, leakage; report.html and report.json.
 
+    With --usefulness and --real alone: whether defects painted on the data's own good images make a detector better.
+
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name: images are made from it.
         generated: a folder of generated images, instead.
         real: the images of training, a folder or a dataset's id; a RUN knows its own, and the held-out ones.
         holdout: real images that the generator never saw.
         output_dir: folder of the report; RUN/evaluation for a RUN.
-        num_images: how many generated images to judge.
+        num_images: how many generated images to judge, 600; and of --usefulness, how many synthetic images a detector
+            has, 400, or 100 with --quick.
         seed: of the images and of every choice.
         rows: rows of sub-regions; a checkpoint knows its own.
         cols: columns of sub-regions.
         label_column: with folders, any name makes the first folder below a class.
-        usefulness: also ask whether the images make a detector better, which takes minutes; needs classes.
+        usefulness: whether synthetic images make a detector better: of boxes or masks where --real has them, with or
+            without a checkpoint, and else of image classes. It takes half an hour or so, with --quick minutes; the
+            same command goes on with what was stopped.
+        detectors: how --usefulness compares detectors of boxes or masks.
         normal_class: name of the class without defects; without it no anomaly detector is tried.
         fail_on_leak: exit with 3 where copies are found, or none could be looked for.
         device: cpu, cuda, mps ...
@@ -259,26 +275,48 @@ def evaluate(
     """
     from magical_hub import evaluate
     from magical_hub.files import expanded
+    from magical_hub.usefulness import evaluate_usefulness, has_defects
 
-    if (checkpoint is None) == (generated is None):
-        raise ConfigError("give either --checkpoint or --generated")
+    options = UsefulnessOptions(**{field.name: getattr(detectors, field.name) for field in fields(detectors)})
+    data_alone = usefulness and checkpoint is None and generated is None
+    if data_alone and (real is None or output_dir is None or fail_on_leak or holdout is not None):
+        raise ConfigError(
+            "--usefulness without a checkpoint needs --real DATA and --output-dir, and neither --holdout (a part of "
+            "DATA is tested on) nor --fail-on-leak"
+        )
+    if not data_alone and (checkpoint is None) == (generated is None):
+        raise ConfigError("give either --checkpoint or --generated, or --usefulness --real DATA alone")
     subject = checkpoint if checkpoint is not None else str(generated)
     if output_dir is None and not (expanded(subject) / "split.json").is_file():
         raise ConfigError("there is no RUN to put the report into: give --output-dir")
-    report = evaluate(
-        subject,
-        real,
-        holdout,
-        output_dir=output_dir,
-        num_images=num_images,
-        seed=seed,
-        rows=rows,
-        cols=cols,
-        label_column=label_column,
-        usefulness=usefulness,
-        normal_class=normal_class,
-        device=device,
-    )
+    of_boxes = usefulness and generated is None and real is not None and (data_alone or has_defects(real, options))
+    report = None
+    if not data_alone:
+        report = evaluate(
+            subject,
+            real,
+            holdout,
+            output_dir=output_dir,
+            num_images=600 if num_images is None else num_images,
+            seed=seed,
+            rows=rows,
+            cols=cols,
+            label_column=label_column,
+            usefulness=usefulness and not of_boxes,
+            normal_class=normal_class,
+            device=device,
+        )
+    if report is None or (of_boxes and real is not None):
+        report = evaluate_usefulness(
+            str(real),
+            expanded(subject) / "evaluation" if output_dir is None else output_dir,
+            checkpoint,
+            options=options,
+            num_images=num_images,
+            seed=seed,
+            device=device,
+            report=report,
+        )
     _report(report.to_dict(), json, report.summary())
     if fail_on_leak and report.leaks is not False:
         print(f"leakage gate: {plain(report.sections['leakage'].statement)}", file=sys.stderr)

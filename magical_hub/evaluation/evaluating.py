@@ -79,7 +79,8 @@ def evaluate(
         label_column: with folders, any name makes the first folder below a class; with datasets, its column.
         network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A
             `name` and an `image_size` of its own go into the report. EfficientNet-Lite0 by default.
-        usefulness: also ask whether the images make a detector better, which takes minutes; needs classes.
+        usefulness: also ask whether the images make a classifier of their classes better, which takes minutes; needs
+            classes. Of boxes and masks `magical_hub.usefulness` answers.
         normal_class: name of the class without defects; without it no anomaly detector is tried.
         device: what the pipeline and the network run on.
 
@@ -165,9 +166,14 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
             "train": set_sha256(evidence.train.digests),
             "holdout": None if evidence.holdout is None else set_sha256(evidence.holdout.digests),
         },
-        "versions": {
-            "magical_hub": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what figures are computed by."""
+    return {
+        "magical_hub": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -44,8 +44,15 @@ class EvaluationReport:
         return Verdict.WEAK if found is Verdict.GOOD and Verdict.NONE in verdicts else found
 
     @property
+    def first_page(self) -> Section | None:
+        """The section with an answer of its own for whoever reads one page; None where there is none."""
+        return next((section for section in self.sections.values() if section.headline), None)
+
+    @property
     def statement(self) -> str:
         """The verdict in words, and what it is due to."""
+        if self.first_page is not None and len(self.sections) == 1:
+            return self.first_page.headline
         counted = {Verdict.WEAK: (Verdict.WEAK, Verdict.NONE), Verdict.BAD: (Verdict.BAD,)}.get(self.verdict, ())
         to_blame = [name for name, section in self.sections.items() if section.verdict in counted]
         return OVERALL[self.verdict] + (f" ({', '.join(to_blame)})" if to_blame else "")
@@ -53,7 +60,7 @@ class EvaluationReport:
     @property
     def leaks(self) -> bool | None:
         """Whether copying was found; None where it could not be tested."""
-        verdict = self.sections["leakage"].verdict
+        verdict = self.sections["leakage"].verdict if "leakage" in self.sections else Verdict.NONE
         return None if verdict is Verdict.NONE else verdict is Verdict.BAD
 
     def get_score(self, name: str) -> float:
@@ -81,7 +88,8 @@ class EvaluationReport:
     def summary(self) -> str:
         """The verdicts and their statements, a line each."""
         lines = [f"{name}, {section.verdict.value}: {section.statement}" for name, section in self.sections.items()]
-        return "\n".join([*lines, self.statement])
+        advice = [self.first_page.advice] if self.first_page is not None else []
+        return "\n".join([*lines, self.statement, *advice])
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pictures, fit for JSON: a figure that is no number is None."""
@@ -97,6 +105,7 @@ class EvaluationReport:
                     "statement": section.statement,
                     "scores": {key: _finite(value) for key, value in section.scores.items()},
                     "details": section.details,
+                    **({"headline": section.headline, "advice": section.advice} if section.headline else {}),
                 }
                 for name, section in self.sections.items()
             },

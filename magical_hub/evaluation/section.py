@@ -32,6 +32,9 @@ class Section:
         scores: figures by names that no other section uses; None where there is no such figure.
         details: how they came about: counts, seeds, networks, tests, lists of images. Fit for JSON.
         pictures: PNG files by their captions.
+        headline: the answer in a few words; with it the section is the first page of the report.
+        advice: what to do, in a sentence or two, for the first page.
+        tables: rows of cells by their captions, a heading first; for report.html.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Section:
     scores: dict[str, float | None] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
+    headline: str = ""
+    advice: str = ""
+    tables: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
 def worst(*verdicts: Verdict) -> Verdict:

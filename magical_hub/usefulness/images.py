@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 from PIL import Image
 
 from magical_hub.detectors import LabelledImages, read_images, with_labels
 from magical_hub.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,13 @@ class Parts:
     further_good: Images
 
 
-def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None, grey: bool = False) -> Images:
+def read(
+    dataset: datasets.Dataset,
+    columns: Columns,
+    image_size: int | None,
+    grey: bool = False,
+    mask_values: Mapping[int, str] | None = None,
+) -> Images:
     """All images of a data set; see `magical_hub.detectors.read_labelled`.
 
     Raises:
@@ -72,25 +82,33 @@ def read(dataset: datasets.Dataset, columns: Columns, image_size: int | None, gr
     names = [columns.image] + ([] if columns.reference is None else [columns.reference])
     images, *references = read_images(dataset, names, image_size, grey)
     groups = np.array(dataset[columns.group] if columns.group else np.arange(len(dataset)), str)
-    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask)
+    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask, mask_values)
     return Images(labelled, references[0] if references else None, groups)
 
 
-def cut(images: Images, test_fraction: float, num_good: int, seed: int) -> Parts:
+def cut(images: Images, test_fraction: float, num_good: int, seed: int, least_further: int = 0) -> Parts:
     """Test groups are the first ones in the order of the BLAKE2b of their names, up to the share of images wanted.
 
     Good images are those without a defect; where every image has one, the references of the training images.
 
+    Args:
+        images: all of them.
+        test_fraction: whole groups are for testing until they have this share of the images.
+        num_good: good images for training at the most; half of those that there are, so that as many are left.
+        seed: of the choice of good images.
+        least_further: where fewer are left than this, all good images are for training, and none are further ones.
+
     Raises:
         DataError: where a part would be empty.
     """
+    bad = images.labelled.defective
     names, counts = np.unique(images.groups, return_counts=True)
+    _check(images, bad, names)
     hashes = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
     order = sorted(range(len(names)), key=lambda place: hashes[place])
     before = np.cumsum([0, *counts[order]])[:-1]
     tested = [names[place] for place, count in zip(order, before, strict=True) if count < test_fraction * len(images)]
     test = np.isin(images.groups, tested)
-    bad = images.labelled.defective
     defective, good = images.select(np.flatnonzero(~test & bad)), images.select(np.flatnonzero(~test & ~bad))
     if not len(good) and images.references is not None:
         good = _references_of(defective)
@@ -101,18 +119,40 @@ def cut(images: Images, test_fraction: float, num_good: int, seed: int) -> Parts
         )
     shuffled = np.random.default_rng([seed, 1]).permutation(len(good))
     kept = min(num_good, (len(good) + 1) // 2)
+    further = shuffled[kept : 2 * kept]
+    if len(further) < least_further:
+        kept, further = min(num_good, len(good)), shuffled[:0]
     return Parts(
         images.select(np.flatnonzero(test)),
         tuple(str(name) for name in tested),
         np.flatnonzero(~test),
         defective,
         good.select(shuffled[:kept]),
-        good.select(shuffled[kept : 2 * kept]),
+        good.select(further),
     )
+
+
+def _check(images: Images, bad: np.ndarray, groups: np.ndarray) -> None:
+    if not bad.any():
+        raise DataError(
+            "no image of the data has a defect (a box, or a mask that marks something): name the column that has them"
+        )
+    if bad.all() and images.references is None:
+        raise DataError(
+            "the data has no good image (no box, an empty mask) and no references: add some, for defects are put onto "
+            "them"
+        )
+    if len(groups) == 1:
+        raise DataError(
+            f"all images are of one group ({groups[0]}), and one must be trained on and another tested on: give "
+            "another group_column, or none"
+        )
 
 
 def rows(images: Images) -> datasets.Dataset:
     """As a data set with the columns image, objects or mask, and reference."""
+    import datasets
+
     labelled = images.labelled
     table: dict[str, list] = {"image": [picture(pixels) for pixels in labelled.images]}
     features: dict = {"image": datasets.Image()}

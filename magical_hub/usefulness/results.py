@@ -9,8 +9,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from magical_hub.errors import ConfigError
-from magical_hub.files import write_text
+from magical_hub.errors import ConfigError, DataError
+from magical_hub.files import check_plain, write_text
+from magical_hub.safety import read_json
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,19 @@ class Results:
 
     Raises:
         ConfigError: where the folder has results of another protocol.
+        DataError: where a file of the folder is damaged, or a link.
     """
 
     def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in ("detectors.jsonl", "protocol.json", ".detectors.lock"):
+            check_plain(folder / name)
         self._path, self._lock = folder / "detectors.jsonl", FileLock(folder / ".detectors.lock")
         with self._lock:
             known = folder / "protocol.json"
             if known.exists():
-                before, now = json.loads(known.read_text()), json.loads(json.dumps(protocol))
+                before = read_json(known, folder, DataError, "give another output_dir")
+                now = json.loads(json.dumps(protocol))
                 other = [name for name in now if before.get(name) != now[name]]
                 if other:
                     raise ConfigError(
@@ -73,12 +78,23 @@ class Results:
                 write_text(known, json.dumps(protocol, indent=2))
 
     def finished(self) -> dict[Task, Result]:
-        """All of them so far."""
-        if not self._path.exists():
-            return {}
-        rows = [json.loads(line) for line in self._path.read_text().splitlines()]
-        results = [Result(**{**row, "task": Task(**row["task"])}) for row in rows]
-        return {result.task: result for result in results}
+        """All of them so far.
+
+        Raises:
+            DataError: where a line is damaged.
+        """
+        found: dict[Task, Result] = {}
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                result = Result(**{**row, "task": Task(**row["task"])})
+                found[result.task] = result
+            except (ValueError, TypeError, LookupError) as error:
+                raise DataError(
+                    f"line {number} of {self._path} is no finished detector: delete the line, and it is trained again"
+                ) from error
+        return found
 
     def add(self, result: Result) -> None:
         """Keep one more; the file is written whole."""
