@@ -30,6 +30,8 @@ OTHERS = ((PASTED, CLASSICAL), (WHOLE, CLASSICAL), (PLACEBO, CLASSICAL), (PAINTE
 LEVEL = 0.05
 WORTH = 0.01
 """Average precision below which a gain is not worth having."""
+LEARNED = 0.05
+"""Average precision below which, in all arms, detectors have learned too little to compare anything."""
 MANY_DRAWS = 40
 """Draws beyond which no advice is to train more detectors."""
 POWER = 1.96 + 0.84
@@ -123,6 +125,8 @@ def _others(results: Mapping[Task, Result], count: int) -> tuple[Claim, ...]:
 
 
 def _outcome(found: Difference, ours: np.ndarray, theirs: np.ndarray) -> Outcome:
+    if max(ours.mean(), theirs.mean()) < LEARNED:
+        return "not shown"
     if found.p <= LEVEL and (found.low > 0 or found.high < 0):
         return "helps" if found.low > 0 else "harms"
     less = difference(ours, theirs + WORTH)
@@ -166,6 +170,8 @@ def _advice(main: Claim, others: tuple[Claim, ...], results: Mapping[Task, Resul
 
 def _what_would_settle(main: Claim, results: Mapping[Task, Result], count: int, quick: bool) -> str:
     ours, theirs = (_means(results, arm, count) for arm in (PAINTED, CLASSICAL))
+    if max(ours.mean(), theirs.mean()) < LEARNED:
+        return "The detectors have learned next to nothing: give more --steps, and another output folder."
     draws, mean = main.difference.draws, main.difference.mean
     spread = float(np.std(ours - theirs, ddof=1)) if draws > 1 else float("nan")
     needed = QUICK_DRAWS
@@ -177,7 +183,7 @@ def _what_would_settle(main: Claim, results: Mapping[Task, Result], count: int, 
         seconds = float(np.mean([result.seconds for result in results.values()])) * len(arms) * (needed - draws)
         return (
             f"About {needed} draws would: give the same command with --draws {needed}, which keeps what is finished "
-            f"and takes about {max(1, round(seconds / 60))} minutes more of one core."
+            f"and takes one core about {math.ceil(seconds / 60)} min more."
         )
     if quick:
         return "Longer training may: give the command without --quick, and another output folder."

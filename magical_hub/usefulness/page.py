@@ -19,7 +19,7 @@ from magical_hub.usefulness.results import Result, Task
 QUESTION = "Do painted defects make a detector better?"
 WHAT = {
     CLASSICAL: "images with defects and good ones, mirrored, turned, scaled, brightened, blurred; so are all below",
-    PAINTED: "also good images with the defects of the draw put onto them, as `magical-hub augment` does",
+    PAINTED: "also good images with the defects of the draw put onto them, as magical-hub augment does",
     PASTED: "also good images with the same defects copied to random places, nothing matched",
     PLACEBO: "also further good images, in the place of synthetic ones",
     WHOLE: "also whole images of the checkpoint",
