@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from magical_hub.checkpoint.weights import weights_sha256
 from magical_hub.data.columns import LabelledColumns, file_of, find_columns
 from magical_hub.data.images import image_size
 from magical_hub.data.masks import parse_mask_values
@@ -22,7 +23,6 @@ from magical_hub.errors import DataError, MagicalError
 from magical_hub.evaluation.evaluating import versions
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.files import check_plain, expanded, only_writer, written_whole
-from magical_hub.models.base import weights_sha256
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.usefulness.answering import NAMES
 from magical_hub.usefulness.arms import PLACEBO, WHOLE, draw_of, whole
