@@ -135,7 +135,10 @@ def test_info(trained, run_command, run_here):
         ("generate --checkpoint {pipe} --output-dir {tmp}/images --format tiff --croissant", ["croissant is for PNG"]),
         ("info --provenance {elpv}", ["holds no provenance.json"]),
         ("info", ["give either --checkpoint or --provenance"]),
-        ("evaluate --real {elpv} --output-dir {tmp}/report", ["either --checkpoint or --generated"]),
+        ("evaluate --real {elpv} --output-dir {tmp}/report", ["either --checkpoint or --generated", "--usefulness"]),
+        ("evaluate --usefulness --output-dir {tmp}/report", ["needs --real DATA and --output-dir"]),
+        ("evaluate --usefulness --real {elpv} --output-dir {tmp}/report", ["neither boxes nor masks"]),
+        ("evaluate --usefulness --real {elpv} --output-dir {tmp}/report --draws 0", ["draws is 0"]),
         pytest.param(
             *("evaluate --generated {elpv} --real {elpv}", ["there is no RUN", "--output-dir"]), marks=pytest.mark.slow
         ),

@@ -35,7 +35,13 @@ GAIN = (0.05, 0.04, 0.06, 0.03, 0.05, 0.05, 0.02, 0.02)
 @pytest.mark.parametrize(
     ("change", "outcome", "verdict", "headline", "advice"),
     [
-        (GAIN, "helps", Verdict.GOOD, "Yes: painted defects make", "Use them: .* 30 % of each batch, with magical-hub"),
+        (
+            GAIN,
+            "helps",
+            Verdict.GOOD,
+            "Yes: painted defects make",
+            "Use them: .* 30 % of each batch, with magical-hub",
+        ),
         (tuple(-x for x in GAIN), "harms", Verdict.BAD, "No: .* worse", "Use no painted defects"),
         (tuple(x / 50 - 0.001 for x in UNEVEN), "no gain", Verdict.BAD, "No: .* no gain worth", "Use no painted"),
         (UNEVEN, "not shown", Verdict.WEAK, "Not enough evidence", "Use none until it is settled"),

@@ -118,11 +118,13 @@ def test_it_goes_on_after_a_stop_and_mixes_nothing(boards, tmp_path):
     assert other.get_details("usefulness")["defective_images_of_a_draw"] == 3  # counted apart
     assert other.get_details("usefulness")["differences"][0]["draws"] == 1
 
-    for changed, images, words in (({"steps": 3}, 2, "steps"), ({}, 3, "num_images"), ({"image_size": 32}, 2, "image")):
+    for changed, images, words in (
+        ({"steps": 3}, 2, "steps"),
+        ({}, 3, "num_images"),
+        ({"image_size": 32}, 2, "image"),
+    ):
         with pytest.raises(ConfigError, match=rf"has results with another .*{words}.*: give another output_dir"):
-            evaluate_usefulness(
-                data, tmp_path, options=UsefulnessOptions(**{**options, **changed}), num_images=images
-            )
+            evaluate_usefulness(data, tmp_path, options=UsefulnessOptions(**{**options, **changed}), num_images=images)
     with pytest.raises(ConfigError, match="results with another data"):
         evaluate_usefulness(
             data.select([*range(30), 31, 30]), tmp_path, options=UsefulnessOptions(**options), num_images=2
@@ -144,7 +146,7 @@ def of_two_sizes(boards) -> datasets.Dataset:
         (lambda boards: boards(True, defective=False), {}, "no image of the data has a defect"),
         (lambda boards: boards(False, defective=True), {}, "no good image .* and no references: add some"),
         (lambda boards: boards(False, groups=1), {}, r"all images are of one group \(lot 0\)"),
-        (lambda boards: boards(True), {"num_defective": 16}, "num_defective is 16, and 1. images .* at most 1"),
+        (lambda boards: boards(True), {"num_defective": 16}, "num_defective is 16, and 10 images .* at most 9"),
         (lambda boards: boards(True, count=4, groups=2), {}, "1 image with defects is left .* 2 at least"),
         (lambda boards: boards(True).remove_columns("mask"), {}, "neither boxes nor masks: .* give a checkpoint"),
         (lambda boards: boards(True), {"group_column": "board"}, "no column 'board'"),
