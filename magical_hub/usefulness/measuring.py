@@ -25,7 +25,7 @@ from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.files import check_plain, expanded, only_writer, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.usefulness.answering import NAMES
-from magical_hub.usefulness.arms import PLACEBO, WHOLE, draw_of, whole
+from magical_hub.usefulness.arms import PLACEBO, WHOLE, augmented, draw_of
 from magical_hub.usefulness.images import Columns, Images, Parts, cut, read
 from magical_hub.usefulness.options import NUM_GOOD, UsefulnessOptions
 from magical_hub.usefulness.page import section_of
@@ -210,7 +210,7 @@ def _arms(parts: Parts, count: int, pipe: MagicalPipeline | None, seed: int) -> 
         left_out[WHOLE] = "no checkpoint was given"
     else:
         try:
-            whole(draw_of(parts, count, 0, 1, seed), pipe)
+            augmented(draw_of(parts, count, 0, 1, seed), pipe)
         except MagicalError as reason:
             left_out[WHOLE] = str(reason)
     return [arm for arm in NAMES if arm not in left_out], left_out
