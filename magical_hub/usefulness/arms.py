@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 
 from magical_hub.augmentation import augment_dataset
 from magical_hub.defects import DefectBank
-from magical_hub.detectors import LabelledImages
+from magical_hub.detectors import DetectorOptions, LabelledImages
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 from magical_hub.usefulness.images import Images, Parts, rows, with_difference
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
-PAINTED, WHOLE, DIFFERENCE, ORACLE = "painted", "whole synthetic", "reference channel", "oracle"
+PAINTED, TUNED, WHOLE = "painted", "tuned", "whole synthetic"
+DIFFERENCE, ORACLE = "reference channel", "oracle"
 MEANING = {
     REAL: "real and good images, nothing else",
     CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
     PLACEBO: "further good images in the place of synthetic ones",
     PASTED: "boxes or masks copied to random places of good images, nothing matched",
     PAINTED: "defects put onto good images by `DefectBank`",
+    TUNED: "the same, how and how many of them chosen by `DefectBank.tune` on the images of the draw",
     WHOLE: "whole images from a generator",
     DIFFERENCE: "the difference to the reference as a further channel (a control, without synthetic images)",
     ORACLE: "all real defective images",
@@ -50,11 +52,12 @@ class Draw(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a detector is trained on and tested with."""
+    """What a detector is trained on and tested with, and how the synthetic images are mixed in where the arm says so."""
 
     real: LabelledImages
     synthetic: LabelledImages | None
     test: LabelledImages
+    options: DetectorOptions
 
 
 def draw_of(parts: Parts, count: int | None, draw: int, num_synthetic: int, seed: int) -> Draw:
@@ -64,18 +67,31 @@ def draw_of(parts: Parts, count: int | None, draw: int, num_synthetic: int, seed
     return Draw(chosen, parts.good, parts.further_good, num_synthetic, image_seed(seed, draw))
 
 
-def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None) -> Given:
-    """What an arm's detector gets."""
+def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None, options: DetectorOptions) -> Given:
+    """What an arm's detector gets.
+
+    Args:
+        arm: which one.
+        draw: what may be known.
+        test: what is tested with.
+        pipe: for the arm of whole synthetic images.
+        options: of all detectors.
+    """
     if arm == DIFFERENCE:
         real = with_difference(draw.defective) + with_difference(draw.good)
-        return Given(real, None, with_difference(test))
+        return Given(real, None, with_difference(test), options)
     real = draw.defective.labelled + draw.good.labelled
     if arm in NO_SYNTHETIC:
-        return Given(real, None, test.labelled)
+        return Given(real, None, test.labelled, replace(options, augment=options.augment and arm != REAL))
     if arm == WHOLE:
         assert pipe is not None
-        return Given(real, augmented(draw, pipe), test.labelled)
-    return Given(real, MAKERS[arm](draw), test.labelled)
+        return Given(real, augmented(draw, pipe), test.labelled, options)
+    if arm == TUNED:
+        bank, tuned = DefectBank.tune(_table(draw), **_columns(draw), group_column="group", steps=options.steps // 2)
+        options = replace(options, synthetic_share=tuned.synthetic_share, real_only_steps=tuned.real_only_steps)
+        synthetic = augmented(draw, bank) if tuned.synthetic_share else None
+        return Given(real, synthetic, test.labelled, options)
+    return Given(real, MAKERS[arm](draw), test.labelled, options)
 
 
 def placebo(draw: Draw) -> LabelledImages:
@@ -85,14 +101,7 @@ def placebo(draw: Draw) -> LabelledImages:
 
 def bank_of(draw: Draw) -> DefectBank:
     """The bank that knows this draw alone."""
-    labelled, table = draw.defective.labelled, _table(draw)
-    return DefectBank.from_dataset(
-        table,
-        objects_column=None if labelled.boxes is None else "objects",
-        mask_column=None if labelled.masks is None else "mask",
-        mask_values=_mask_values(labelled),
-        reference_column="reference" if "reference" in table.column_names else None,
-    )
+    return DefectBank.from_dataset(_table(draw), **_columns(draw))
 
 
 def augmented(draw: Draw, source: MagicalPipeline | DefectBank) -> LabelledImages:
@@ -150,6 +159,17 @@ def _table(draw: Draw) -> datasets.Dataset:
     if bad.references is not None and good.references is not None:
         references = np.concatenate([bad.references, good.references])
     return rows(Images(bad.labelled + good.labelled, references, np.concatenate([bad.groups, good.groups])))
+
+
+def _columns(draw: Draw) -> dict[str, Any]:
+    """What `DefectBank` is told of the rows of a draw."""
+    labelled = draw.defective.labelled
+    return {
+        "objects_column": None if labelled.boxes is None else "objects",
+        "mask_column": None if labelled.masks is None else "mask",
+        "mask_values": _mask_values(labelled),
+        "reference_column": None if draw.defective.references is None or draw.good.references is None else "reference",
+    }
 
 
 def _mask_values(labelled: LabelledImages) -> dict[int, str] | None:

@@ -150,7 +150,7 @@ def _check(images: Images, bad: np.ndarray, groups: np.ndarray) -> None:
 
 
 def rows(images: Images) -> datasets.Dataset:
-    """As a data set with the columns image, objects or mask, and reference."""
+    """As a data set with the columns image, objects or mask, group, and reference."""
     import datasets
 
     labelled = images.labelled
@@ -167,6 +167,7 @@ def rows(images: Images) -> datasets.Dataset:
     else:
         table["mask"] = [Image.fromarray(mask) for mask in labelled.masks]
         features["mask"] = datasets.Image()
+    table["group"], features["group"] = images.groups.tolist(), datasets.Value("string")
     if images.references is not None:
         table["reference"] = [picture(pixels) for pixels in images.references]
         features["reference"] = datasets.Image()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from magical_hub.detectors import DetectorOptions, average_precision, train_detector
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.usefulness.arms import ORACLE, REAL, draw_of, given
+from magical_hub.usefulness.arms import ORACLE, draw_of, given
 from magical_hub.usefulness.images import Parts
 from magical_hub.usefulness.results import Result, Task
 
@@ -58,11 +57,10 @@ def trained(
     """
     start = time.process_time()
     count = None if task.arm == ORACLE else task.count
-    train = given(task.arm, draw_of(parts, count, task.draw, num_synthetic, seed), parts.test, pipe)
-    options = replace(options, augment=options.augment and task.arm != REAL)
-    network = train_detector(train.real, train.synthetic, options, task.draw, progress, device)
+    train = given(task.arm, draw_of(parts, count, task.draw, num_synthetic, seed), parts.test, pipe, options)
+    network = train_detector(train.real, train.synthetic, train.options, task.draw, progress, device)
     seconds = time.process_time() - start
     score = average_precision(network, train.test)
     synthetic = 0 if train.synthetic is None else len(train.synthetic)
-    share = 0.0 if train.synthetic is None else options.synthetic_share
+    share = 0.0 if train.synthetic is None else train.options.synthetic_share
     return Result(task, score.measure, score.classes, score.mean, seconds, synthetic, share)
