@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import datasets
 import numpy as np
 
 from magical_hub.augmentation import augment_dataset
@@ -15,6 +14,9 @@ from magical_hub.detectors import DetectorOptions, LabelledImages
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 from magical_hub.usefulness.images import Images, Parts, rows, with_difference
+
+if TYPE_CHECKING:
+    import datasets
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, TUNED, WHOLE = "painted", "tuned", "whole synthetic"
