@@ -54,7 +54,7 @@ class Draw(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a detector is trained on and tested with, and how the synthetic images are mixed in where the arm says so."""
+    """What a detector is trained on, with which options, and what it is tested with."""
 
     real: LabelledImages
     synthetic: LabelledImages | None
