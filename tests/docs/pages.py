@@ -14,7 +14,7 @@ SHORT = {
     "magical-hub train --resume": "--max-steps 3",
     "magical-hub generate": "--num-images 4",
     "magical-hub augment": "--num-images 4 --keep all --tune-steps 1",
-    "magical-hub evaluate": "--num-images 34",
+    "magical-hub evaluate": "--num-images 34 --draws 1 --steps 1",
     "python examples/augment_imagefolder.py": "--num-images 2 --checkpoint RUN",
     "python examples/train_detector.py": (
         "--checkpoint RUN --num-real 24 --num-synthetic 4 --num-test 12 --image-size 64 --detector-steps 3 "
@@ -34,6 +34,7 @@ SLOW = {
     "magical-hub evaluate --checkpoint ID --real TRAIN --holdout HELDOUT --output-dir REPORT",
     "magical-hub evaluate --generated SYNTHETIC --real TRAIN --holdout HELDOUT --rows 4 --cols 4 --output-dir REPORT "
     "--fail-on-leak",
+    "magical-hub evaluate --real IMAGES --usefulness --quick --output-dir WORTH",
     "accelerate launch -m magical_hub.cli train --data IMAGES --output-dir RUN",
     "magical-hub train --data IMAGES --output-dir RUN --push-to-hub OWNER/NAME",
 }
