@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from magical_hub.augmentation.augmenting import Augmented, augment
 from magical_hub.augmentation.settings import Settings
 from magical_hub.data import open_dataset
-from magical_hub.data.columns import find_columns
+from magical_hub.data.columns import LabelledColumns, find_columns
+from magical_hub.data.images import grey_or_rgb, pixels_of
 from magical_hub.defects.bank import DefectBank
 from magical_hub.devices import move
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
+from magical_hub.export.samples import Samples
 from magical_hub.files import expanded
+from magical_hub.pictures import save_picture_grid, with_marks
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import of_images, of_painted
 
@@ -23,15 +29,20 @@ if TYPE_CHECKING:
     import datasets
 
 
+PICTURES = 12
+"""Synthetic images that are drawn with their labels."""
+
+
 @dataclass(frozen=True)
 class Written:
-    """What `write_augmented` made: images of either kind, how many were made and dropped why, and its record."""
+    """What `write_augmented` made: images of either kind, how many were made and dropped why, pictures, its record."""
 
     output_dir: str
     format: str
     real: int
     synthetic: int
     counts: dict[str, int]
+    pictures: str | None
     record: dict[str, Any]
 
 
@@ -49,6 +60,8 @@ def write_augmented(
     group_column: str | None = None,
 ) -> Written:
     """Augment a dataset and write it, real and synthetic images together; provenance.json says where they come from.
+
+    In the format "hf", whose images lie inside of files, samples.png shows synthetic ones with their labels.
 
     Args:
         data: as of `data.open_dataset`: a folder of images, one that `save_to_disk` wrote, or the id of a dataset on
@@ -101,7 +114,27 @@ def write_augmented(
         record=record,
     )
     place = str(output_dir if is_remote(output_dir) else expanded(output_dir))
-    return Written(place, format, len(dataset), origin["image"]["num_images"], made.counts, record)
+    synthetic, pictures = range(len(dataset), len(made.dataset))[:PICTURES], None
+    if format == "hf" and synthetic and not is_remote(output_dir):  # whose images no viewer opens
+        pictures = str(Path(place) / "samples.png")
+        labelled = with_labels(made.dataset.select(synthetic), columns, settings.mask_values)
+        save_picture_grid(labelled, Path(pictures), 4)
+    num_images = origin["image"]["num_images"]
+    return Written(place, format, len(dataset), num_images, made.counts, pictures, record)
+
+
+def with_labels(
+    dataset: datasets.Dataset, columns: LabelledColumns, mask_values: Mapping[int, str] | None
+) -> np.ndarray:
+    """The images of a dataset with their boxes and masks drawn over them: (N, 3, H, W) uint8, for `picture_grid`."""
+    samples, shown = Samples(dataset, columns, mask_values), []
+    for sample in samples.unwritten():
+        name = f"row {sample.row}"
+        objects = [{"bbox": thing.box, "category": thing.category} for thing in sample.objects or ()]
+        marks = sample.marks if columns.mask is not None else None
+        image = grey_or_rgb(pixels_of(sample.image, name), name)
+        shown.append(np.asarray(with_marks(image, objects, marks, samples.categories).reduce(2)).transpose(2, 0, 1))
+    return np.stack(shown)
 
 
 def _generated(

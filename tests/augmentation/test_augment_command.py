@@ -41,6 +41,7 @@ def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_command, cla
         "real": 4,
         "synthetic": 4,
         "counts": {"made": 4},
+        "pictures": None,
     }
     load = {"data_dir": str(tmp_path / "out"), "cache_dir": str(tmp_path / "cache")}
     rows = datasets.load_dataset("imagefolder", split="train", **load)

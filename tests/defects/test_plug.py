@@ -86,7 +86,15 @@ def test_the_command_needs_no_checkpoint(run_command, rows, tmp_path):
     about = json.loads(ran.stdout)
     assert about["real"] == 10 and about["synthetic"] == 5
     assert about["provenance"][0]["real_pixels"] is True
-    assert sum(datasets.load_from_disk(tmp_path / "out")["synthetic"]) == 5
+    made = datasets.load_from_disk(tmp_path / "out")
+    assert sum(made["synthetic"]) == 5
+    assert about["pictures"] == str(tmp_path / "out" / "samples.png")
+    with Image.open(about["pictures"]) as sheet:  # four beside each other, enlarged by 5 and halved
+        assert sheet.size == (4 * 240, 2 * 240)
+        for number in range(5):
+            left, top = number % 4 * 240, number // 4 * 240
+            shown = np.asarray(sheet.crop((left, top, left + 240, top + 240))).astype(int)
+            assert shown.any() and (np.ptp(shown, axis=2) > 60).any()  # the plates are grey, what is drawn is not
 
 
 def test_a_transform_paints_anew_in_every_epoch(rows, bank):
