@@ -83,6 +83,7 @@ def test_the_schema_sees_what_is_missing_and_what_is_new(schema):
         "real": 1,
         "synthetic": 1,
         "counts": {},
+        "pictures": None,
         "provenance": [{"made": "dataset"}],
     }
     validator = Draft202012Validator({**schema, "$ref": "#/$defs/augment"})
