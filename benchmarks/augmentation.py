@@ -33,7 +33,10 @@ def main(checkpoint: str = "package-128", num_images: int = 64, batch_size: int 
         for number in range(rounds + 1):
             start = now()
             for first in range(0, num_images, batch_size):
-                pipe(seeds=[image_seed(number, i) for i in range(first, first + batch_size)], batch_size=batch_size)
+                pipe(
+                    seeds=[image_seed(number, i) for i in range(first, first + batch_size)],
+                    images_per_batch=batch_size,
+                )
             bare.append(since(start))
             start = now()
             augment_dataset(real, pipe, num_images, label_column="package", seed=number, batch_size=batch_size)

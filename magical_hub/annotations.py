@@ -1,4 +1,4 @@
-"""What is said of a generated image: its class, and where its defects are.
+"""Annotations of a generated image: its class, and the boxes and masks of its defects.
 
 A defect is found by comparing the image with the same image without it: both come from one latent and one seed, so
 that nothing but the defect tells them apart.
@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from magical_hub.boxes import Box, box_of
-from magical_hub.conditions import Asked, Conditional, defect_name
+from magical_hub.conditions import Conditioning, LabelNames
 from magical_hub.grid import Grid
 
 VISIBLE = 10.0
@@ -30,84 +30,85 @@ NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
-class DefectMark:
-    """One defect of an image: its class (1 the first), its box and its mask (H, W) bool."""
+class DefectObject:
+    """One visible defect of an image: its class (1 the first), its box and its mask (H, W) bool."""
 
     number: int
     box: Box
     mask: np.ndarray
 
 
-def find_defects(with_defects: np.ndarray, without: np.ndarray, field: np.ndarray, grid: Grid) -> list[DefectMark]:
-    """The defects that show.
+def find_defects(
+    with_defects: np.ndarray, without: np.ndarray, defect_map: np.ndarray, grid: Grid
+) -> list[DefectObject]:
+    """The visible defects.
 
-    Neighbouring sub-regions of one class, corners included, are one defect. A changed pixel belongs to the nearest
-    sub-region that was asked for one. A mask has no holes, and a defect that does not show has none at all.
+    Neighbouring sub-regions of one defect class, corners included, are one defect. A changed pixel belongs to the
+    nearest sub-region with a defect in the map. A mask has no holes; a defect without a visible change is left out.
 
     Args:
         with_defects, without: (C, H, W) in [0, 1].
-        field: (R, K) int64, the defects asked for; 0 none.
+        defect_map: (R, K) int64, the defects of the image; 0 none.
         grid: of the images.
 
     Returns:
         Class by class, each in the order of its first sub-regions.
     """
     change = 255 * np.abs(with_defects.astype(np.float32) - without.astype(np.float32)).max(axis=0)
-    groups, numbers = _groups(field)
+    groups, numbers = _groups(defect_map)
     if len(numbers) == 1:
         owner = np.ones(change.shape, dtype=np.int64)
     else:
-        asked = groups.repeat(grid.cell_height, 0).repeat(grid.cell_width, 1)
-        nearest = ndimage.distance_transform_edt(asked == 0, return_distances=False, return_indices=True)
-        owner = asked[tuple(nearest)]
-    marks = []
+        pixels = groups.repeat(grid.cell_height, 0).repeat(grid.cell_width, 1)
+        nearest = ndimage.distance_transform_edt(pixels == 0, return_distances=False, return_indices=True)
+        owner = pixels[tuple(nearest)]
+    objects = []
     for group, number in enumerate(numbers, start=1):
         own = np.where(owner == group, change, 0.0)
         if own.max() <= VISIBLE:
             continue
         smooth = ndimage.gaussian_filter(own, SMOOTH * min(grid.cell_height, grid.cell_width))
         mask = _cleaned(smooth > FAINTEST * smooth.max())
-        marks.append(DefectMark(number, box_of(mask), mask))
-    return marks
+        objects.append(DefectObject(number, box_of(mask), mask))
+    return objects
 
 
 def annotate(
-    generator: Conditional, asked: Asked, shown: Sequence[Sequence[DefectMark]] | None
+    names: LabelNames, conditioning: Conditioning, objects: Sequence[Sequence[DefectObject]] | None
 ) -> list[dict[str, Any]] | None:
-    """A dict an image, as `MagicalPipelineOutput` says; None where there is nothing to say.
+    """A dict an image, as in `MagicalPipelineOutput`; None where there are neither classes nor defects.
 
     Args:
-        generator: whose names count.
-        asked: the images.
-        shown: the defects that each of them shows; None where nobody looked.
+        names: of the classes and defects.
+        conditioning: of the images.
+        objects: the visible defects of each image; None where none were looked for.
     """
-    if asked.labels is None and shown is None:
+    if conditioning.class_labels is None and objects is None:
         return None
-    annotations: list[dict[str, Any]] = [{} for _ in range(len(asked.seeds))]
-    names = generator.config.class_names
-    if asked.labels is not None:
-        for its, number in zip(annotations, asked.labels.tolist(), strict=True):
-            its |= {"class_label": number, "class_name": names[number] if names else str(number)}
-    if shown is not None:
-        for its, marks in zip(annotations, shown, strict=True):
-            its["objects"] = [{"bbox": mark.box, "category": defect_name(generator, mark.number)} for mark in marks]
+    annotations: list[dict[str, Any]] = [{} for _ in range(len(conditioning.seeds))]
+    if conditioning.class_labels is not None:
+        for annotation, label in zip(annotations, conditioning.class_labels.tolist(), strict=True):
+            annotation |= {"class_label": label, "class_name": names.classes[label]}
+    if objects is not None:
+        for annotation, found in zip(annotations, objects, strict=True):
+            annotation["objects"] = [{"bbox": one.box, "category": names.defects[one.number - 1]} for one in found]
     return annotations
 
 
-def join_masks(shown: Sequence[Sequence[DefectMark]], grid: Grid) -> np.ndarray:
-    """(N, H, W) uint8: 0 where no defect shows, else the number of its class."""
-    masks = np.zeros((len(shown), grid.height, grid.width), dtype=np.uint8)
-    for mask, marks in zip(masks, shown, strict=True):
-        for mark in marks:
-            mask[mark.mask] = mark.number
+def join_masks(objects: Sequence[Sequence[DefectObject]], grid: Grid) -> np.ndarray:
+    """One mask an image, (N, H, W) uint8: 0 where no defect is visible, else the number of its class."""
+    masks = np.zeros((len(objects), grid.height, grid.width), dtype=np.uint8)
+    for mask, found in zip(masks, objects, strict=True):
+        for one in found:
+            mask[one.mask] = one.number
     return masks
 
 
-def _groups(field: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """The number of each sub-region's defect (R, K), 0 for none, and the class of each defect."""
-    groups, numbers = np.zeros(field.shape, dtype=np.int64), list[int]()
-    for number in np.unique(field[field > 0]):
-        pieces, count = ndimage.label(field == number, structure=NEIGHBOURS)
+def _groups(defect_map: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Which defect each sub-region is part of (R, K), 0 for none, and the class of each defect."""
+    groups, numbers = np.zeros(defect_map.shape, dtype=np.int64), list[int]()
+    for number in np.unique(defect_map[defect_map > 0]):
+        pieces, count = ndimage.label(defect_map == number, structure=NEIGHBOURS)
         groups = np.where(pieces > 0, pieces + len(numbers), groups)
         numbers += [int(number)] * count
     return groups, numbers

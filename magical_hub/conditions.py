@@ -1,4 +1,4 @@
-"""What a user asks of images, their classes and their defects, as the numbers that a generator takes."""
+"""Classes and defects as users name them, to the numbers that a generator takes; what is not given is drawn."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import torch
 from magical_hub.errors import ConfigError, GridError
 from magical_hub.grid import Grid
 
+Defects = Mapping[tuple[int, int], int | str] | np.ndarray | torch.Tensor
+"""Defects of an image: {(row, column): name or number}, or a map (R, K) of numbers; 0 is none, 1 the first class."""
+
 
 class Conditional(Protocol):
-    """A generator's grid, and its configuration: names and frequencies of classes and defects."""
+    """A generator's grid, and its configuration: names and training frequencies of classes and defects."""
 
     grid: Grid
 
@@ -23,40 +26,58 @@ class Conditional(Protocol):
         """As `MagicalGenerator` has it."""
 
 
-Defects = Mapping[tuple[int, int], int | str] | np.ndarray | torch.Tensor
-"""What an image shows: {(row, column): name or number}, or a map (R, K) of numbers; 0 is none, 1 the first class."""
+@dataclass(frozen=True)
+class LabelNames:
+    """The names of a generator's image classes and of its defects; numbers where the training data had no names."""
+
+    classes: tuple[str, ...]
+    defects: tuple[str, ...]
+    """Of defect 1, 2 ...; 0, no defect, is not among them."""
+
+    @classmethod
+    def of(cls, config: Any) -> LabelNames:
+        """Of a generator's configuration."""
+        classes = config.class_names or [str(number) for number in range(config.num_classes)]
+        defects = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
+        return cls(tuple(classes), tuple(defects))
+
+    def __str__(self) -> str:
+        kinds = {"classes": self.classes, "defects": self.defects}
+        return " and ".join(f"the {kind} {', '.join(names)}" for kind, names in kinds.items() if names) or "no classes"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What N images are made from, on the CPU."""
+class Conditioning:
+    """What N images are generated from, on the CPU."""
 
     latents: torch.Tensor
     """(N, L)."""
-    labels: torch.Tensor | None
-    """(N,) int64 classes."""
-    defects: torch.Tensor | None
-    """(N, R, K) int64 fields of defects."""
+    class_labels: torch.Tensor | None
+    """(N,) int64."""
+    defect_labels: torch.Tensor | None
+    """(N, R, K) int64 defect maps."""
     seeds: torch.Tensor
-    """(N,) int64, of the noise."""
+    """(N,) int64, of the pixel noise."""
 
-    def cut(self, which: slice | torch.Tensor) -> Asked:
-        """Of some of the images."""
-        labels, defects = (None if values is None else values[which] for values in (self.labels, self.defects))
-        return Asked(self.latents[which], labels, defects, self.seeds[which])
+    def __getitem__(self, which: slice | torch.Tensor) -> Conditioning:
+        """That of some of the images."""
+        labels, maps = (None if x is None else x[which] for x in (self.class_labels, self.defect_labels))
+        return Conditioning(self.latents[which], labels, maps, self.seeds[which])
 
 
-def ask(generator: Conditional, seeds: torch.Tensor, class_labels: Any = None, defects: Any = None) -> Asked:
-    """What each image draws from its own seed, a latent, then a class, then its defects; or what was asked for.
+def draw_conditioning(
+    generator: Conditional, seeds: torch.Tensor, class_labels: Any = None, defects: Any = None
+) -> Conditioning:
+    """From each image's own seed a latent, then a class, then a defect map; classes and defects may be given instead.
 
     Args:
         generator: whose classes, defects and frequencies count.
         seeds: (N,) int64.
-        class_labels: as `class_numbers` takes them; None draws.
-        defects: as `defect_fields` takes them; None draws.
+        class_labels: as `class_numbers` takes them; None draws by the training frequencies.
+        defects: as `defect_maps` takes them; None draws by the training frequencies.
 
     Raises:
-        ConfigError, GridError: where there is nothing of the kind.
+        ConfigError, GridError: where the generator has no such class, defect or sub-region.
     """
     config = generator.config
     latents, labels, chances = [], [], []
@@ -64,19 +85,19 @@ def ask(generator: Conditional, seeds: torch.Tensor, class_labels: Any = None, d
         source = torch.Generator().manual_seed(seed)
         latents.append(torch.randn(config.latent_dim, generator=source))
         if config.num_classes:
-            frequencies = config.class_frequencies or [1.0] * config.num_classes
-            labels.append(torch.multinomial(torch.tensor(frequencies, dtype=torch.float32), 1, generator=source))
+            frequencies = torch.tensor(_class_frequencies(config), dtype=torch.float32)
+            labels.append(torch.multinomial(frequencies, 1, generator=source))
         if config.num_defects:
             chances.append(torch.rand(generator.grid.num_locations, generator=source))
     classes = torch.cat(labels) if labels else None
     if class_labels is not None:
         classes = class_numbers(generator, class_labels, len(seeds))
-    fields = None
+    maps = None
     if defects is not None:
-        fields = defect_fields(generator, defects, len(seeds))
+        maps = defect_maps(generator, defects, len(seeds))
     elif chances:
-        fields = drawn_fields(generator, classes, torch.stack(chances))
-    return Asked(torch.stack(latents), classes, fields, seeds)
+        maps = _draw_defect_maps(generator, classes, torch.stack(chances))
+    return Conditioning(torch.stack(latents), classes, maps, seeds)
 
 
 def class_numbers(
@@ -87,22 +108,21 @@ def class_numbers(
     Raises:
         ConfigError: where there is no such class.
     """
-    config = generator.config
-    if not config.num_classes:
+    names = LabelNames.of(generator.config).classes
+    if not names:
         raise ConfigError("this checkpoint has no classes: leave class_labels out")
     if isinstance(class_labels, (np.integer, np.ndarray, torch.Tensor)):
         class_labels = class_labels.tolist()
     many: list[int | str] = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
-    names = config.class_names or [str(number) for number in range(config.num_classes)]
     return torch.tensor([_number(label, names, "class") for label in many])
 
 
-def defect_fields(generator: Conditional, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
-    """Fields of defects, one for all or one an image: (count, R, K) int64.
+def defect_maps(generator: Conditional, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
+    """Defect maps, one for all or one an image: (count, R, K) int64.
 
     Raises:
-        ConfigError: where there is no such defect, or too few or too many fields.
-        GridError: where a place lies outside the grid.
+        ConfigError: where there is no such defect, or too few or too many maps.
+        GridError: where a location is outside the grid.
     """
     if not generator.config.num_defects:
         raise ConfigError("this checkpoint was trained without defects: leave defects out")
@@ -112,51 +132,81 @@ def defect_fields(generator: Conditional, defects: Defects | Sequence[Defects | 
     else:
         many = list(defects)
     if len(many) != count:
-        raise ConfigError(f"defects are for {len(many)} images, and {count} are to be made: give one field an image")
-    return torch.stack([_field(generator, {} if defect is None else defect) for defect in many])
+        raise ConfigError(f"defects are for {len(many)} images, and num_images is {count}: give one map an image")
+    return torch.stack([_defect_map(generator, {} if defect is None else defect) for defect in many])
 
 
-def drawn_fields(generator: Conditional, labels: torch.Tensor | None, chances: torch.Tensor) -> torch.Tensor:
-    """Fields by how often each defect stood at each location of the training images of a class: (N, R, K) int64.
+def draw_location(config: Any, defect: str | None, seed: int) -> tuple[int, dict[tuple[int, int], str]]:
+    """A class, and a sub-region for a defect, by how often the training images of that class had it there.
 
     Args:
-        generator: whose config has the frequencies.
-        labels: (N,) classes, or None without classes.
+        config: the generator's.
+        defect: its name; None for an image without defects.
+        seed: of the image.
+
+    Returns:
+        The number of the class (0 without classes), and the defects as a call of the pipeline takes them.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.array(_class_frequencies(config))
+    classes, locations = len(shares), config.rows * config.cols
+    if defect is None:
+        return int(rng.choice(classes, p=shares / shares.sum())), {}
+    frequencies = np.ones((classes, locations))
+    if config.defect_frequencies is not None:
+        number = LabelNames.of(config).defects.index(defect)
+        frequencies = np.array(config.defect_frequencies)[..., number].reshape(-1, locations)
+    weights = (shares[:, None] * frequencies).reshape(-1)
+    weights = weights if weights.any() else np.ones(classes * locations)  # never in the training images: anywhere
+    label, location = divmod(int(rng.choice(len(weights), p=weights / weights.sum())), locations)
+    return label, {divmod(location, config.cols): defect}
+
+
+def _class_frequencies(config: Any) -> Sequence[float]:
+    """How often each class occurs in the training set; all alike where that is not known; one for no classes."""
+    frequencies: Sequence[float] = config.class_frequencies or [1.0] * max(1, config.num_classes)
+    return frequencies
+
+
+def _draw_defect_maps(
+    generator: Conditional, class_labels: torch.Tensor | None, chances: torch.Tensor
+) -> torch.Tensor:
+    """Defect maps by how often the training images of a class had each defect at each location: (N, R, K) int64.
+
+    Args:
+        generator: whose configuration has the frequencies.
+        class_labels: (N,), or None without classes.
         chances: (N, R*K) uniform in [0, 1).
     """
     grid, config = generator.grid, generator.config
     frequencies = torch.tensor(config.defect_frequencies or 0.0, dtype=torch.float64)
     frequencies = frequencies.expand(max(1, config.num_classes), grid.num_locations, config.num_defects)
-    upper = frequencies[torch.zeros(len(chances), dtype=torch.long) if labels is None else labels].cumsum(2)
-    number = (chances[:, :, None] >= upper).sum(2)
+    labels = torch.zeros(len(chances), dtype=torch.long) if class_labels is None else class_labels
+    number = (chances[:, :, None] >= frequencies[labels].cumsum(2)).sum(2)
     return torch.where(number < config.num_defects, number + 1, 0).unflatten(1, (grid.rows, grid.cols))
 
 
-def defect_name(generator: Conditional, number: int) -> str:
-    """The name of a defect, 1 the first."""
-    names = generator.config.defect_names
-    return names[number - 1] if names else str(number)
-
-
-def _field(generator: Conditional, defects: Defects) -> torch.Tensor:
-    grid, config = generator.grid, generator.config
-    names = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
+def _defect_map(generator: Conditional, defects: Defects) -> torch.Tensor:
+    grid, names = generator.grid, ["none", *LabelNames.of(generator.config).defects]
     if not isinstance(defects, Mapping):
-        field = torch.as_tensor(defects).long()
-        if tuple(field.shape) != (grid.rows, grid.cols):
-            raise ConfigError(f"a map of defects has the shape {tuple(field.shape)}: give ({grid.rows}, {grid.cols})")
-        if field.min() < 0 or field.max() > config.num_defects:
-            raise ConfigError(f"a map of defects holds {int(field.min())} to {int(field.max())}: {_known(names)}")
-        return field
-    field = torch.zeros(grid.rows, grid.cols, dtype=torch.long)
+        labels = torch.as_tensor(defects).long()
+        if tuple(labels.shape) != (grid.rows, grid.cols):
+            raise ConfigError(
+                f"a defect map has the shape {tuple(labels.shape)}: it must be ({grid.rows}, {grid.cols})"
+            )
+        if labels.min() < 0 or labels.max() >= len(names):
+            known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+            raise ConfigError(f"a defect map holds {int(labels.min())} to {int(labels.max())}: give {known}")
+        return labels
+    labels = torch.zeros(grid.rows, grid.cols, dtype=torch.long)
     for (row, col), defect in defects.items():
         if not (0 <= row < grid.rows and 0 <= col < grid.cols):
             raise GridError(
                 f"there is no sub-region ({row}, {col}) for a defect in a grid of {grid.rows} x {grid.cols}: "
                 "give (row, column), from 0"
             )
-        field[row, col] = _number(defect, ["none", *names], "defect")
-    return field
+        labels[row, col] = _number(defect, names, "defect")
+    return labels
 
 
 def _number(label: int | str, names: Sequence[str], kind: str) -> int:
@@ -165,7 +215,3 @@ def _number(label: int | str, names: Sequence[str], kind: str) -> int:
     if str(label).isdigit() and int(label) < len(names):
         return int(label)
     raise ConfigError(f"there is no {kind} {label!r}: give one of {', '.join(names)}, or its number")
-
-
-def _known(names: Sequence[str]) -> str:
-    return "give 0 (none) to " + ", ".join(f"{number} ({name})" for number, name in enumerate(names, 1))

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from scipy import ndimage
 
 from magical_hub import provenance
-from magical_hub.annotations import DefectMark, annotate, find_defects, join_masks
+from magical_hub.annotations import DefectObject, annotate, find_defects, join_masks
 from magical_hub.checkpoint import PULLING, as_os_error, fetch, saved_whole
-from magical_hub.conditions import Asked, Defects, ask
+from magical_hub.conditions import Conditioning, Defects, LabelNames, draw_conditioning
 from magical_hub.errors import CheckpointError, ConfigError, in_one_line
 from magical_hub.files import expanded, write_text
 from magical_hub.grid import Window
@@ -42,7 +42,7 @@ MAX_SUB_REGIONS = 256
 
 @dataclass
 class MagicalPipelineOutput(BaseOutput):
-    """What a call of the pipeline gives.
+    """Output of a call of the pipeline.
 
     Args:
         images: N images: PIL images, or (N, H, W, C) NumPy or (N, C, H, W) torch floats in [0, 1]. With `regions`, a
@@ -50,10 +50,11 @@ class MagicalPipelineOutput(BaseOutput):
         latents: (N, L).
         seeds: (N,) int64: `seeds=[...]` makes an image again, alone or in any batch.
         annotations: a dict an image: "class_label" and "class_name" where there are classes; "objects", a list of
-            {"bbox": (x, y, width, height) in pixels, "category": name}, where there are defects. A defect that was
-            asked for and does not show has no box. None where there is nothing to say.
-        defects: (N, R, K) int64, what was asked of each sub-region: 0 none, 1 the first class; None without defects.
-        masks: (N, H, W) uint8, 0 where no defect shows, else the number of its class; None unless asked for.
+            {"bbox": (x, y, width, height) in pixels, "category": name}, where there are defects. A defect of the map
+            that is not visible in the image has no box. None without classes and defects.
+        defects: (N, R, K) int64 defect maps, the conditioning of each sub-region: 0 none, 1 the first class; None
+            without defects.
+        masks: (N, H, W) uint8, 0 where no defect is visible, else the number of its class; None unless `masks=True`.
     """
 
     images: list[Any] | np.ndarray | torch.Tensor
@@ -68,9 +69,10 @@ class MagicalPipeline(DiffusionPipeline):
     """Generates full images by joining the sub-regions that a generator makes from one latent.
 
     Args:
-        generator: the network.
-        critic: the network that it was trained against; only training on needs it.
-        verifier: says whether an asked class or defect is there; only `augment_dataset` needs it.
+        generator: the network, by the name of its folder in every saved pipeline. The random generator of diffusers
+            is an argument of a call and no component.
+        critic: the network that it was trained against; needed to continue training, and for nothing else.
+        verifier: classifies classes and defects of sub-regions; needed by `augment_dataset`, and by nothing else.
     """
 
     _optional_components = ["critic", "verifier"]  # noqa: RUF012 - diffusers' own protocol
@@ -93,67 +95,85 @@ class MagicalPipeline(DiffusionPipeline):
         seeds: Sequence[int] | torch.Tensor | None = None,
         latents: torch.Tensor | None = None,
         truncation_psi: float = 1.0,
-        batch_size: int = 8,
+        images_per_batch: int = 8,
         output_type: str = "pil",
+        return_dict: bool = True,
         regions: Sequence[int] | None = None,
         masks: bool = False,
+        batch_size: None = None,
     ) -> MagicalPipelineOutput:
-        """Generate images. An image hangs on its own seed alone: not on its batch, its order or its process.
+        """Generate images. An image depends only on its seed: not on its batch, its order or its process.
 
         Args:
             num_images: N; `seeds`, `latents` or a list of `class_labels` set it too.
             class_labels: a class for all, or one an image, by number or name. None draws by the training set's
                 frequencies, from the image's own seed.
-            defects: which sub-regions show one: {(row, column): name or number} or a map (R, K), 0 for none, for all
-                images; or one of these an image. {} is none at all. None draws them as they stood in the training
-                images of the class, from the image's own seed.
+            defects: of sub-regions: {(row, column): name or number} or a map (R, K), 0 for none, for all images; or
+                one of these an image. {} is none at all. None draws them by the training set's frequencies at each
+                location, from the image's own seed.
             generator: draws one int64 seed an image, before anything else. None: torch's global one.
             seeds: (N,) one an image, instead.
             latents: (N, L); None draws them from the seeds.
-            truncation_psi: 1 is as trained; towards 0 images draw near the mean of their class, up to 2 away from it:
-                1.2 may bring back some of the variety that training lost (docs/quality.md).
-            batch_size: images at a time.
+            truncation_psi: 1 is as trained; towards 0 images come nearer to the mean of their class, up to 2 farther
+                from it: 1.2 may bring back some of the variety that training lost (docs/quality.md).
+            images_per_batch: images in one forward pass at the most; it changes memory and speed, and no image.
             output_type: "pil", "np" or "pt".
-            regions: locations of the only sub-regions to make; None makes and joins them all. They come without boxes.
-            masks: give masks of the defects too.
+            return_dict: whether to return a `MagicalPipelineOutput` instead of a plain tuple.
+            regions: locations of the only sub-regions to generate, which come without boxes; None generates and joins
+                all of them.
+            masks: whether to return masks of the defects.
+            batch_size: refused, since in diffusers it is the number of images, which is `num_images` here.
+
+        Returns:
+            A `MagicalPipelineOutput`; with `return_dict=False` a tuple of its values that are not None, the images
+            first.
 
         Raises:
             ConfigError: where arguments are out of range or contradict each other.
-            GridError: where a region lies outside the grid.
+            GridError: where a region is outside the grid.
         """
         _check_output_type(output_type)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
-        fields = defects if isinstance(defects, (list, tuple)) or np.ndim(defects) == 3 else None  # type: ignore[arg-type]
-        count = _count(num_images, seeds, latents, class_labels, fields)
+        if batch_size is not None:
+            raise ConfigError(
+                f"batch_size is {batch_size}: give num_images for the number of images, images_per_batch for how many "
+                "are generated at a time"
+            )
+        if images_per_batch < 1:
+            raise ConfigError(f"images_per_batch is {images_per_batch}: it must be at least 1")
+        maps = defects if isinstance(defects, (list, tuple)) or np.ndim(defects) == 3 else None  # type: ignore[arg-type]
+        count = _count(num_images, seeds, latents, class_labels, maps)
         own_seeds = _seeds(count, seeds, generator)
-        asked = ask(self.generator, own_seeds, class_labels, defects)
+        conditioning = draw_conditioning(self.generator, own_seeds, class_labels, defects)
         if latents is not None:
-            if latents.shape != asked.latents.shape:
-                raise ConfigError(f"latents have the shape {tuple(latents.shape)}: give {tuple(asked.latents.shape)}")
-            asked = replace(asked, latents=latents)
+            if latents.shape != conditioning.latents.shape:
+                raise ConfigError(
+                    f"latents have the shape {tuple(latents.shape)}: give {tuple(conditioning.latents.shape)}"
+                )
+            conditioning = replace(conditioning, latents=latents)
         if regions is None:
             self._check_pixels()
         window, locations, stitch = self._plan(regions)
 
-        shows = asked.defects is not None and regions is None
-        pieces, shown = [], list[list[DefectMark]]()
+        with_defects = conditioning.defect_labels is not None and regions is None
+        images, objects = [], list[list[DefectObject]]()
         with self.progress_bar(total=count) as bar:
-            for first in range(0, count, batch_size):
-                batch = slice(first, min(first + batch_size, count))
-                some = asked.cut(batch)
-                made = self._windows(some, locations, window, truncation_psi)
-                pieces.append(VaeImageProcessor.denormalize(stitch(made)))
-                shown += self._show(pieces[-1], some, truncation_psi) if shows else []
+            for first in range(0, count, images_per_batch):
+                batch = slice(first, min(first + images_per_batch, count))
+                windows = self._windows(conditioning[batch], locations, window, truncation_psi)
+                images.append(VaeImageProcessor.denormalize(stitch(windows)))
+                if with_defects:
+                    objects += self._find_defects(images[-1], conditioning[batch], truncation_psi)
                 bar.update(batch.stop - batch.start)
-        return MagicalPipelineOutput(
-            images=_convert(torch.cat(pieces), output_type),
-            latents=asked.latents,
+        names = LabelNames.of(self.generator.config)
+        output = MagicalPipelineOutput(
+            images=_convert(torch.cat(images), output_type),
+            latents=conditioning.latents,
             seeds=own_seeds,
-            annotations=annotate(self.generator, asked, shown if shows else None),
-            defects=asked.defects,
-            masks=join_masks(shown, self.generator.grid) if masks and shows else None,
+            annotations=annotate(names, conditioning, objects if with_defects else None),
+            defects=conditioning.defect_labels,
+            masks=join_masks(objects, self.generator.grid) if masks and with_defects else None,
         )
+        return output if return_dict else output.to_tuple()
 
     @torch.inference_mode()
     def region(
@@ -168,11 +188,11 @@ class MagicalPipeline(DiffusionPipeline):
         output_type: str = "pil",
         truncation_psi: float = 1.0,
     ) -> Any:
-        """One rectangle of the image that `seeds=[seed]` gives, made alone, in the memory of the rectangle.
+        """One rectangle of the image that `seeds=[seed]` gives, generated alone, in the memory of the rectangle.
 
         Args:
-            top, left, height, width: in pixels; the rectangle must lie in the image.
-            seed: the image's.
+            top, left, height, width: in pixels; the rectangle must be inside the image.
+            seed: of the image.
             class_label: its class, by number or name; None draws it from the seed.
             defects: its defects, as in a call; None draws them from the seed.
             output_type: "pil"; "np", (height, width, C); or "pt", (C, height, width), floats in [0, 1].
@@ -182,18 +202,19 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError, GridError: where arguments are out of range.
         """
         _check_output_type(output_type)
-        asked = ask(self.generator, _seeds(1, [seed], None), class_label, defects)
-        latents, labels, fields, seeds = self._on_device(asked)
-        made = self.generator.region(latents, top, left, height, width, labels, fields, seeds, truncation_psi)
-        return _convert(VaeImageProcessor.denormalize(made.float().cpu()), output_type)[0]
+        conditioning = draw_conditioning(self.generator, _seeds(1, [seed], None), class_label, defects)
+        latents, labels, maps, seeds = self._on_device(conditioning)
+        images = self.generator.region(latents, top, left, height, width, labels, maps, seeds, truncation_psi)
+        return _convert(VaeImageProcessor.denormalize(images.float().cpu()), output_type)[0]
 
     def annotation(self, seed: int, class_label: int | str | None = None) -> dict[str, Any]:
-        """The class of the image of a seed, as a call's `annotations`, without making it; {} without classes.
+        """The class of the image of a seed, as in a call's `annotations`, without the image; {} without classes.
 
         Raises:
             ConfigError: where the seed is out of range, or there is no such class.
         """
-        annotations = annotate(self.generator, ask(self.generator, _seeds(1, [seed], None), class_label), None)
+        conditioning = draw_conditioning(self.generator, _seeds(1, [seed], None), class_label)
+        annotations = annotate(LabelNames.of(self.generator.config), conditioning, None)
         return annotations[0] if annotations else {}
 
     def _check_pixels(self) -> None:
@@ -208,9 +229,9 @@ class MagicalPipeline(DiffusionPipeline):
     def _plan(
         self, regions: Sequence[int] | None
     ) -> tuple[Window, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
-        """The windows to make, where, and what joins them: of the whole image, or the sub-regions asked for."""
+        """Size and locations of the windows to generate, and what joins them: for the whole image, or `regions`."""
         grid = self.generator.grid
-        if regions is None:  # in pieces as large as they may be: a seamless generator makes each with a halo
+        if regions is None:  # in windows as large as they may be: a seamless generator computes each with a halo
             window = grid.largest_window(MAX_SUB_REGIONS)
             coarse, starts = grid.tiles(window)
             return window, torch.from_numpy(starts), coarse.stitch
@@ -218,55 +239,61 @@ class MagicalPipeline(DiffusionPipeline):
         if locations.dim() != 1 or not len(locations):
             raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
         grid.check_locations(locations)
-        return (1, 1), locations, lambda made: made
+        return (1, 1), locations, lambda windows: windows
 
     def _windows(
         self,
-        asked: Asked,
+        conditioning: Conditioning,
         locations: torch.Tensor,
         window: Window,
         truncation_psi: float,
     ) -> torch.Tensor:
         """The windows at `locations` of each image: (B, n, C, h, w) floats on the CPU in [-1, 1]."""
-        images, places = len(asked.latents), len(locations)
+        images, places = len(conditioning.latents), len(locations)
         which = torch.arange(images).repeat_interleave(places)
         where = locations.repeat(images)
         at_once = max(1, MAX_SUB_REGIONS // (window[0] * window[1]))
-        made = []
+        windows = []
         for some, there in zip(which.split(at_once), where.split(at_once), strict=True):
-            latents, labels, fields, seeds = self._on_device(asked.cut(some))
-            cells = self.generator(latents, there.to(self.device), labels, fields, seeds, window, truncation_psi)
-            made.append(cells.float().cpu())
-        return torch.cat(made).unflatten(0, (images, places))
+            latents, labels, maps, seeds = self._on_device(conditioning[some])
+            cells = self.generator(latents, there.to(self.device), labels, maps, seeds, window, truncation_psi)
+            windows.append(cells.float().cpu())
+        return torch.cat(windows).unflatten(0, (images, places))
 
-    def _on_device(self, asked: Asked) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
-        device = self.device
-        labels, defects = (None if x is None else x.to(device) for x in (asked.labels, asked.defects))
-        return asked.latents.to(device, self.generator.dtype), labels, defects, asked.seeds.to(device)
+    def _on_device(
+        self, conditioning: Conditioning
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+        latents, seeds = conditioning.latents.to(self.device, self.generator.dtype), conditioning.seeds.to(self.device)
+        labels, maps = (
+            None if x is None else x.to(self.device) for x in (conditioning.class_labels, conditioning.defect_labels)
+        )
+        return latents, labels, maps, seeds
 
-    def _show(self, made: torch.Tensor, asked: Asked, truncation_psi: float) -> list[list[DefectMark]]:
-        """The defects of each image, found by making the sub-regions near them again without any.
+    def _find_defects(
+        self, images: torch.Tensor, conditioning: Conditioning, truncation_psi: float
+    ) -> list[list[DefectObject]]:
+        """The visible defects of each image, found by generating the sub-regions near them again without defects.
 
         Args:
-            made: (B, C, H, W) in [0, 1], the images with their defects.
+            images: (B, C, H, W) in [0, 1], with their defects.
         """
-        grid, shown = self.generator.grid, list[list[DefectMark]]()
-        assert asked.defects is not None
-        bare = replace(asked, defects=torch.zeros_like(asked.defects))
-        for number, field in enumerate(asked.defects.numpy()):
-            if not field.any():
-                shown.append([])
+        grid, objects = self.generator.grid, list[list[DefectObject]]()
+        assert conditioning.defect_labels is not None
+        defect_free = replace(conditioning, defect_labels=torch.zeros_like(conditioning.defect_labels))
+        for number, defect_map in enumerate(conditioning.defect_labels.numpy()):
+            if not defect_map.any():
+                objects.append([])
                 continue
-            # A defect reaches one sub-region far at the most.
-            near = torch.from_numpy(np.flatnonzero(ndimage.binary_dilation(field > 0, np.ones((3, 3)))))
-            twins = self._windows(bare.cut(slice(number, number + 1)), near, (1, 1), truncation_psi)
-            twins = VaeImageProcessor.denormalize(twins)[0]
-            image = made[number].numpy()
+            # A defect reaches the next sub-region at the most.
+            near = torch.from_numpy(np.flatnonzero(ndimage.binary_dilation(defect_map > 0, np.ones((3, 3)))))
+            cells = self._windows(defect_free[number : number + 1], near, (1, 1), truncation_psi)
+            cells = VaeImageProcessor.denormalize(cells)[0]
+            image = images[number].numpy()
             without = image.copy()
-            for location, twin in zip(near.tolist(), twins.numpy(), strict=True):
-                without[(slice(None), *grid.span(location))] = twin
-            shown.append(find_defects(image, without, field, grid))
-        return shown
+            for location, cell in zip(near.tolist(), cells.numpy(), strict=True):
+                without[(slice(None), *grid.span(location))] = cell
+            objects.append(find_defects(image, without, defect_map, grid))
+        return objects
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> MagicalPipeline:

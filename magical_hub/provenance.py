@@ -79,6 +79,27 @@ def origin(name: str | Path, folder: Path) -> dict[str, Any]:
     return {"checkpoint": place.name, **record} if place.parent == BUNDLED else record
 
 
+def source_of(pipe: Any) -> str:
+    """What rows name as their source: OWNER/NAME@REVISION of the Hub, or the folder's name and a hash of the weights.
+
+    Args:
+        pipe: the MagicalPipeline.
+    """
+    if "revision" in pipe.origin:
+        return f"{pipe.origin['checkpoint']}@{pipe.origin['revision']}"
+    return f"{Path(str(pipe.config.get('_name_or_path') or 'unsaved')).name}@{weights_sha256(pipe.generator)[:12]}"
+
+
+def pipeline_sha256(pipe: Any) -> str:
+    """Of the configurations and weights that images and their verification depend on: all but the critic's."""
+    about = []
+    for name, network in sorted(pipe.components.items()):
+        if name != "critic" and network is not None:
+            config = {key: value for key, value in network.config.items() if key != "_name_or_path"}
+            about.append([name, config, weights_sha256(network)])
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def of_images(pipe: Any, image: dict[str, Any]) -> dict[str, Any]:
     """The record of images that a pipeline makes.
 

@@ -47,11 +47,10 @@ class ServedPipeline:
         labels = rows["class_label"].tolist() if "class_label" in rows else [None] * len(rows)
         seeds, files = [int(seed) for seed in rows["seed"]], []
         for seed, label in zip(seeds, labels, strict=True):
-            asked: dict[str, Any] = {} if pandas.isna(label) else {"class_labels": str(label)}
-            target = io.BytesIO()
-            image: Any = self.pipe(seeds=[seed], **asked).images[0]
-            image.save(target, "PNG")
-            files.append(target.getvalue())
+            file = io.BytesIO()
+            image: Any = self.pipe(seeds=[seed], class_labels=None if pandas.isna(label) else str(label)).images[0]
+            image.save(file, "PNG")
+            files.append(file.getvalue())
         return pandas.DataFrame({"seed": seeds, "image": files}, index=rows.index)
 
 

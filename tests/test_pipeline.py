@@ -68,7 +68,7 @@ def test_regions(fixture, request):
 
 def test_num_images_and_batch_size(pipe):
     assert len(pipe().images) == 1
-    assert pipe(num_images=5, batch_size=2, output_type="pt").images.shape[0] == 5
+    assert pipe(num_images=5, images_per_batch=2, output_type="pt").images.shape[0] == 5
 
 
 # -- what an image hangs on --------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_num_images_and_batch_size(pipe):
 @pytest.mark.parametrize("fixture", ["pipe", "seamless_pipe"])
 def test_the_same_seeds_in_the_same_batches_give_the_same_bits(fixture, request):
     pipe = request.getfixturevalue(fixture)
-    first, second = (pipe(seeds=[1, 2, 3, 4, 5], batch_size=2, output_type="pt").images for _ in range(2))
+    first, second = (pipe(seeds=[1, 2, 3, 4, 5], images_per_batch=2, output_type="pt").images for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -88,7 +88,7 @@ def test_an_image_hangs_on_its_own_seed_alone(fixture, request):
     seeds = [11, 2**62 + 5, 0, 7, 2**63 - 1]
 
     def made(seeds: list[int], batch_size: int) -> torch.Tensor:
-        return pipe(seeds=seeds, batch_size=batch_size, output_type="pt").images
+        return pipe(seeds=seeds, images_per_batch=batch_size, output_type="pt").images
 
     reference = made(seeds, 1)
     for other in (made(seeds, 5), made(seeds, 3), made(seeds[::-1], 5).flip(0)):
@@ -163,7 +163,7 @@ def test_classes_by_name_by_number_and_for_all(class_pipe):
 
 
 def test_classes_follow_the_training_sets_frequencies(class_pipe):
-    made = class_pipe(seeds=range(300), regions=[0], batch_size=64, output_type="pt")
+    made = class_pipe(seeds=range(300), regions=[0], images_per_batch=64, output_type="pt")
     counts = np.bincount([row["class_label"] for row in made.annotations], minlength=3) / 300
     assert np.abs(counts - [0.2, 0.7, 0.1]).max() < 0.08
     # The class too hangs on the image's own seed.
@@ -182,7 +182,8 @@ def test_no_annotations_without_classes(pipe):
     ("arguments", "error", "words"),
     [
         ({"num_images": 0}, ConfigError, "num_images is 0"),
-        ({"batch_size": 0}, ConfigError, "batch_size is 0"),
+        ({"images_per_batch": 0}, ConfigError, "images_per_batch is 0: it must be at least 1"),
+        ({"batch_size": 4}, ConfigError, "batch_size is 4: give num_images for the number of images"),
         ({"output_type": "jpg"}, ConfigError, "output_type is 'jpg': give 'pil', 'np' or 'pt'"),
         ({"seeds": [-1]}, ConfigError, "a seed is out of range"),
         ({"seeds": [2**63]}, ConfigError, "a seed is out of range"),

@@ -13,7 +13,7 @@ from magical_hub.app.making import Made, make, place
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.packing import BOXES, FORMATS, pack
 from magical_hub.app.pipelines import Pipelines
-from magical_hub.augmentation.labels import Known
+from magical_hub.conditions import LabelNames
 from magical_hub.errors import ConfigError
 from magical_hub.pictures import enlarged, with_marks
 from magical_hub.texts import listed, markdown
@@ -119,7 +119,7 @@ class GenerateTab:
     def _load(self, name: str) -> tuple[Any, ...]:
         name = self._only or name.strip()
         pipe = self._pipelines.get(name)
-        known, grid = Known.of(pipe.generator.config), pipe.generator.grid
+        known, grid = LabelNames.of(pipe.generator.config), pipe.generator.grid
         defects = (
             f"Defects: {markdown(listed(known.defects))}." if known.defects else "It knows no defects, so no boxes."
         )
@@ -189,7 +189,7 @@ class GenerateTab:
         if made is None:
             return gr.skip(), gr.skip(), gr.skip()
         pipe, picture = self._pipelines.get(made.checkpoint), made.picture
-        known, grid = Known.of(pipe.generator.config), pipe.generator.grid
+        known, grid = LabelNames.of(pipe.generator.config), pipe.generator.grid
         after = enlarged(picture.image)
         if marks:
             after = with_marks(picture.image, picture.objects, picture.mask, known.defects)

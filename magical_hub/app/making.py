@@ -172,12 +172,12 @@ def _pictures(
     sound: Sequence[Image.Image] | None = None,
 ) -> list[Picture]:
     """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
-    made = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, defects))
+    made = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_asked(pipe, label, defects))
     images: list[Any] = list(made.images)
     if sound is None:
         sound = images
         if made.defects is not None and made.defects.any():
-            bare = pipe(seeds=seeds, truncation_psi=truncation_psi, batch_size=BATCH, **_asked(pipe, label, {}))
+            bare = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_asked(pipe, label, {}))
             sound = list(bare.images)
     annotations = made.annotations or [{} for _ in seeds]
     return [

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.app.making import Made
-from magical_hub.augmentation.labels import Known
+from magical_hub.conditions import LabelNames
 from magical_hub.export import write_dataset
 from magical_hub.export.labelled import Format
 from magical_hub.pipeline import MagicalPipeline
@@ -52,7 +52,7 @@ def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> P
 def _dataset(pipe: MagicalPipeline, made: Made) -> Any:
     import datasets
 
-    config, known = pipe.generator.config, Known.of(pipe.generator.config)
+    config, known = pipe.generator.config, LabelNames.of(pipe.generator.config)
     features: dict[str, Any] = {"image": datasets.Image(), "seed": datasets.Value("int64")}
     if config.num_classes:
         features["label"] = datasets.ClassLabel(names=list(known.classes))

@@ -7,12 +7,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "albumentations": ["AlbumentationsTransform"],
         "augmenting": ["augment_dataset"],
-        "keeping": ["Filter"],
+        "keeping": ["Filter", "verified"],
         "quality": ["QualityFilter"],
         "settings": ["Settings"],
         "torchvision": ["TorchvisionTransform"],
         "transform": ["MagicalTransform"],
-        "verification": ["verified"],
         "writing": ["write_augmented"],
     },
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.making import RowMaker, make_rows, rows_together
-from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.preparing import Prepared, Source, prepare
 from magical_hub.augmentation.rows import PROVENANCE
 from magical_hub.augmentation.settings import Engine, Settings
@@ -126,8 +126,8 @@ def synthesise(
     dataset: datasets.Dataset, prepared: Prepared, settings: Settings
 ) -> tuple[datasets.Dataset, dict[str, int]]:
     """The synthetic rows alone, and the counts."""
-    fingerprint = fingerprint_of(prepared.maker, prepared.wanted, dataset._fingerprint)
-    made, counts = make_shards(prepared.maker, prepared.wanted, fingerprint, settings)
+    fingerprint = fingerprint_of(prepared.maker, prepared.requests, dataset._fingerprint)
+    made, counts = make_shards(prepared.maker, prepared.requests, fingerprint, settings)
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
     logger.log(
         logging.WARNING if dropped else logging.INFO,
@@ -156,12 +156,12 @@ def _interleaved(real: Any, prepared: Prepared, settings: Settings) -> datasets.
     import datasets
 
     size = rows_together(prepared.maker)
-    wanted = prepared.wanted
+    requests = prepared.requests
     made = datasets.IterableDataset.from_generator(
         _rows,
         features=prepared.maker.features,
         gen_kwargs={
-            "parts": [wanted[first : first + size] for first in range(0, len(wanted), size)],
+            "parts": [requests[first : first + size] for first in range(0, len(requests), size)],
             "maker": prepared.maker,
         },
     )
@@ -173,7 +173,7 @@ def _interleaved(real: Any, prepared: Prepared, settings: Settings) -> datasets.
     )
 
 
-def _rows(parts: list[list[Wish]], maker: RowMaker) -> Iterator[dict[str, Any]]:
+def _rows(parts: list[list[SampleRequest]], maker: RowMaker) -> Iterator[dict[str, Any]]:
     """What workers of a DataLoader share out among them is `parts`, the list."""
     counts: Counter[str] = Counter()
     for part in parts:

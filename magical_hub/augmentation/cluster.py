@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import torch
 
 from magical_hub.augmentation.making import RowMaker, Shard, make_shard
-from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.errors import AugmentationError, ConfigError, MagicalError, first_line
 from magical_hub.extras import extra
 
@@ -23,7 +23,7 @@ PATIENCE = 10.0
 
 def make_on_cluster(
     maker: RowMaker,
-    parts: Sequence[Sequence[Wish]],
+    parts: Sequence[Sequence[SampleRequest]],
     num_actors: int | None = None,
     address: str | None = None,
 ) -> Iterator[tuple[int, Shard]]:
@@ -34,7 +34,7 @@ def make_on_cluster(
 
     Args:
         maker: makes the rows.
-        parts: wishes that are made together.
+        parts: requests whose images are generated together.
         num_actors: at the most; None takes all GPUs (of a pipeline on a GPU) or cores of the cluster.
         address: of a running cluster, or "auto"; None starts one on this machine, unless Ray runs here already.
 
@@ -97,7 +97,7 @@ class _Actor:
     """Lives as long as the call, with the pipeline in memory.
 
     Args:
-        payload: a list of the reference to it, which Ray would else fetch into every task.
+        payload: a list of the reference to it, which Ray would otherwise fetch into every task.
     """
 
     def __init__(self, payload: list[Any]) -> None:
@@ -135,7 +135,7 @@ def _connected(address: str | None) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of this goes to Ray's makers
         options["include_dashboard"] = False
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(address, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = first_line(error)
@@ -149,7 +149,7 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise an OSError where nobody listens at HOST:PORT: Ray itself would wait for minutes."""
     place = urlsplit(address if "://" in address else f"//{address}")
     if place.hostname and place.port:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from magical_hub.augmentation.keeping import drop_reasons
-from magical_hub.augmentation.labels import Known
 from magical_hub.augmentation.making import RowMaker
-from magical_hub.augmentation.plan import Wish, request, try_seed
-from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.plan import SampleRequest, pipeline_arguments, try_seed
+from magical_hub.augmentation.rows import RowEncoder
+from magical_hub.conditions import LabelNames
 from magical_hub.pipeline import MagicalPipeline
 
 
@@ -19,35 +19,37 @@ class GeneratedRows(RowMaker):
 
     Args:
         pipe: makes the images, on the device it is on.
-        recipe: of the rows.
+        encoder: of the rows.
         digest: the sha256 of the weights.
     """
 
     advice = "train the generator longer, or let more through by keep"
 
-    def __init__(self, pipe: MagicalPipeline, recipe: Recipe, digest: str) -> None:
+    def __init__(self, pipe: MagicalPipeline, encoder: RowEncoder, digest: str) -> None:
         self.pipe = copy.copy(pipe)
         self.pipe.set_progress_bar_config(disable=True)  # there is one for all
-        self.recipe = recipe
-        self.features, self.size, self.batch_size = recipe.features, recipe.spec.size, recipe.batch_size
-        self.identity = recipe, digest
+        self.encoder = encoder
+        self.features, self.size, self.batch_size = encoder.features, encoder.spec.size, encoder.batch_size
+        self.identity = encoder, digest
         self.on_gpu = pipe.device.type == "cuda"
-        self._masked = recipe.columns.mask is not None and bool(Known.of(pipe.generator.config).defects)
+        self._masked = encoder.columns.mask is not None and bool(LabelNames.of(pipe.generator.config).defects)
 
-    def attempt(self, wanted: Sequence[Wish], turn: int) -> list[dict[str, Any] | str]:
+    def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
         """As `RowMaker.attempt` says."""
-        recipe = self.recipe
-        seeds = [try_seed(recipe.seed, wish.number, turn) for wish in wanted]
-        arguments = request(wanted, seeds, recipe.label, self.pipe.generator.config)
+        encoder = self.encoder
+        seeds = [try_seed(encoder.seed, request.number, turn) for request in requests]
+        arguments = pipeline_arguments(requests, seeds, encoder.label, self.pipe.generator.config)
         if self._masked:
             arguments["masks"] = True
-        output: Any = self.pipe(seeds=seeds, batch_size=len(wanted), **arguments)
+        output: Any = self.pipe(seeds=seeds, images_per_batch=len(requests), **arguments)
         rows: list[dict[str, Any] | str] = []
-        for number, reason in enumerate(drop_reasons(recipe.keep, self.pipe, output)):
+        for number, reason in enumerate(drop_reasons(encoder.keep, self.pipe, output)):
             if reason:
                 rows.append(reason)
                 continue
             annotation = output.annotations[number] if output.annotations else {}
             mask = output.masks[number] if self._masked else None
-            rows.append(recipe.row(output.images[number], annotation, mask, wanted[number].number, seeds[number]))
+            rows.append(
+                encoder.encode(output.images[number], annotation, mask, requests[number].number, seeds[number])
+            )
         return rows

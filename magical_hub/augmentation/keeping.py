@@ -6,15 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from diffusers.image_processor import VaeImageProcessor
+from scipy import ndimage
 
-from magical_hub.augmentation.verification import verified
+from magical_hub.annotations import NEIGHBOURS
+from magical_hub.conditions import LabelNames
 from magical_hub.errors import ConfigError
+from magical_hub.grid import Grid
 from magical_hub.pipeline import MagicalPipeline, MagicalPipelineOutput
 
 Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
 """From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where
 one is kept; or to N strings, why it is dropped, and "" where it is kept."""
 Keep = Literal["verified", "all"] | Filter
+
+FOUND = 0.5
+"""Share of a defect's sub-regions in which the verifier must find it."""
+CERTAIN = 0.9
+"""Probability from which on the verifier's finding counts in a sub-region without a defect."""
+AT_ONCE = 256
+"""Sub-regions in one pass of the verifier."""
 
 
 def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutput) -> list[str]:
@@ -40,10 +52,96 @@ def filter_reasons(keep: Filter, images: Sequence[Any], annotations: Sequence[di
         ConfigError: where it gives anything but a bool or a string an image.
     """
     count = len(images)
-    said = np.asarray(keep(np.stack([np.asarray(image) for image in images]), annotations))
-    if said.shape != (count,) or said.dtype.kind not in "bU":
+    answers = np.asarray(keep(np.stack([np.asarray(image) for image in images]), annotations))
+    if answers.shape != (count,) or answers.dtype.kind not in "bU":
         raise ConfigError(
-            f"the filter gave {said.dtype} of shape {said.shape} for {count} images: let it give one bool, "
+            f"the filter gave {answers.dtype} of shape {answers.shape} for {count} images: let it give one bool, "
             "or one string, an image"
         )
-    return ["" if kept else "dropped by the filter" for kept in said] if said.dtype.kind == "b" else said.tolist()
+    return (
+        ["" if kept else "dropped by the filter" for kept in answers]
+        if answers.dtype.kind == "b"
+        else answers.tolist()
+    )
+
+
+@torch.inference_mode()
+def verified(pipe: MagicalPipeline, output: MagicalPipelineOutput) -> np.ndarray:
+    """Which images show their class and their defects: (N,) bool.
+
+    An image passes where the verifier, over all sub-regions together, classifies it as its class; where every defect
+    of its map is visible (has a box) and is found in at least half of its sub-regions; and where no defect is found
+    with 90 % or more (`CERTAIN`) in a sub-region without one, also among its neighbours. Closeness to training images
+    plays no part: that would reward copies. Without a verifier every image passes.
+
+    Args:
+        pipe: that generated the images.
+        output: whole images, of any output type.
+    """
+    verifier, grid = pipe.verifier, pipe.generator.grid
+    passes = np.ones(len(output.seeds), dtype=bool)
+    if verifier is None:
+        return passes
+    images = _pixels(output.images).to(verifier.device, verifier.dtype)
+    cells = grid.crop_all(images).flatten(0, 1)
+    locations = torch.arange(grid.num_locations, device=cells.device).repeat(len(images))
+    answers = [verifier(*some) for some in zip(cells.split(AT_ONCE), locations.split(AT_ONCE), strict=True)]
+    if answers[0].class_logits is not None and output.annotations is not None:
+        evidence = torch.cat([answer.class_logits for answer in answers]).float().log_softmax(1)
+        classes = evidence.unflatten(0, (len(images), -1)).sum(1).argmax(1).cpu().numpy()
+        passes &= classes == np.array([annotation["class_label"] for annotation in output.annotations])
+    if answers[0].defect_logits is not None and output.defects is not None and output.annotations is not None:
+        chances = torch.cat([answer.defect_logits for answer in answers]).float().softmax(1).cpu().numpy()
+        chances = chances.reshape(len(images), grid.rows, grid.cols, -1)
+        for number, defect_map in enumerate(output.defects.numpy()):
+            objects = output.annotations[number]["objects"]
+            passes[number] &= _has_defects(pipe, defect_map, objects, chances[number])
+    return passes
+
+
+def _has_defects(
+    pipe: MagicalPipeline, defect_map: np.ndarray, objects: list[dict[str, Any]], chances: np.ndarray
+) -> bool:
+    """Whether an image shows the defects of its map and no others.
+
+    Args:
+        pipe: with the verifier; its grid and names count.
+        defect_map: (R, K).
+        objects: of the image's annotation.
+        chances: (R, K, 1 + defects), the verifier's probabilities.
+    """
+    found = chances.argmax(2)
+    elsewhere = ~ndimage.binary_dilation(defect_map > 0, NEIGHBOURS)
+    # Training counts a defect `defect_weight` times, which multiplies the odds of one by as much.
+    odds = pipe.verifier.config.defect_weight * CERTAIN / (1 - CERTAIN)
+    if (1 - chances[elsewhere][:, 0] >= odds / (1 + odds)).any():
+        return False
+    names = LabelNames.of(pipe.generator.config).defects
+    for number in np.unique(defect_map[defect_map > 0]):
+        boxes = [thing["bbox"] for thing in objects if thing["category"] == names[number - 1]]
+        groups, count = ndimage.label(defect_map == number, structure=NEIGHBOURS)
+        for group in range(1, count + 1):
+            places = np.argwhere(groups == group)
+            if not any(_touches(box, places, pipe.generator.grid) for box in boxes):
+                return False
+            if np.mean([found[tuple(place)] == number for place in places]) < FOUND:
+                return False
+    return True
+
+
+def _touches(box: tuple[float, float, float, float], places: np.ndarray, grid: Grid) -> bool:
+    """Whether a box has a part in one of the sub-regions (row, column)."""
+    left, top, width, height = box
+    down, across = places[:, 0] * grid.cell_height, places[:, 1] * grid.cell_width
+    rows = (down < top + height) & (top < down + grid.cell_height)
+    cols = (across < left + width) & (left < across + grid.cell_width)
+    return bool((rows & cols).any())
+
+
+def _pixels(images: Any) -> torch.Tensor:
+    """Images of any output type as (N, C, H, W) in [-1, 1]."""
+    if isinstance(images, list):
+        images = VaeImageProcessor.pil_to_numpy(images)
+    if isinstance(images, np.ndarray):
+        images = VaeImageProcessor.numpy_to_pt(images)
+    return VaeImageProcessor.normalize(images)

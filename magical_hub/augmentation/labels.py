@@ -6,27 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, stored_values
 from magical_hub.errors import DataError
-
-
-@dataclass(frozen=True)
-class Known:
-    """The names that a checkpoint knows: of its image classes, and of its defects."""
-
-    classes: tuple[str, ...]
-    defects: tuple[str, ...]
-
-    @classmethod
-    def of(cls, config: Any) -> Known:
-        """Of a generator's configuration."""
-        names = config.class_names or [str(number) for number in range(config.num_classes)]
-        defects = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
-        return cls(tuple(names), tuple(defects))
-
-    def __str__(self) -> str:
-        kinds = {"classes": self.classes, "defects": self.defects}
-        return " and ".join(f"the {kind} {', '.join(names)}" for kind, names in kinds.items() if names) or "no classes"
 
 
 @dataclass(frozen=True)
@@ -61,7 +43,7 @@ def largest(objects: Sequence[Mapping[str, Any]]) -> str:
 def label_columns(
     features: Mapping[str, Any],
     columns: LabelledColumns,
-    known: Known,
+    known: LabelNames,
     present: Mapping[str, Collection[Any]] | None,
 ) -> dict[str, LabelColumn]:
     """The columns of classes that a checkpoint can fill.
@@ -93,7 +75,7 @@ def label_columns(
     return found
 
 
-def _unknown(name: str, occurring: Sequence[str], known: Known) -> DataError:
+def _unknown(name: str, occurring: Sequence[str], known: LabelNames) -> DataError:
     if not occurring:
         return DataError(f"column {name!r} holds no known classes: cast it to a ClassLabel, or name another")
     strangers = [its for its in occurring if its not in known.classes + known.defects]
@@ -103,7 +85,7 @@ def _unknown(name: str, occurring: Sequence[str], known: Known) -> DataError:
     )
 
 
-def _column(names: Sequence[str], known: Known) -> tuple[bool, str | None] | None:
+def _column(names: Sequence[str], known: LabelNames) -> tuple[bool, str | None] | None:
     """Whether names are defects, and the one for none; None where the checkpoint can't fill the column."""
     if not names:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.errors import AugmentationError
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class RowMaker(ABC):
     advice: str
 
     @abstractmethod
-    def attempt(self, wanted: Sequence[Wish], turn: int) -> list[dict[str, Any] | str]:
+    def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
         """A row for every request (encoded), or the reason why it is dropped.
 
         Args:
-            wanted: at most `batch_size`.
+            requests: at most `batch_size`.
             turn: how often these requests were tried before; another turn takes other seeds.
         """
 
@@ -71,7 +71,7 @@ def rows_together(maker: RowMaker) -> int:
     return max(1, min(TOGETHER, PIXELS_TOGETHER // (3 * width * height)))
 
 
-def make_shard(maker: RowMaker, wanted: Sequence[Wish]) -> Shard:
+def make_shard(maker: RowMaker, requests: Sequence[SampleRequest]) -> Shard:
     """A row for every request, in their order, wherever it is made.
 
     Raises:
@@ -80,7 +80,7 @@ def make_shard(maker: RowMaker, wanted: Sequence[Wish]) -> Shard:
     import pyarrow as pa
     from datasets.arrow_writer import ArrowWriter
 
-    rows, counts = make_rows(maker, wanted)
+    rows, counts = make_rows(maker, requests)
     target = pa.BufferOutputStream()
     with ArrowWriter(stream=target, features=maker.features, writer_batch_size=64) as writer:
         for row in rows:
@@ -89,7 +89,7 @@ def make_shard(maker: RowMaker, wanted: Sequence[Wish]) -> Shard:
     return Shard(target.getvalue().to_pybytes(), json.dumps(counts))
 
 
-def make_rows(maker: RowMaker, wanted: Sequence[Wish]) -> tuple[list[dict[str, Any]], Counter[str]]:
+def make_rows(maker: RowMaker, requests: Sequence[SampleRequest]) -> tuple[list[dict[str, Any]], Counter[str]]:
     """A row for every request, in their order, and how many images were made and dropped for which reason.
 
     What is dropped is made again by the image's next seed, and so depends on no other image.
@@ -99,24 +99,24 @@ def make_rows(maker: RowMaker, wanted: Sequence[Wish]) -> tuple[list[dict[str, A
     """
     done: dict[int, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
-    pending, turn, allowed = list(wanted), 0, TRIES * max(len(wanted), TRIES)
+    pending, turn, allowed = list(requests), 0, TRIES * max(len(requests), TRIES)
     while pending:
         if counts["made"] + len(pending) > allowed:
-            raise AugmentationError(_ran_out(counts, len(done), len(wanted), maker.advice))
+            raise AugmentationError(_ran_out(counts, len(done), len(requests), maker.advice))
         again = []
         for first in range(0, len(pending), maker.batch_size):
             some = pending[first : first + maker.batch_size]
-            for wish, row in zip(some, maker.attempt(some, turn), strict=True):
+            for request, row in zip(some, maker.attempt(some, turn), strict=True):
                 counts["made"] += 1
                 if isinstance(row, str):
                     counts[row] += 1
-                    again.append(wish)
+                    again.append(request)
                 else:
-                    done[wish.number] = row
+                    done[request.number] = row
         pending, turn = again, turn + 1
-    return [done[wish.number] for wish in wanted], counts
+    return [done[request.number] for request in requests], counts
 
 
-def _ran_out(counts: Counter[str], kept: int, wanted: int, advice: str) -> str:
+def _ran_out(counts: Counter[str], kept: int, requests: int, advice: str) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
-    return f"{counts['made']} images gave {kept} of the {wanted} wanted ({dropped}): {advice}"
+    return f"{counts['made']} images gave {kept} of the {requests} requests ({dropped}): {advice}"

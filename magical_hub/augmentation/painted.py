@@ -14,11 +14,11 @@ from PIL import Image
 
 from magical_hub.augmentation.image_spec import survey_images
 from magical_hub.augmentation.keeping import filter_reasons
-from magical_hub.augmentation.labels import Known, largest
+from magical_hub.augmentation.labels import largest
 from magical_hub.augmentation.making import RowMaker
-from magical_hub.augmentation.plan import Wish, try_seed
+from magical_hub.augmentation.plan import SampleRequest, try_seed
 from magical_hub.augmentation.rows import categories_of, image_file, mask_classes_of, stored_objects, synthetic_name
-from magical_hub.augmentation.weights import weights_digest
+from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, stored_values
 from magical_hub.data.images import Intensity
 from magical_hub.data.masks import MaskValues
@@ -27,6 +27,7 @@ from magical_hub.defects.painting import Painted
 from magical_hub.defects.rows import Rows
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.provenance import pipeline_sha256
 
 if TYPE_CHECKING:
     import datasets
@@ -107,15 +108,15 @@ class PaintedRows(RowMaker):
         self._source = f"real defects, bank {bank.sha256[:12]}"
         self.identity = [identity, bank.sha256, description, features, self._seed, self._keep]
 
-    def attempt(self, wanted: Sequence[Wish], turn: int) -> list[dict[str, Any] | str]:
+    def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
         """As `RowMaker.attempt` says."""
-        seeds = [try_seed(self._seed, wish.number, turn) for wish in wanted]
+        seeds = [try_seed(self._seed, request.number, turn) for request in requests]
         images, annotations, rows = [], [], []
-        for wish, seed, (image, known) in zip(wanted, seeds, self._targets(seeds), strict=True):
-            painted = self.bank.paint(image, seed=seed, containing=wish.label)
+        for request, seed, (image, known) in zip(requests, seeds, self._targets(seeds), strict=True):
+            painted = self.bank.paint(image, seed=seed, containing=request.label)
             there = {thing["category"] for thing in painted.objects}
-            done = wish.label in there if wish.label is not None else bool(there)
-            rows.append(self._row(painted, known, wish.number, seed) if done else NOTHING)
+            done = request.label in there if request.label is not None else bool(there)
+            rows.append(self._row(painted, known, request.number, seed) if done else NOTHING)
             images.append(painted.image)
             annotations.append({"objects": painted.objects})
         if callable(self._keep):
@@ -170,7 +171,7 @@ def painted_rows(
     targets: _Real | _Generated
     identity = None
     if pipe is not None:
-        targets, identity = _Generated(pipe, rows, bank.mask_values), weights_digest(pipe)
+        targets, identity = _Generated(pipe, rows, bank.mask_values), pipeline_sha256(pipe)
     else:
         targets = _Real(rows, description, bank.reference_column)
     counts = Counter(defect["category"] for defect in bank.report)
@@ -280,7 +281,7 @@ class _Generated:
         self.size = self._spec.size
         self._arguments: dict[str, Any] = {}
         self._labels: dict[str, Any] = {}
-        known = Known.of(pipe.generator.config)
+        known = LabelNames.of(pipe.generator.config)
         if known.defects:
             self._arguments["defects"] = {}
         label = rows.columns.label
@@ -300,5 +301,5 @@ class _Generated:
             )
 
     def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
-        output: Any = self._pipe(seeds=list(seeds), batch_size=len(seeds), **self._arguments)
+        output: Any = self._pipe(seeds=list(seeds), images_per_batch=len(seeds), **self._arguments)
         return [(np.asarray(self._spec.image(image)), dict(self._labels)) for image in output.images]

@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from magical_hub.augmentation.keeping import drop_reasons
-from magical_hub.augmentation.labels import Known, LabelColumn, largest
-from magical_hub.augmentation.plan import Wish, request, try_seed
-from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.labels import LabelColumn, largest
+from magical_hub.augmentation.plan import SampleRequest, pipeline_arguments, try_seed
+from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.boxes import Box, box_of
+from magical_hub.conditions import LabelNames
 from magical_hub.errors import AugmentationError
 from magical_hub.pipeline import MagicalPipeline
 
@@ -46,38 +47,38 @@ class Patch:
     values: Mapping[str, Any]
 
 
-def make_patches(pipe: MagicalPipeline, recipe: Recipe, count: int) -> list[Patch]:
+def make_patches(pipe: MagicalPipeline, encoder: RowEncoder, count: int) -> list[Patch]:
     """Patches of every defect that the checkpoint knows, by turns; those that are not verified are left out.
 
     Raises:
         AugmentationError: where none is left.
     """
-    defects = Known.of(pipe.generator.config).defects
+    defects = LabelNames.of(pipe.generator.config).defects
     pipe = copy.copy(pipe)
     pipe.set_progress_bar_config(disable=True)
     column = LabelColumn(dict.fromkeys(defects), is_defect=True)
-    wanted = [Wish(number, defects[number % len(defects)]) for number in range(count)]
+    requests = [SampleRequest(number, defects[number % len(defects)]) for number in range(count)]
     patches: list[Patch] = []
-    for first in range(0, count, recipe.batch_size):
-        some = wanted[first : first + recipe.batch_size]
-        seeds = [try_seed(recipe.seed, wish.number, 0) for wish in some]
-        asked = request(some, seeds, column, pipe.generator.config)
-        output: Any = pipe(seeds=seeds, batch_size=len(some), masks=True, **asked)
-        twins: Any = pipe(seeds=seeds, batch_size=len(some), **{**asked, "defects": {}})
-        for number, reason in enumerate(drop_reasons(recipe.keep, pipe, output)):
+    for first in range(0, count, encoder.batch_size):
+        some = requests[first : first + encoder.batch_size]
+        seeds = [try_seed(encoder.seed, request.number, 0) for request in some]
+        arguments = pipeline_arguments(some, seeds, column, pipe.generator.config)
+        output: Any = pipe(seeds=seeds, images_per_batch=len(some), masks=True, **arguments)
+        defect_free: Any = pipe(seeds=seeds, images_per_batch=len(some), **{**arguments, "defects": {}})
+        for number, reason in enumerate(drop_reasons(encoder.keep, pipe, output)):
             annotation, mask = output.annotations[number], output.masks[number]
             if not reason and annotation["objects"] and mask.any():
-                patches.append(_patch(recipe, output.images[number], twins.images[number], mask, annotation))
+                patches.append(_patch(encoder, output.images[number], defect_free.images[number], mask, annotation))
     if not patches:
-        raise AugmentationError(f"of {count} generated defects none can be seen: train the generator longer")
+        raise AugmentationError(f"of {count} generated defects none is visible: train the generator longer")
     return patches
 
 
 def _patch(
-    recipe: Recipe, image: Image.Image, twin: Image.Image, mask: np.ndarray, annotation: Mapping[str, Any]
+    encoder: RowEncoder, image: Image.Image, defect_free: Image.Image, mask: np.ndarray, annotation: Mapping[str, Any]
 ) -> Patch:
-    spec = recipe.spec
-    with_it, without = (np.asarray(spec.image(each)).astype(np.int32) for each in (image, twin))
+    spec = encoder.spec
+    with_it, without = (np.asarray(spec.image(each)).astype(np.int32) for each in (image, defect_free))
     own = Image.fromarray(mask).resize(spec.size, Image.Resampling.NEAREST)
     marked = np.asarray(own)
     edge = np.asarray(Image.fromarray((marked > 0).astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(FADE)))
@@ -86,5 +87,5 @@ def _patch(
     opacity = np.where(marked > 0, 1.0, edge / 255)[there]
     delta = (with_it - without)[there]
     shown = (delta * (opacity if delta.ndim == 2 else opacity[..., None])).round().astype(np.int32)
-    values = {name: column.value(annotation) for name, column in recipe.labels.items() if not column.is_defect}
+    values = {name: column.value(annotation) for name, column in encoder.labels.items() if not column.is_defect}
     return Patch(shown, marked[there].copy(), y, x, box_of(marked > 0), largest(annotation["objects"]), values)

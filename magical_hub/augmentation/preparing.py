@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from magical_hub.augmentation.generated import GeneratedRows
 from magical_hub.augmentation.image_spec import survey_images
-from magical_hub.augmentation.labels import Known, label_columns
+from magical_hub.augmentation.labels import label_columns
 from magical_hub.augmentation.making import RowMaker
 from magical_hub.augmentation.painted import painted_rows
-from magical_hub.augmentation.plan import Wish, wishes
-from magical_hub.augmentation.rows import PROVENANCE, Recipe, categories_of, mask_classes_of
+from magical_hub.augmentation.plan import SampleRequest, sample_requests
+from magical_hub.augmentation.rows import PROVENANCE, RowEncoder, categories_of, mask_classes_of
 from magical_hub.augmentation.settings import Settings
-from magical_hub.augmentation.weights import source_of, weights_digest
+from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, find_columns
 from magical_hub.data.images import Intensity
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.provenance import pipeline_sha256, source_of
 
 if TYPE_CHECKING:
     import datasets
@@ -39,12 +40,12 @@ class Prepared:
 
     Args:
         maker: of the rows.
-        wanted: a wish a row.
+        requests: a request a row.
         counts: how often each class that is asked for occurs in the dataset; empty where none is asked for.
     """
 
     maker: RowMaker
-    wanted: list[Wish]
+    requests: list[SampleRequest]
     counts: dict[str, int]
 
 
@@ -75,7 +76,7 @@ def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
             raise ConfigError("defects are painted on a Dataset by the engine 'local': give these")
         pipe, bank = (None, source) if isinstance(source, DefectBank) else source
         maker, counts = painted_rows(dataset, bank, pipe, settings, with_provenance(dataset.features, settings))
-    return Prepared(maker, wishes(counts, settings.num_images, settings.balance, settings.seed), counts)
+    return Prepared(maker, sample_requests(counts, settings.num_images, settings.balance, settings.seed), counts)
 
 
 def generated_rows(
@@ -92,12 +93,12 @@ def generated_rows(
     columns = find_columns(
         features, settings.image_column, settings.label_column, settings.objects_column, settings.mask_column
     )
-    known = Known.of(pipe.generator.config)
+    known = LabelNames.of(pipe.generator.config)
     occurring = None if isinstance(dataset, datasets.IterableDataset) else _counted(dataset, columns.label)
     labels = label_columns(features, columns, known, occurring)
     trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
     spec = survey_images(_undecoded(dataset, columns), columns, settings.mask_values, trained_range)
-    recipe = Recipe(
+    encoder = RowEncoder(
         features=with_provenance(features, settings),
         columns=columns,
         labels=labels,
@@ -109,7 +110,7 @@ def generated_rows(
         batch_size=settings.batch_size,
         keep=settings.keep,
     )
-    return GeneratedRows(pipe, recipe, weights_digest(pipe)), _counts(recipe, occurring, settings.balance)
+    return GeneratedRows(pipe, encoder, pipeline_sha256(pipe)), _counts(encoder, occurring, settings.balance)
 
 
 def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[str, dict[Any, int]]:
@@ -129,9 +130,9 @@ def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[str, d
     return counted
 
 
-def _counts(recipe: Recipe, occurring: Mapping[str, Mapping[Any, int]] | None, balance: bool) -> dict[str, int]:
+def _counts(encoder: RowEncoder, occurring: Mapping[str, Mapping[Any, int]] | None, balance: bool) -> dict[str, int]:
     """How often each name of the label column occurs; of a stream nobody knows."""
-    label, column = recipe.label, recipe.columns.label
+    label, column = encoder.label, encoder.columns.label
     if label is None or column is None:
         return {}
     if occurring is None:
@@ -143,10 +144,10 @@ def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, 
     """Rows whose images are still files; of a stream, the first alone, or a few where masks are to be known."""
     import datasets
 
-    wanted = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
+    names = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
     if isinstance(dataset, datasets.IterableDataset):
-        return list(dataset.decode(False).select_columns(wanted).take(1 if columns.mask is None else MASKS_OF_STREAMS))
-    rows = dataset.with_format(None).select_columns(wanted)
+        return list(dataset.decode(False).select_columns(names).take(1 if columns.mask is None else MASKS_OF_STREAMS))
+    rows = dataset.with_format(None).select_columns(names)
     for name in (columns.image, columns.mask):
         if name is not None:
             rows = rows.cast_column(name, datasets.Image(decode=False))
@@ -154,7 +155,7 @@ def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, 
 
 
 def with_provenance(features: datasets.Features, settings: Settings) -> datasets.Features:
-    """The features of synthetic rows: with the three columns of provenance where they are wanted."""
+    """The features of synthetic rows: with the three columns of provenance where they are names."""
     from datasets import Features, Value
 
     if not settings.provenance:

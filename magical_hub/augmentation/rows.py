@@ -26,11 +26,11 @@ PROVENANCE = ("synthetic", "source", "seed")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that a row hangs on beside the pipeline and what is wished for.
+class RowEncoder:
+    """Encodes generated images as rows of a dataset.
 
     Args:
-        features: of the rows, the three of provenance included where they are wanted.
+        features: of the rows, the three of provenance included where they are requests.
         columns: what they hold.
         labels: the columns of classes that are filled.
         categories: names of defects to what the dataset stores for them.
@@ -55,10 +55,10 @@ class Recipe:
 
     @property
     def label(self) -> LabelColumn | None:
-        """The column whose classes are asked for."""
+        """The column whose classes the images are generated for."""
         return None if self.columns.label is None else self.labels[self.columns.label]
 
-    def row(
+    def encode(
         self, image: Image.Image, annotation: Mapping[str, Any], mask: np.ndarray | None, number: int, seed: int
     ) -> dict[str, Any]:
         """A row, encoded; what can't be filled is null.
@@ -83,7 +83,7 @@ class Recipe:
                 [((x * across, y * down, w * across, h * down), kind) for (x, y, w, h), kind in scaled]
             )
         if columns.mask is not None and mask is not None:
-            row[columns.mask] = image_file(self.spec.mask(self.marked(mask)), name)
+            row[columns.mask] = image_file(self.spec.mask(self.dataset_mask(mask)), name)
         if "synthetic" in self.features:
             row |= {"synthetic": True, "source": self.source, "seed": seed}
         encoded: dict[str, Any] = self.features.encode_example(row)
@@ -94,7 +94,7 @@ class Recipe:
         feature = self.features[self.columns.objects]
         return stored_objects(feature, self.categories, objects, self.spec.size[::-1])
 
-    def marked(self, mask: np.ndarray) -> np.ndarray:
+    def dataset_mask(self, mask: np.ndarray) -> np.ndarray:
         """A pipeline's mask (H, W), the numbers of the checkpoint's defects, in the classes of the dataset's masks."""
         return np.array(self.mask_classes, np.uint8)[mask]
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from magical_hub import provenance
 from magical_hub.augmentation.making import RowMaker, Shard, make_shard, rows_together
-from magical_hub.augmentation.plan import Wish
+from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import DataError
 from magical_hub.files import clear_left, write_text, written_whole
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     import datasets
 
 
-def fingerprint_of(maker: RowMaker, wanted: Sequence[Wish], dataset_fingerprint: str) -> str:
+def fingerprint_of(maker: RowMaker, requests: Sequence[SampleRequest], dataset_fingerprint: str) -> str:
     """Changes with all that the rows depend on: weights, code, libraries, arguments, the dataset and its features."""
     from datasets.fingerprint import Hasher
 
     program = {key: value for key, value in provenance.made_by().items() if key != "command"}
-    return str(Hasher.hash([program, maker.identity, list(wanted), dataset_fingerprint]))
+    return str(Hasher.hash([program, maker.identity, list(requests), dataset_fingerprint]))
 
 
 def make_shards(
-    maker: RowMaker, wanted: Sequence[Wish], fingerprint: str, settings: Settings
+    maker: RowMaker, requests: Sequence[SampleRequest], fingerprint: str, settings: Settings
 ) -> tuple[datasets.Dataset, Counter[str]]:
-    """The rows wished for, made where they aren't there yet, and how many images were made and dropped.
+    """The requested rows, generated where they are not in the cache yet, and how many images were made and dropped.
 
     Memory is that of one batch and of the rows made together, in each process.
 
     Args:
         maker: makes the rows.
-        wanted: a wish a row.
+        requests: a request a row.
         fingerprint: names the folder.
         settings: who makes them: engine, num_proc and ray_address.
     """
@@ -52,14 +52,14 @@ def make_shards(
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "magical_hub" / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     size = rows_together(maker)
-    parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
+    parts = [requests[first : first + size] for first in range(0, len(requests), size)]
     paths = [folder / f"{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
     with FileLock(folder / ".lock"):  # a second call waits for the first, and finds all there
         clear_left(folder)
         found = [_counts_of(path, len(part)) for path, part in zip(paths, parts, strict=True)]
         missing = [number for number, some in enumerate(found) if some is None]
-        with tqdm(total=len(wanted), desc="Augmenting", unit="img", disable=not missing) as bar:
-            bar.update(len(wanted) - sum(len(parts[number]) for number in missing))
+        with tqdm(total=len(requests), desc="Augmenting", unit="img", disable=not missing) as bar:
+            bar.update(len(requests) - sum(len(parts[number]) for number in missing))
             for made, shard in _make_all(maker, [parts[number] for number in missing], settings):
                 found[missing[made]] = _write(paths[missing[made]], shard, len(parts[missing[made]]))
                 bar.update(len(parts[missing[made]]))
@@ -69,7 +69,9 @@ def make_shards(
     return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths]), counts
 
 
-def _make_all(maker: RowMaker, parts: list[Sequence[Wish]], settings: Settings) -> Iterator[tuple[int, Shard]]:
+def _make_all(
+    maker: RowMaker, parts: list[Sequence[SampleRequest]], settings: Settings
+) -> Iterator[tuple[int, Shard]]:
     """A shard a part, by the part's number, in the order in which they are ready."""
     if settings.engine == "ray" and parts:
         from magical_hub.augmentation.cluster import make_on_cluster
@@ -106,8 +108,8 @@ def _start_worker(maker: RowMaker, threads: int) -> None:
     _worker.update(maker=maker)
 
 
-def _make_in_worker(wanted: Sequence[Wish]) -> Shard:
-    return make_shard(_worker["maker"], wanted)
+def _make_in_worker(requests: Sequence[SampleRequest]) -> Shard:
+    return make_shard(_worker["maker"], requests)
 
 
 def _write(path: Path, shard: Shard, rows: int) -> dict[str, int]:

@@ -11,13 +11,13 @@ import torch
 from magical_hub.augmentation import forms
 from magical_hub.augmentation.augmenting import synthesise
 from magical_hub.augmentation.keeping import Keep
-from magical_hub.augmentation.labels import Known
 from magical_hub.augmentation.painted import describe, good_labels, good_rows
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
-from magical_hub.augmentation.plan import wishes
+from magical_hub.augmentation.plan import sample_requests
 from magical_hub.augmentation.preparing import Prepared, generated_rows
-from magical_hub.augmentation.rows import Recipe
+from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.augmentation.settings import Settings
+from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, read_objects
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
@@ -148,10 +148,10 @@ class Pool:
         pool_size = settings.num_images
         maker, counts = generated_rows(dataset, pipe, settings)
         self.defect_share = defect_share
-        self._recipe: Recipe = maker.recipe
-        self.columns, self.masks = self._recipe.columns, self._recipe.spec.masks
-        knows_defects = bool(Known.of(pipe.generator.config).defects)
-        told = [name for name in (self._recipe.columns.objects, self._recipe.columns.mask) if name is not None]
+        self._encoder: RowEncoder = maker.encoder
+        self.columns, self.masks = self._encoder.columns, self._encoder.spec.masks
+        knows_defects = bool(LabelNames.of(pipe.generator.config).defects)
+        told = [name for name in (self._encoder.columns.objects, self._encoder.columns.mask) if name is not None]
         if told and not knows_defects:
             raise ConfigError(
                 f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
@@ -159,15 +159,15 @@ class Pool:
             )
         if pool_size < len(counts):
             raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give one a class at least")
-        each = wishes(dict.fromkeys(counts, 0), pool_size, balance=True, seed=settings.seed)
+        each = sample_requests(dict.fromkeys(counts, 0), pool_size, balance=True, seed=settings.seed)
         self._pool, _ = synthesise(dataset, Prepared(maker, each, counts), settings)
         self._members: dict[Any, list[int]] = {}
         """Rows of the pool of each class."""
-        label = self._recipe.columns.label
+        label = self._encoder.columns.label
         for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
             self._members.setdefault(value, []).append(number)
-        blends = knows_defects and defect_share > 0 and self._recipe.spec.mode in MODES
-        self._patches = make_patches(pipe, self._recipe, pool_size) if blends else []
+        blends = knows_defects and defect_share > 0 and self._encoder.spec.mode in MODES
+        self._patches = make_patches(pipe, self._encoder, pool_size) if blends else []
 
     def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns, changed."""
@@ -179,13 +179,13 @@ class Pool:
         return self._replaced(row, rng)
 
     def _replaced(self, row: Mapping[Any, Any], rng: np.random.Generator) -> dict[Any, Any]:
-        columns, changed = self._recipe.columns, dict(row)
+        columns, changed = self._encoder.columns, dict(row)
         label = row.get(columns.label) if columns.label else None
         members = range(len(self._pool)) if label is None else self._members.get(label, [])
         if not members:  # a class that no row of the dataset had
             return changed
         other = self._pool[members[int(rng.integers(len(members)))]]
-        for name in (columns.objects, columns.mask, *self._recipe.labels):
+        for name in (columns.objects, columns.mask, *self._encoder.labels):
             if name in row:
                 changed[name] = other[name]
         changed[columns.image] = forms.replaced(row[columns.image], other[columns.image])
@@ -193,8 +193,8 @@ class Pool:
 
     def _fits(self, patch: Patch, row: Mapping[Any, Any]) -> bool:
         """Whether a row is without a defect, and of the class that the patch comes from, as far as it says so."""
-        columns = self._recipe.columns
-        for name, column in self._recipe.labels.items():
+        columns = self._encoder.columns
+        for name, column in self._encoder.labels.items():
             if row.get(name) is None:
                 continue
             suits = column.values[column.none] if column.is_defect and column.none else patch.values.get(name)
@@ -203,20 +203,20 @@ class Pool:
         return not (columns.objects in row and read_objects(row[columns.objects], "a row") != [])
 
     def _blended(self, row: Mapping[Any, Any], patch: Patch) -> dict[Any, Any]:
-        columns, changed = self._recipe.columns, dict(row)
-        size = self._recipe.spec.size
-        changed[columns.image] = forms.added(row[columns.image], patch, size, self._recipe.spec.mode)
+        columns, changed = self._encoder.columns, dict(row)
+        size = self._encoder.spec.size
+        changed[columns.image] = forms.added(row[columns.image], patch, size, self._encoder.spec.mode)
         annotation = {"objects": [{"bbox": patch.box, "category": patch.defect}]}
-        for name, column in self._recipe.labels.items():
+        for name, column in self._encoder.labels.items():
             if name in row and column.is_defect:
                 changed[name] = column.value(annotation)
         if columns.objects in row:
-            changed[columns.objects] = self._recipe.objects([(patch.box, patch.defect)])
+            changed[columns.objects] = self._encoder.objects([(patch.box, patch.defect)])
         if columns.mask in row:
             mask = np.zeros(size[::-1], np.uint8)
             rows, cols = patch.mask.shape
             mask[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.mask
-            changed[columns.mask] = self._recipe.spec.mask(self._recipe.marked(mask))
+            changed[columns.mask] = self._encoder.spec.mask(self._encoder.dataset_mask(mask))
         return changed
 
 

@@ -18,7 +18,7 @@ BUNDLED = Path(__file__).parents[1] / "checkpoints"
 """Checkpoints that come with the package, a folder each."""
 COMPONENTS = {
     "generator": {"MagicalGenerator", "SeamlessGenerator"},
-    "critic": {"MagicalCritic", "FeatureCritic"},
+    "critic": {"MagicalCritic"},
     "verifier": {"LabelVerifier"},
 }
 """The components of a pipeline, and the networks of `magical_hub.models` that each may be."""

@@ -115,7 +115,7 @@ def _write_images(
             seeds=[image_seed(seed, number) for number in numbers],
             class_labels=None if labels is None else [labels[number] for number in numbers],
             truncation_psi=truncation_psi,
-            batch_size=batch_size,
+            images_per_batch=batch_size,
         )
         annotations = made.annotations or [{}] * len(numbers)
         for number, image, own_seed, annotation in zip(numbers, made.images, made.seeds, annotations, strict=True):

@@ -1,8 +1,9 @@
-"""What every network asks of its arguments."""
+"""Checks of the arguments of every network."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,6 +29,32 @@ BOUNDS = {
 is built: far beyond what anyone trains, and far below what brings a machine down."""
 
 
+def check_config(config: Mapping[str, Any]) -> Grid:
+    """The grid of a network, once the configuration that its constructor was given is checked.
+
+    Raises:
+        ConfigError: where a number is out of its range, names or frequencies are of another shape, channels are not 1
+            or 3, or sub-regions are under 16 px.
+        GridError: where the grid does not divide the image.
+    """
+    check_sizes(**{name: value for name, value in config.items() if name in BOUNDS})
+    grid = Grid(config["rows"], config["cols"], *config["image_size"])
+    if min(grid.cell_height, grid.cell_width) < 16:
+        raise ConfigError(
+            f"sub-regions of {grid.cell_height} x {grid.cell_width} px are too small: "
+            "give a larger image or fewer rows and columns, for 16 px or more"
+        )
+    if config["channels"] not in (1, 3):
+        raise ConfigError(f"channels is {config['channels']}: give 1 (grey) or 3 (RGB)")
+    classes, defects = config["num_classes"], config["num_defects"]
+    check_names("class_names", config.get("class_names"), classes)
+    check_range("intensity_range", config.get("intensity_range"))
+    check_names("defect_names", config.get("defect_names"), defects)
+    check_shares("class_frequencies", config.get("class_frequencies"), classes)
+    check_shares("defect_frequencies", config.get("defect_frequencies"), max(1, classes), grid.num_locations, defects)
+    return grid
+
+
 def check_sizes(**sizes: Any) -> None:
     """Raise a ConfigError unless all are whole numbers within their bounds; `image_size` is a pair of them."""
     for name, value in sizes.items():
@@ -39,22 +66,6 @@ def check_sizes(**sizes: Any) -> None:
         if not right:
             what = "two whole numbers" if name == "image_size" else "a whole number"
             raise ConfigError(f"{name} is {str(value)[:40]}: give {what} from {least} to {most}")
-
-
-def check_sub_region(grid: Grid, channels: int) -> tuple[int, int]:
-    """The size of a sub-region, where a network can be built for it.
-
-    Raises:
-        ConfigError: for sub-regions under 16 px, or channels other than 1 and 3.
-    """
-    if min(grid.cell_height, grid.cell_width) < 16:
-        raise ConfigError(
-            f"sub-regions of {grid.cell_height} x {grid.cell_width} px are too small: "
-            "give a larger image or fewer rows and columns, for 16 px or more"
-        )
-    if channels not in (1, 3):
-        raise ConfigError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
-    return grid.cell_height, grid.cell_width
 
 
 def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> None:

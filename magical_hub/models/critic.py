@@ -13,7 +13,7 @@ from torch import nn
 
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
-from magical_hub.models.checks import check_class_labels, check_defect_labels, check_sizes, check_sub_region
+from magical_hub.models.checks import check_class_labels, check_config, check_defect_labels
 from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, beside_twin, num_doublings
 
 
@@ -78,16 +78,7 @@ class MagicalCritic(Network):
         twins: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(
-            rows=rows,
-            cols=cols,
-            image_size=image_size,
-            base_width=base_width,
-            max_width=max_width,
-            num_classes=num_classes,
-            num_defects=num_defects,
-        )
-        self.grid = Grid(rows, cols, *image_size)
+        self.grid = check_config(self.config)
         features = self._build_trunk(channels, base_width, max_width, twins)
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
@@ -166,7 +157,7 @@ class MagicalCritic(Network):
             base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
             max_width: the most channels at any level.
         """
-        height, width = check_sub_region(self.grid, channels)
+        height, width = self.grid.cell_height, self.grid.cell_width
         doublings = num_doublings(height, width)
         # Sizes that halving does not divide are made a little larger.
         self.cell_size = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)

@@ -6,16 +6,9 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from magical_hub.grid import Grid, Window
+from magical_hub.grid import Window
 from magical_hub.models.base import Network
-from magical_hub.models.checks import (
-    check_defect_labels,
-    check_names,
-    check_range,
-    check_shares,
-    check_sizes,
-    check_sub_region,
-)
+from magical_hub.models.checks import check_config, check_defect_labels
 from magical_hub.models.layers import (
     GAIN,
     HALF,
@@ -107,24 +100,8 @@ class MagicalGenerator(Network):
         intensity_range: list[float] | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(
-            rows=rows,
-            cols=cols,
-            image_size=image_size,
-            latent_dim=latent_dim,
-            style_dim=style_dim,
-            base_width=base_width,
-            max_width=max_width,
-            num_classes=num_classes,
-            num_defects=num_defects,
-        )
-        self.grid = Grid(rows, cols, *image_size)
-        height, width = check_sub_region(self.grid, channels)
-        check_names("class_names", class_names, num_classes)
-        check_range("intensity_range", intensity_range)
-        check_names("defect_names", defect_names, num_defects)
-        check_shares("class_frequencies", class_frequencies, num_classes)
-        check_shares("defect_frequencies", defect_frequencies, max(1, num_classes), rows * cols, num_defects)
+        self.grid = check_config(self.config)
+        height, width = self.grid.cell_height, self.grid.cell_width
         doublings = num_doublings(height, width)
         # Sizes that halving does not divide are made a little larger and cut, half on each side.
         self.start = (-(-height // 2**doublings), -(-width // 2**doublings))

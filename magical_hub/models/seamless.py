@@ -15,18 +15,11 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from magical_hub.grid import Grid, Window
+from magical_hub.grid import Window
 from magical_hub.models.base import Network
 from magical_hub.models.base_picture import BasePicture
 from magical_hub.models.canvas_map import CanvasMap
-from magical_hub.models.checks import (
-    check_defect_labels,
-    check_names,
-    check_range,
-    check_shares,
-    check_sizes,
-    check_sub_region,
-)
+from magical_hub.models.checks import check_config, check_defect_labels
 from magical_hub.models.defect_field import DefectField
 from magical_hub.models.layers import (
     GAIN,
@@ -144,26 +137,7 @@ class SeamlessGenerator(Network):
         intensity_range: list[float] | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(
-            rows=rows,
-            cols=cols,
-            image_size=image_size,
-            latent_dim=latent_dim,
-            style_dim=style_dim,
-            base_width=base_width,
-            max_width=max_width,
-            num_levels=num_levels,
-            noise_channels=noise_channels,
-            num_classes=num_classes,
-            num_defects=num_defects,
-        )
-        self.grid = Grid(rows, cols, *image_size)
-        check_sub_region(self.grid, channels)
-        check_names("class_names", class_names, num_classes)
-        check_range("intensity_range", intensity_range)
-        check_names("defect_names", defect_names, num_defects)
-        check_shares("class_frequencies", class_frequencies, num_classes)
-        check_shares("defect_frequencies", defect_frequencies, max(1, num_classes), rows * cols, num_defects)
+        self.grid = check_config(self.config)
         self.cell = 2**num_levels
         self.halo = -plan_spans(self.cell, num_levels)[0].given.first
         widths = [min(max_width, base_width * 2**level) for level in reversed(range(num_levels))]

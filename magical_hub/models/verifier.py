@@ -12,9 +12,8 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from magical_hub.errors import ConfigError
-from magical_hub.grid import Grid
 from magical_hub.models.base import Network
-from magical_hub.models.checks import check_sizes, check_sub_region
+from magical_hub.models.checks import check_config
 from magical_hub.models.feature_critic import feature_widths, shared_features
 from magical_hub.models.layers import SLOPE
 
@@ -47,6 +46,7 @@ class LabelVerifier(Network):
     Args:
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's; classes or defects there are.
         width: channels of its layers.
+        defect_weight: how often training counts a sub-region with a defect, where one without counts once.
 
     Raises:
         ConfigError: where there is nothing to verify.
@@ -62,20 +62,13 @@ class LabelVerifier(Network):
         num_classes: int = 0,
         num_defects: int = 0,
         width: int = 64,
+        defect_weight: float = 4.0,
     ) -> None:
         super().__init__()
-        check_sizes(
-            rows=rows,
-            cols=cols,
-            image_size=image_size,
-            width=width,
-            num_classes=num_classes,
-            num_defects=num_defects,
-        )
+        self.grid = check_config(self.config)
         if not num_classes and not num_defects:
             raise ConfigError("a verifier needs classes or defects to verify: give num_classes or num_defects")
-        self.grid = Grid(rows, cols, *image_size)
-        widths = feature_widths(*check_sub_region(self.grid, channels))
+        widths = feature_widths(self.grid.cell_height, self.grid.cell_width)
         self.scales = nn.ModuleList(_scale(inputs, width) for inputs in widths)
         seen = width * len(self.scales)
         self.row_embedding = nn.Embedding(rows, seen)

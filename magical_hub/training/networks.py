@@ -91,13 +91,15 @@ def _defect_frequencies(store: CanvasStore, train: np.ndarray) -> list[list[list
     return frequencies
 
 
-def build_verifier(generator: Generator) -> LabelVerifier | None:
+def build_verifier(config: TrainingConfig, generator: Generator) -> LabelVerifier | None:
     """A verifier of the classes and the defects that a generator is conditioned on; None where there are none."""
-    config = generator.config
-    if not config.num_classes and not config.num_defects:
+    about = generator.config
+    if not about.num_classes and not about.num_defects:
         return None
     shape = ("rows", "cols", "image_size", "channels", "num_classes", "num_defects")
-    return LabelVerifier(**{name: config[name] for name in shape})
+    return LabelVerifier(
+        **{name: about[name] for name in shape}, defect_weight=float(config.window[0] * config.window[1])
+    )
 
 
 def build_feature_critic(

@@ -76,7 +76,7 @@ class TrainingState:
         self.generator, self.critic = build_networks(config, store, train)
         features, feature_critic = build_feature_critic(config, self.generator)
         self.features: FrozenFeatures | None = features
-        self.verifier = build_verifier(self.generator)
+        self.verifier = build_verifier(config, self.generator)
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
         others = {"feature_critic": feature_critic, "verifier": self.verifier}
         self.networks |= {name: network for name, network in others.items() if network is not None}
