@@ -85,9 +85,10 @@ def source_of(pipe: Any) -> str:
     Args:
         pipe: the MagicalPipeline.
     """
-    if "revision" in pipe.origin:
-        return f"{pipe.origin['checkpoint']}@{pipe.origin['revision']}"
-    return f"{Path(str(pipe.config.get('_name_or_path') or 'unsaved')).name}@{weights_sha256(pipe.generator)[:12]}"
+    folder = Path(str(pipe.config.get("_name_or_path") or "unsaved"))
+    if folder.parent.name == "snapshots":  # of the Hub's cache: models--OWNER--NAME/snapshots/REVISION
+        return f"{folder.parent.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name}"
+    return f"{folder.name}@{weights_sha256(pipe.generator)[:12]}"
 
 
 def pipeline_sha256(pipe: Any) -> str:

@@ -117,6 +117,6 @@ def make_rows(maker: RowMaker, requests: Sequence[SampleRequest]) -> tuple[list[
     return [done[request.number] for request in requests], counts
 
 
-def _ran_out(counts: Counter[str], kept: int, requests: int, advice: str) -> str:
+def _ran_out(counts: Counter[str], kept: int, wanted: int, advice: str) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
-    return f"{counts['made']} images gave {kept} of the {requests} requests ({dropped}): {advice}"
+    return f"{counts['made']} images gave {kept} of the {wanted} wanted ({dropped}): {advice}"

@@ -30,7 +30,7 @@ class RowEncoder:
     """Encodes generated images as rows of a dataset.
 
     Args:
-        features: of the rows, the three of provenance included where they are requests.
+        features: of the rows, the three of provenance included where they are wanted.
         columns: what they hold.
         labels: the columns of classes that are filled.
         categories: names of defects to what the dataset stores for them.

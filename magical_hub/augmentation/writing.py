@@ -176,5 +176,5 @@ def _painted(
 
 
 def _about(settings: Settings) -> dict[str, Any]:
-    """What a record says of the images that were requests."""
+    """What a record says of the images that were requested."""
     return {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}
