@@ -1,4 +1,4 @@
-"""What every network shares with the others of the Hugging Face world, made safe."""
+"""The base class of the networks: models of diffusers that load from checked safetensors alone."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ def _floating(dtype: Any) -> torch.dtype:
 class Network(ModelMixin, ConfigMixin):
     """A diffusers model whose weights are safetensors, always: diffusers itself would fall back to a pickle."""
 
+    renamed: Mapping[str, str] = {}
+    """Arguments of the constructor under the names that earlier versions wrote into configurations, and today's."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Build as `diffusers.ConfigMixin.from_config` does, also from the configurations of earlier versions."""
+        return super().from_config({cls.renamed.get(name, name): value for name, value in config.items()}, **kwargs)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load as `diffusers.ModelMixin.from_pretrained` does, from safetensors alone, and what was checked alone.
@@ -86,7 +94,7 @@ class Network(ModelMixin, ConfigMixin):
                 f"{config_file} is of a {config.get('_class_name')}, and asked for is a {cls.__name__}"
             )
         known = inspect.signature(cls.__init__).parameters
-        strange = [key for key in config if not key.startswith("_") and key not in known]
+        strange = [key for key in config if not key.startswith("_") and cls.renamed.get(key, key) not in known]
         if strange:
             raise CheckpointError(
                 f"{config_file} has {strange[0]!r}, which this version does not know: update magical_hub"

@@ -1,4 +1,4 @@
-"""The picture that a seamless generator draws on: at the start of training the mean of the training images."""
+"""A learned base picture that a seamless generator adds to; training initialises it with the mean training image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MOST_POINTS = 128
 """Points along an axis: neither parameters nor memory grow with the canvas."""
 
 FINEST = 2
-"""Pixels between two points at the least: the finest texture is no matter of a mean."""
+"""Pixels between two points at the least: a mean has no finer texture."""
 
 
 class BasePicture(nn.Module):
     """A picture of the whole canvas for each class, learned, read a tile at a time.
 
-    Aligned images have much in common, which a generator would else take its first hours to find. The picture is
+    Aligned images have much in common, which a generator would otherwise need its first hours to learn. The picture is
     known at points 2 px apart, or further on canvases of more than 256 px, and bilinear between them.
 
     Args:

@@ -1,4 +1,4 @@
-"""The paper's critic: a score for a sub-region, and the location that it takes it for."""
+"""The critic of the paper: a score for each sub-region, and a classification of its location."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import nn
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
 from magical_hub.models.checks import check_class_labels, check_config, check_defect_labels
-from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, beside_twin, num_doublings
+from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings, with_pair_difference
 
 
 @dataclass
 class CriticOutput(BaseOutput):
-    """What a critic says of B sub-regions (those of all windows together).
+    """Output of a critic for B sub-regions (those of all windows together).
 
     Args:
-        score: (B,), higher for what looks real; it has no unit.
+        score: (B,), higher for more realistic sub-regions; without a unit.
         location_logits: (B, R*K); log P(location) = log P(row) + log P(column).
         class_logits: (B, num_classes), or None.
         defect_logits: (B, 1 + num_defects), the first for none; or None.
@@ -55,14 +55,17 @@ class MagicalCritic(Network):
     """The critic of MAGICal (Chang, Choi and Han 2023): no normalisation, one score, one auxiliary classifier.
 
     The location is classified as a row and as a column. It also conditions the score by projection (Miyato and Koyama
-    2018), as do the image's class and the sub-region's defect: a sub-region is judged as one of its place, not of any.
+    2018), as do the class of the image and the defect of the sub-region.
 
     Args:
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's.
         base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
         max_width: the most channels at any level.
-        twins: whether it sees how far two images of one place and class differ.
+        same_location_pairs: whether the difference within pairs of images of one location and class is a feature
+            (after PacGAN, Lin et al. 2018).
     """
+
+    renamed = {"twins": "same_location_pairs"}  # noqa: RUF012 - as diffusers' own class attributes
 
     @register_to_config
     def __init__(
@@ -75,11 +78,11 @@ class MagicalCritic(Network):
         max_width: int = 256,
         num_classes: int = 0,
         num_defects: int = 0,
-        twins: bool = False,
+        same_location_pairs: bool = False,
     ) -> None:
         super().__init__()
         self.grid = check_config(self.config)
-        features = self._build_trunk(channels, base_width, max_width, twins)
+        features = self._build_trunk(channels, base_width, max_width, same_location_pairs)
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
         self.col_head = Linear(features, cols)
@@ -97,11 +100,11 @@ class MagicalCritic(Network):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
-        twins: bool = False,
+        in_pairs: bool = False,
     ) -> CriticOutput:
-        """Judge sub-regions, each as a part of its window, so that what crosses a seam must continue.
+        """Score sub-regions. Convolutions run over the whole window, so that what crosses a seam counts.
 
-        With a window of 1 x 1 that is the paper's critic, which sees one sub-region at a time.
+        With windows of 1 x 1 this is the critic of the paper, whose input is one sub-region.
 
         Args:
             images: (B, C, h * window rows, w * window columns) in [-1, 1].
@@ -109,28 +112,28 @@ class MagicalCritic(Network):
             class_labels: (B,) int64, or None where the critic has no classes.
             window: rows and columns of sub-regions.
             defect_labels: (B, R, K) int64 of the whole images, or None where the critic has no defects.
-            twins: whether images 2i and 2i + 1 are two of one location and class. Without, a critic that looks for
-                twins takes each image for its own.
+            in_pairs: whether images 2i and 2i + 1 are a same-location pair, of one location and class. Otherwise each
+                image is paired with itself.
 
         Returns:
-            An answer for each of the B * window rows * window columns sub-regions, image by image.
+            Outputs for each of the B * window rows * window columns sub-regions, image by image.
         """
-        return self.judge(images, locations, class_labels, window, defect_labels, twins)
+        return self.compute(images, locations, class_labels, window, defect_labels, in_pairs)
 
-    def judge(
+    def compute(
         self,
         images: torch.Tensor,
         locations: torch.Tensor,
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
-        twins: bool = False,
+        in_pairs: bool = False,
     ) -> CriticOutput:
-        """What `forward` does, free of what a trainer wraps around `forward` (an autocast to 16 bits)."""
+        """As `forward`, but without what a trainer wraps around `forward` (an autocast to 16 bits)."""
         check_class_labels(class_labels, self.config.num_classes)
         check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         members = self.grid.members(locations, window)
-        features = self._features(images, window, twins)
+        features = self._features(images, window, in_pairs)
         rows, cols = members.flatten() // self.grid.cols, members.flatten() % self.grid.cols
         direction = self.row_projection(rows) + self.col_projection(cols)
         class_logits = None
@@ -148,14 +151,14 @@ class MagicalCritic(Network):
         location_logits = self.row_head(features)[:, :, None] + self.col_head(features)[:, None, :]
         return CriticOutput(score, location_logits.flatten(1), class_logits, defect_logits)
 
-    def _build_trunk(self, channels: int, base_width: int, max_width: int, twins: bool) -> int:
+    def _build_trunk(self, channels: int, base_width: int, max_width: int, same_location_pairs: bool) -> int:
         """Make the layers that `_features` runs; returns the number of features.
 
         Args:
-            twins: whether the last convolution sees, beside an image, how its twin differs from it.
             channels: of the images, 1 or 3.
             base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
             max_width: the most channels at any level.
+            same_location_pairs: whether the last convolution reads the difference within a pair too.
         """
         height, width = self.grid.cell_height, self.grid.cell_width
         doublings = num_doublings(height, width)
@@ -167,17 +170,14 @@ class MagicalCritic(Network):
         # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
         self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
         self.blocks = nn.ModuleList(HalvingBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.sees_twins = twins
-        self.last_conv = Conv2d(2 * features if twins else features, features, 3, gain=GAIN, padding=1)
+        self.same_location_pairs = same_location_pairs
+        self.last_conv = Conv2d(2 * features if same_location_pairs else features, features, 3, gain=GAIN, padding=1)
         cells = (self.cell_size[0] >> doublings) * (self.cell_size[1] >> doublings)
         self.trunk = Linear(features * cells, features, GAIN)
         return features
 
-    def _features(self, images: torch.Tensor, window: Window, twins: bool) -> torch.Tensor:
-        """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions.
-
-        `twins`: whether images 2i and 2i + 1 are two of one place and class; else each counts as its own twin.
-        """
+    def _features(self, images: torch.Tensor, window: Window, in_pairs: bool) -> torch.Tensor:
+        """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""
         self.grid.window(window).check_images(images)
         height, width = window[0] * self.cell_size[0], window[1] * self.cell_size[1]
         if images.shape[2:] != (height, width):
@@ -186,8 +186,8 @@ class MagicalCritic(Network):
         x = activate(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        if self.sees_twins:
-            x = beside_twin(x, twins)
+        if self.same_location_pairs:
+            x = with_pair_difference(x, in_pairs)
         x = activate(self.last_conv(x))
         cells = Grid(*window, *x.shape[2:]).crop_all(x).flatten(0, 1)
         return activate(self.trunk(cells.flatten(1)))

@@ -1,8 +1,8 @@
-"""A critic that looks through a frozen ImageNet network: it knows textures and shapes from the first step on.
+"""A critic on the features of a frozen ImageNet network, which describe textures and shapes from the first step on.
 
-On a few thousand images a critic that learns from pixels alone needs hours to find the fine texture; heads on frozen
-features see it at once (Sauer et al. 2021, "Projected GANs converge faster"). Alone such a critic leaves out what is
-rare; beside the one that sees pixels it doesn't (docs/quality.md has the figures).
+On a few thousand images a critic of pixels needs hours to learn fine texture; heads on frozen features tell it apart
+at once (Sauer et al. 2021, "Projected GANs converge faster"). With such a critic alone rare modes are dropped;
+together with a critic of pixels they are not (docs/quality.md has the figures).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from magical_hub.grid import Grid, Window
 from magical_hub.models.imagenet import EfficientNetLite, Normalise, load_efficientnet
-from magical_hub.models.layers import SLOPE, beside_twin
+from magical_hub.models.layers import SLOPE, with_pair_difference
 
 FINEST = 4
-"""Pixels a cell of the finest features. Those of two pixels a cell cost as much as all others, and tell less."""
+"""Pixels a cell of the finest features. Features of two pixels a cell cost as much as all others, and add little."""
 
 WIDTHS = (24, 40, 112, 320)
 """Channels of an EfficientNet-Lite, 0 or 1, before each of its halvings from FINEST on, and at its end."""
@@ -36,7 +36,7 @@ def feature_widths(height: int, width: int) -> list[int]:
 @lru_cache(maxsize=8)
 def shared_features(network: EfficientNetLite, height: int, width: int, device: torch.device) -> FrozenFeatures:
     """Features for images of one size on one device, made once in a process."""
-    # Whatever the default device and the mode are where they are first asked for.
+    # Independent of the default device and the mode of the first caller.
     with torch.device("cpu"), torch.inference_mode(False):
         features = FrozenFeatures(height, width, network)
     return features.to(device)
@@ -46,12 +46,12 @@ class FrozenFeatures(nn.Module):
     """Features of an EfficientNet-Lite (Tan and Le 2019) before each of its halvings: of cells of 4, 8, 16 ... px.
 
     Only as many scales are worked out as leave two cells or more along the shorter side of an image. The weights come
-    with a package and are never saved. It works in float32, whatever is around it: a depthwise convolution's gradient
-    in 16 bits is slower on a CPU.
+    with a package and are never saved. It runs in float32, also within an autocast: the gradient of a depthwise
+    convolution in 16 bits is slower on a CPU.
 
     Args:
         height, width: of the images, in pixels.
-        network: which one. The critic's heads look through Lite1.
+        network: which one; the heads of the critic read Lite1.
     """
 
     def __init__(self, height: int, width: int, network: EfficientNetLite = "efficientnet-lite1") -> None:
@@ -82,7 +82,7 @@ class FrozenFeatures(nn.Module):
 
 
 class FeatureHead(nn.Module):
-    """Scores every cell of one scale; spectral norms (Miyato et al. 2018) keep it smooth in place of a penalty."""
+    """Scores every cell of one scale; spectral norms (Miyato et al. 2018) regularise it in place of a penalty."""
 
     def __init__(self, inputs: int, width: int, rows: int, cols: int, num_classes: int, num_defects: int) -> None:
         super().__init__()
@@ -104,9 +104,9 @@ class FeatureHead(nn.Module):
         cols: torch.Tensor,
         class_labels: torch.Tensor | None,
         defects: torch.Tensor | None,
-        twins: bool,
+        in_pairs: bool,
     ) -> torch.Tensor:
-        x = F.leaky_relu(self.conv1(beside_twin(features, twins)), SLOPE)
+        x = F.leaky_relu(self.conv1(with_pair_difference(features, in_pairs)), SLOPE)
         x = F.leaky_relu(self.conv2(x), SLOPE)
         direction = self.row_projection(rows) + self.col_projection(cols)
         if self.class_projection is not None and class_labels is not None:
@@ -120,22 +120,23 @@ class FeatureHead(nn.Module):
 
 
 class FeatureOutput(NamedTuple):
-    """What a feature critic says of B images of n sub-regions."""
+    """Output of a feature critic for B images of n sub-regions."""
 
     scores: list[torch.Tensor]
-    """(B, h, w) a scale, higher for what looks real."""
+    """(B, h, w) a scale, higher for more realistic cells."""
     defect_logits: torch.Tensor | None
     """(B * n, 1 + num_defects) of all sub-regions, image by image, the first for none; None without defects."""
 
 
 class FeatureCritic(nn.Module):
-    """Heads on frozen features, one a scale: is a cell of an image of this place (and class) real?
+    """Heads on frozen features, one a scale, that score the cells of an image given its location (and class).
 
-    Further heads say which defect they see in a sub-region: its surest cell decides. On these features that takes a
-    few hundred windows with a defect, where a critic that learns from pixels under R1 sees none after thousands of
-    steps (docs/quality.md); a generator shows the defects that a critic sees.
+    Further heads classify the defect of a sub-region from the cell with the greatest logit. On these features that
+    takes a few hundred windows with a defect, where a critic of pixels under R1 has not learned it after thousands of
+    steps (docs/quality.md); a generator learns the defects that a critic classifies.
 
-    It takes what `FrozenFeatures` gives and not images, so that both players can share one pass through that network.
+    Its inputs are the outputs of `FrozenFeatures` and not images, so that the updates of critic and generator can
+    share one pass through that network.
 
     Args:
         grid: of the whole canvas.
@@ -154,11 +155,11 @@ class FeatureCritic(nn.Module):
             FeatureHead(i, width, grid.rows, grid.cols, num_classes, num_defects) for i in inputs
         )
         self.defect_heads = nn.ModuleList(_defect_head(i, width, num_defects) for i in inputs if num_defects)
-        self.eval()  # the norms change when `update_norms` says so, and not with every pass
+        self.eval()  # the norms change in `update_norms`, and not with every pass
 
     @torch.no_grad()
     def update_norms(self) -> None:
-        """One power iteration of each spectral norm: once an update, in however many passes its batch comes."""
+        """One power iteration of each spectral norm: once an update, however many passes its batch is cut into."""
         for module in self.modules():
             if is_parametrized(module):
                 module.train()
@@ -172,9 +173,9 @@ class FeatureCritic(nn.Module):
         class_labels: torch.Tensor | None = None,
         window: Window = (1, 1),
         defect_labels: torch.Tensor | None = None,
-        twins: bool = False,
+        in_pairs: bool = False,
     ) -> FeatureOutput:
-        """Judge every cell, and say which defects the sub-regions have.
+        """Score every cell, and classify the defects of the sub-regions.
 
         Args:
             features: (B, channels, h, w) a scale.
@@ -182,7 +183,7 @@ class FeatureCritic(nn.Module):
             class_labels: (B,) int64, or None without classes.
             window: rows and columns of sub-regions in the images.
             defect_labels: (B, R, K) int64 of the whole canvases, or None without defects.
-            twins: whether images 2i and 2i + 1 are two of one location and class; else each counts as its own twin.
+            in_pairs: whether images 2i and 2i + 1 are a same-location pair; otherwise each is paired with itself.
         """
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         defects = None
@@ -190,18 +191,18 @@ class FeatureCritic(nn.Module):
             members = self.grid.members(locations, window)
             defects = defect_labels.flatten(1).gather(1, members).unflatten(1, window)
         pairs = zip(self.heads, features, strict=True)
-        scores = [head(x, rows, cols, class_labels, defects, twins) for head, x in pairs]
+        scores = [head(x, rows, cols, class_labels, defects, in_pairs) for head, x in pairs]
         return FeatureOutput(scores, self._find_defects(features, window) if self.defect_heads else None)
 
     def _find_defects(self, features: list[torch.Tensor], window: Window) -> torch.Tensor:
-        """The sum over the scales of what the surest cells of each sub-region say."""
+        """The sum over the scales of the greatest logits in each sub-region."""
         pairs = zip(self.defect_heads, features, strict=True)
         found = torch.stack([F.adaptive_max_pool2d(head(x), window) for head, x in pairs]).sum(0)
         return found.flatten(2).mT.flatten(0, 1)
 
 
 def _defect_head(inputs: int, width: int, num_defects: int) -> nn.Sequential:
-    """A plain classifier of cells, which sees its cell's neighbours too."""
+    """A plain classifier of cells, with a receptive field of 3 x 3 cells."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1),
         nn.LeakyReLU(SLOPE),

@@ -1,4 +1,4 @@
-"""Layers that the networks share: equalised rates, modulated convolutions, noise that hangs on its position alone.
+"""Layers that the networks share: equalised learning rates, modulated convolutions, noise of the position.
 
 Weights start from N(0, 1) and are scaled when they are used (equalised learning rate, Karras et al. 2018), so that one
 rate of Adam suits every layer. All scales are folded into the weights or into the modulation, never into a pass over
@@ -31,25 +31,27 @@ def activate(x: torch.Tensor) -> torch.Tensor:
 
 
 def repeat_edges(x: torch.Tensor) -> torch.Tensor:
-    """Pad by one on each side with the edge's values: zeros would draw the border of every sub-region into it."""
+    """Pad by one on each side with the values of the edge: zeros would mark the border of every sub-region."""
     return F.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
-def beside_twin(x: torch.Tensor, twins: bool) -> torch.Tensor:
-    """Maps, and how far they are from those of each one's twin: (B, C, H, W) -> (B, 2 C, H, W).
+def with_pair_difference(x: torch.Tensor, in_pairs: bool) -> torch.Tensor:
+    """Feature maps, and their absolute difference within same-location pairs: (B, C, H, W) -> (B, 2 C, H, W).
 
-    A critic that sees that far sees a generator that makes one picture of a place (Lin et al. 2018, "PacGAN"; Salimans
-    et al. 2016, "minibatch discrimination").
+    The difference lets a critic detect mode collapse at one location (Lin et al. 2018, "PacGAN"; Salimans et al. 2016,
+    "minibatch discrimination").
 
     Args:
-        twins: whether images 2i and 2i + 1 are twins; else each is its own.
+        x: (B, C, H, W).
+        in_pairs: whether images 2i and 2i + 1 are a pair; otherwise each is paired with itself, and the difference is
+            0.
     """
-    pairs = x.unflatten(0, (-1, 2)) if twins else x[:, None]
+    pairs = x.unflatten(0, (-1, 2)) if in_pairs else x[:, None]
     return torch.cat([x, (pairs - pairs.flip(1)).abs().flatten(0, 1)], 1)
 
 
 class Bound(torch.autograd.Function):
-    """Clamp to [-1, 1]; where a value lies outside, only a gradient that leads back inside is let through.
+    """Clamp to [-1, 1]; the gradient of a value outside is kept only where a step along it leads back inside.
 
     A tanh saturates under a Wasserstein critic and never comes back (seen here, within a hundred steps); a clamp alone
     would be as dead outside. Real pixels, black and white included, are reached exactly.
@@ -126,7 +128,7 @@ class ModulatedConv2d(nn.Module):
 
 
 class PositionNoise(nn.Module):
-    """Noise that each channel takes as much of as it learns; all start with little."""
+    """Noise with a learned strength for each channel, small at the start."""
 
     def __init__(self, channels: int, layer: int) -> None:
         super().__init__()
@@ -161,7 +163,7 @@ def position_noise(
 
 
 def hashed_noise(seeds: torch.Tensor, layers: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
-    """Noise of unit variance that hangs on (seed, layer, absolute position) alone, so a tile can be made again alone.
+    """Noise of unit variance, a function of (seed, layer, absolute position), so that a tile can be generated alone.
 
     A counter-based hash (the finaliser of MurmurHash3, 32 bits), uniform between -sqrt(3) and sqrt(3): the shape of
     its distribution doesn't matter, since convolutions follow.
@@ -191,7 +193,7 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 
 def double(x: torch.Tensor) -> torch.Tensor:
-    """Twice the resolution, bilinearly: no checkerboard comes of it (Odena et al. 2016)."""
+    """Twice the resolution, bilinearly, which leaves no checkerboard (Odena et al. 2016)."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 

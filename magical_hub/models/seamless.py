@@ -1,9 +1,9 @@
 """Beyond the paper: a generator whose sub-regions agree at their seams by construction.
 
-A map over the whole canvas holds what hangs on the place. A tile reads its crop of that map with a halo, and every
-convolution after it is unpadded, so that a tile and its neighbour compute the same values where they meet. What is
-the same for the whole image enters by modulation, which needs no statistics of the tile. (Ancestors: InfinityGAN, Lin
-et al. 2022; ALIS, Skorokhodov et al. 2021; StyleGAN2, Karras et al. 2020.)
+A learned map over the whole canvas holds what depends on the location. A tile reads its crop of that map with a halo,
+and every convolution after it is unpadded, so that a tile and its neighbour compute the same values where they meet.
+What is the same for the whole image enters by modulation, which needs no statistics of the tile. (Related:
+InfinityGAN, Lin et al. 2022; ALIS, Skorokhodov et al. 2021; StyleGAN2, Karras et al. 2020.)
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from magical_hub.models.layers import (
     smooth_pixels,
 )
 from magical_hub.models.mapping import LatentMapping
-from magical_hub.models.spans import LevelSpans, Span, cut, doubled_within, plan_spans, reach
+from magical_hub.models.spans import LevelSpans, Span, cut, doubled_within, plan_spans, receptive_field_radius
 
 QUIET = 0.2
-"""By how much less a generator that draws on a base picture adds to it at the start: it should be seen."""
+"""Factor of the initial output of a generator with a base picture, which dominates at the start."""
 
 FIRST_MAP_LAYER = 1024
 """The number of the first noise layer of the map; below it are those of the convolutions."""
@@ -44,7 +44,7 @@ FIRST_MAP_LAYER = 1024
 
 @dataclass(frozen=True)
 class Conditions:
-    """What B images are made from, beside their style: classes (B,), defects (B, R, K) and seeds (B,), int64 each."""
+    """Conditioning of B images beside their style: classes (B,), defect maps (B, R, K) and seeds (B,), int64 each."""
 
     class_labels: torch.Tensor | None
     defect_labels: torch.Tensor | None
@@ -52,9 +52,9 @@ class Conditions:
 
 
 class SeamlessBlock(nn.Module):
-    """Two unpadded modulated convolutions, each with a way past it; between them, but for the first block, a doubling.
+    """Two unpadded modulated convolutions with skip connections; except in the first block, a doubling between them.
 
-    So the first convolution works at a quarter of the cost, and narrows what is then doubled.
+    So the first convolution has a quarter of the cost, and reduces the channels that are then doubled.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, layer: int) -> None:
@@ -158,7 +158,7 @@ class SeamlessGenerator(Network):
         )
         self.defect_reach, self.defect_fields = 0, nn.ModuleDict()
         if num_defects:
-            reaches = {level: reach(level, num_levels) for level in range(1, num_levels)}
+            reaches = {level: receptive_field_radius(level, num_levels) for level in range(1, num_levels)}
             fitting = [
                 level for level in reaches if reaches[level] <= min(self.grid.cell_height, self.grid.cell_width)
             ]

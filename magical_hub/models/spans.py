@@ -1,4 +1,4 @@
-"""Which cells of each level a seamless generator must work out for a tile: the halo, from the layers backwards."""
+"""The cells of each level that a seamless generator computes for a tile: its receptive field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Span:
         return self.last - self.first
 
     def grown(self, by: int) -> Span:
-        """With `by` more cells on each side: what a convolution that takes them away must be given."""
+        """With `by` more cells on each side: the input of an unpadded convolution."""
         return Span(self.first - by, self.last + by)
 
     def halved(self) -> Span:
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True)
 class LevelSpans:
-    """What one level works out along one axis."""
+    """The cells that one level computes along one axis."""
 
     given: Span
     """Its input: features of the level before (of the first level: of the map)."""
@@ -44,7 +44,7 @@ class LevelSpans:
 
 
 def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
-    """What every level must work out along one axis for `size` pixels: the halo, from the layers backwards."""
+    """The cells of every level along one axis for `size` pixels, from the last layer back to the map."""
     pixels = Span(0, size)
     smoothed = pixels.grown(1)  # the filter takes a pixel off each side
     shuffled = Span(smoothed.first // 2, -(-smoothed.last // 2))
@@ -58,18 +58,18 @@ def plan_spans(size: int, num_levels: int) -> list[LevelSpans]:
     return spans[::-1]
 
 
-def reach(level: int, num_levels: int) -> int:
-    """How far, in pixels, from where it stands a change of what the block of a level (from 1) is given shows."""
-    size = 2**num_levels  # one cell of the map holds every place that a pixel can have in a cell
+def receptive_field_radius(level: int, num_levels: int) -> int:
+    """How many pixels from its own cell an input of the block of a level (from 1) can affect."""
+    size = 2**num_levels  # one cell of the map has every position of a pixel in a cell
     span = plan_spans(size, num_levels)[level].given
     cell = 2 ** (num_levels - level + 1)
     return max(-span.first * cell, span.last * cell - size)
 
 
 def doubled_within(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
-    """Bilinear doubling of a tensor that covers `covered`, cut to the spans asked for.
+    """Bilinear doubling of a tensor that covers `covered`, cut to `rows` and `cols`.
 
-    The outermost cells that come of the doubling lack a neighbour, and are never among those asked for.
+    The outermost doubled cells lack a neighbour, and are never among `rows` and `cols`.
     """
     down, across = (Span(2 * span.first, 2 * span.last) for span in covered)
     return cut(double(x), (down, across), rows, cols)
@@ -78,7 +78,7 @@ def doubled_within(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols
 def cut(x: torch.Tensor, covered: tuple[Span, Span], rows: Span, cols: Span) -> torch.Tensor:
     """The part of a tensor that covers `covered`.
 
-    By padding with less than nothing: the gradient of a slice loses the layout, which made a step twice as long.
+    By negative padding: the gradient of a slice loses the memory layout, which made a step twice as long.
     """
     down, across = covered
     sides = (down.first - rows.first, rows.last - down.last, across.first - cols.first, cols.last - across.last)

@@ -220,7 +220,7 @@ class Method:
         """The mean score of each image, by the critic without wrappers."""
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            output = self.bare_critic.judge(images, *inputs.conditioning)
+            output = self.bare_critic.compute(images, *inputs.conditioning)
             return output.score.unflatten(0, (len(images), -1)).mean(1)
 
         return score

@@ -74,7 +74,7 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
         defect_frequencies=_defect_frequencies(store, train),
         intensity_range=None if store.intensity is None else [store.intensity.low, store.intensity.high],
     )
-    critic = MagicalCritic(**shape, twins=config.critic_sees == "windows")
+    critic = MagicalCritic(**shape, same_location_pairs=config.critic_sees == "windows")
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 

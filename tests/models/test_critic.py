@@ -157,18 +157,18 @@ def test_the_score_has_a_second_derivative():
 
 
 @float64()
-def test_twins_are_told_how_far_they_differ():
+def test_the_difference_within_a_pair_is_a_feature():
     """Else the critic can't see that a generator makes one picture of a place."""
     torch.manual_seed(0)
-    critic = build(2, 2, (32, 32), twins=True)
+    critic = build(2, 2, (32, 32), same_location_pairs=True)
     one, other = noise(2, 1, 16, 16).split(1)
     place = torch.zeros(2).long()
-    alike = critic(torch.cat([one, one]), place, twins=True).score
-    apart = critic(torch.cat([one, other]), place, twins=True).score
+    alike = critic(torch.cat([one, one]), place, in_pairs=True).score
+    apart = critic(torch.cat([one, other]), place, in_pairs=True).score
     assert torch.allclose(alike[0], alike[1], rtol=0, atol=1e-10) and not torch.allclose(alike[0], apart[0], atol=1e-3)
-    # Without a twin an image is its own; and the order of two makes no difference.
+    # Without pairs an image is paired with itself; and the order within a pair makes no difference.
     assert torch.allclose(critic(one, place[:1]).score[0], alike[0], rtol=0, atol=1e-10)
-    swapped = critic(torch.cat([other, one]), place, twins=True).score
+    swapped = critic(torch.cat([other, one]), place, in_pairs=True).score
     assert torch.allclose(swapped.flip(0), apart, rtol=0, atol=1e-10)
-    others = critic(torch.cat([one, other, noise(2, 1, 16, 16)]), torch.zeros(4).long(), twins=True).score
+    others = critic(torch.cat([one, other, noise(2, 1, 16, 16)]), torch.zeros(4).long(), in_pairs=True).score
     assert torch.allclose(others[:2], apart, rtol=0, atol=1e-10)
