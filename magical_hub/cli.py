@@ -1,6 +1,6 @@
 """The command `magical-hub`: thin; each subcommand calls one public function.
 
-Progress and notes go to stderr; what was asked for (`info`, `--json`) to stdout. Exit codes: 0 done, 2 a user's
+Progress and notes go to stderr; the output of `info` and of `--json` to stdout. Exit codes: 0 done, 2 a user's
 mistake (one line on stderr), 1 anything else. Heavy libraries are imported when a subcommand runs, so that `--help`
 is fast.
 """
@@ -26,7 +26,7 @@ from magical_hub.usefulness.options import UsefulnessOptions
 app = tyro.extras.SubcommandApp()
 
 LEAKAGE = 3
-"""The exit code of a report that finds copies, where it was asked to be a gate, and of a push that is refused."""
+"""The exit code of a report that finds copies, with --fail-on-leak, and of a push that is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ def train(
     from magical_hub.provenance import chain
     from magical_hub.training import plan, train
 
-    asked = TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
-    if dry_run or (_is_first_process() and not asked.resume):
-        planned = plan(asked)
+    settings = TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
+    if dry_run or (_is_first_process() and not settings.resume):
+        planned = plan(settings)
         if dry_run:
             return _report(planned.to_dict(), json, planned.text())
         print(planned.text(), file=sys.stderr)
-    result = train(asked)
+    result = train(settings)
     about = {**asdict(result), "provenance": chain(Path(result.output_dir))}
     text = f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"
     if push_to_hub is not None and _is_first_process():
@@ -95,7 +95,7 @@ def generate(
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Generate full images, exactly as many as asked for.
+    """Generate full images, exactly `num_images`.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
@@ -103,7 +103,7 @@ def generate(
             same command left when it was cut off.
         num_images: how many.
         class_labels: a class for all images, or one an image; names or numbers.
-        seed: image i hangs on the seed and i alone.
+        seed: image i depends only on the seed and i.
         truncation_psi: 1 is as trained; towards 0 images draw near their mean, up to 2 away from it.
         batch_size: images at a time, as PNG files.
         format: tiff and zarr are written tile by tile, so of any size; the same command goes on with what was cut off.
@@ -123,11 +123,11 @@ def generate(
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
     labels = class_labels[0] if class_labels and len(class_labels) == 1 else class_labels
-    asked: dict[str, Any] = {"class_labels": labels, "seed": seed, "truncation_psi": truncation_psi}
+    request: dict[str, Any] = {"class_labels": labels, "seed": seed, "truncation_psi": truncation_psi}
     if format == "png":
-        rows = write_imagefolder(pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **asked)
+        rows = write_imagefolder(pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **request)
     else:
-        rows = write_series(pipe, output_dir, num_images, format, **asked)
+        rows = write_series(pipe, output_dir, num_images, format, **request)
     about = {"output_dir": str(output_dir), "images": rows, "provenance": chain(output_dir)}
     _report(about, json, f"{len(rows)} images: {output_dir}")
 
@@ -170,7 +170,7 @@ def augment(
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
         image_column: column of the images.
-        label_column: column of the classes to ask for: the checkpoint's classes, or its defects and a name for none.
+        label_column: column of the classes to generate: the checkpoint's classes, or its defects and a name for none.
         objects_column: column of boxes; auto finds it.
         mask_column: column of masks; auto finds it.
         mask_values: names of the classes that values of the masks stand for: 1=dark,2=crack.
@@ -181,8 +181,8 @@ def augment(
         group_column: of boards, lots or modules, which --tune keeps together.
         split: of the dataset; no other is written.
         balance: make most of what is rare.
-        keep: verified drops images that do not show the defect asked for.
-        seed: image i hangs on the seed and i alone.
+        keep: verified drops images that do not show their class or defect.
+        seed: image i depends only on the seed and i.
         batch_size: images at a time.
         num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
         engine: ray makes the same rows on a Ray cluster.

@@ -38,7 +38,7 @@ class HubError(MagicalError):
 
 
 class LeakageError(MagicalError):
-    """A push of a model that copies its training images, or was never asked (exit code 3 of the command)."""
+    """A push of a model that copies its training images, or was never checked for it (exit code 3 of the command)."""
 
 
 class TrainingError(MagicalError):
@@ -54,7 +54,7 @@ class MissingPackageError(MagicalError):
 
 
 class TrainingStopped(Exception):
-    """Training was asked to stop by a signal. It wrote a checkpoint; no mistake of anybody's."""
+    """Training was stopped by a signal, after it wrote a checkpoint: no mistake of the user."""
 
 
 def first_line(error: BaseException) -> str:

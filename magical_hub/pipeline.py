@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from magical_hub.hub import PushResult
 
 MOST_PIXELS = 2**26
-"""Of an image that is made whole: 8192 x 8192, which takes some gigabytes. A checkpoint of a few kilobytes can ask for
+"""Of an image that is made whole: 8192 x 8192, which takes some gigabytes. A checkpoint of a few kilobytes can have
 any size, and larger images are written tile by tile (see export/)."""
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
@@ -375,7 +375,7 @@ def _count(num_images: int, *many: Any) -> int:
             f"num_images is {num_images}, and seeds, latents, class_labels or defects are for {count}: let them agree"
         )
     if count < 1:
-        raise ConfigError(f"num_images is {count}: give 1 or more")
+        raise ConfigError(f"num_images is {count}: it must be at least 1")
     return count
 
 
@@ -392,7 +392,7 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
 
 
 def _convert(images: torch.Tensor, output_type: str) -> Any:
-    """From (N, C, H, W) in [0, 1] to what was asked for; sub-regions (N, n, C, h, w) keep their two axes."""
+    """From (N, C, H, W) in [0, 1] to the output type; sub-regions (N, n, C, h, w) keep their two axes."""
     if images.dim() == 5 and output_type == "pil":
         return [_convert(cells, output_type) for cells in images]
     if output_type == "pt":

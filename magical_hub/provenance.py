@@ -106,7 +106,7 @@ def of_images(pipe: Any, image: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         pipe: the MagicalPipeline.
-        image: what was asked for: seed, class, truncation ...
+        image: the request: seed, class, truncation ...
     """
     came = dict(pipe.origin)
     before = came.pop("record", None)
@@ -119,7 +119,7 @@ def of_painted(bank: Any, image: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         bank: the DefectBank.
-        image: what was asked for: seed, number ...
+        image: the request: seed, number ...
     """
     about = {"classes": bank.classes, "examples": len(bank), "sha256": bank.sha256, "settings": asdict(bank.settings)}
     return {"made": "images", "real_pixels": True, "image": image, "bank": about, **made_by()}

@@ -70,5 +70,5 @@ def signature(config: Any) -> ModelSignature:
 
 
 def _load_pyfunc(path: str) -> ServedPipeline:
-    """The name that MLflow asks a module for."""
+    """The function that MLflow calls, by this name."""
     return ServedPipeline(MagicalPipeline.from_pretrained(path))

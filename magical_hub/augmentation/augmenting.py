@@ -48,8 +48,8 @@ def augment_dataset(
     """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
 
     Synthetic rows lie in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them there, a
-    call that was cut off goes on, and whatever the rows hang on makes other files. Image i comes from
-    `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows hang
+    call that was cut off goes on, and whatever the rows depend on makes other files. Image i comes from
+    `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows depend
     neither on the number of processes nor, within a grey level, on the batch size. What was dropped is logged.
 
     Args:
@@ -60,8 +60,9 @@ def augment_dataset(
             defects, so that no background is real.
         num_images: synthetic rows in the result.
         image_column: column of the images.
-        label_column: column of the classes that are asked for, matched by name: the checkpoint's image classes, or its
-            defects and one name more that stands for none. Only classes that occur are made. None asks for no class.
+        label_column: column of the classes to generate, matched by name: the checkpoint's image classes, or its
+            defects and one name more that stands for none. Only classes that occur are generated. None leaves the
+            classes to the checkpoint.
         objects_column, mask_column: of boxes x, y, w, h in pixels, and of masks; "auto" finds, None leaves null.
         mask_values: names of the defect classes that values of the masks stand for ({1: "dark", 2: "crack"}). None
             finds out what they mean (data/masks.py says how); synthetic masks have the same values.
@@ -70,9 +71,9 @@ def augment_dataset(
             checkpoint).
         seed: of the series of images.
         batch_size: images at a time.
-        num_proc: processes; None is this one alone. A script that asks for more needs `if __name__ == "__main__":`.
+        num_proc: processes; None is this one alone. A script with more needs `if __name__ == "__main__":`.
             With the engine "ray", actors of one core (or one GPU) each; None is as many as there are.
-        keep: "verified" drops images that don't show the defect asked for (where the checkpoint has a verifier;
+        keep: "verified" drops images that don't show their class or defect (where the checkpoint has a verifier;
             without one all count as verified), "all" none, a filter what it says (`augmentation.QualityFilter`).
         provenance: three columns more: `synthetic` (bool), `source` (checkpoint and a hash of its weights), `seed`.
             Of a DatasetDict only the split "train" has them.
@@ -152,7 +153,7 @@ def _marked_real(dataset: Any, features: datasets.Features) -> Any:
 
 
 def _interleaved(real: Any, prepared: Prepared, settings: Settings) -> datasets.IterableDataset:
-    """Every row of both once; synthetic ones with the probability asked for, as long as there are both."""
+    """Every row of both once; synthetic ones with the given probability, as long as there are both."""
     import datasets
 
     size = rows_together(prepared.maker)

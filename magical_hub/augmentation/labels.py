@@ -1,4 +1,4 @@
-"""What a column of classes means to a checkpoint: its image classes, or its defects and a name for none."""
+"""Columns of classes of a dataset: image classes of a checkpoint, or its defects and a name for none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def label_columns(
             continue
         seen = None if present is None else present[name]
         values = stored_values(feature, seen)
-        occurring = [its for its, value in values.items() if seen is None or value in seen]
+        occurring = [name for name, value in values.items() if seen is None or value in seen]
         column = _column(occurring, known)
         if column is not None and (name == columns.label or {*values} & {*known.classes, *known.defects}):
             found[name] = LabelColumn(values, *column)
@@ -78,7 +78,7 @@ def label_columns(
 def _unknown(name: str, occurring: Sequence[str], known: LabelNames) -> DataError:
     if not occurring:
         return DataError(f"column {name!r} holds no known classes: cast it to a ClassLabel, or name another")
-    strangers = [its for its in occurring if its not in known.classes + known.defects]
+    strangers = [name for name in occurring if name not in known.classes + known.defects]
     return DataError(
         f"the checkpoint doesn't know {', '.join(map(repr, strangers))} of column {name!r} (it knows {known}): rename "
         "the classes, take another checkpoint, or leave the column out by label_column=None"

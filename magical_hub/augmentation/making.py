@@ -1,4 +1,4 @@
-"""Making rows until all that were asked for are there, by further seeds, in a bounded number of tries."""
+"""Rows for all requests, by further seeds where images are dropped, in a bounded number of tries."""
 
 from __future__ import annotations
 

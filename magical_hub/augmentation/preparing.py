@@ -41,7 +41,7 @@ class Prepared:
     Args:
         maker: of the rows.
         requests: a request a row.
-        counts: how often each class that is asked for occurs in the dataset; empty where none is asked for.
+        counts: how often each class of the label column occurs in the dataset; empty without a label column.
     """
 
     maker: RowMaker
@@ -82,7 +82,7 @@ def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
 def generated_rows(
     dataset: datasets.Dataset | datasets.IterableDataset, pipe: MagicalPipeline, settings: Settings
 ) -> tuple[GeneratedRows, dict[str, int]]:
-    """Rows of generated images, and how often each class that is asked for occurs.
+    """Rows of generated images, and how often each class of the label column occurs.
 
     Raises:
         DataError: where columns are missing, hold something else, or name what the checkpoint doesn't know.

@@ -41,7 +41,7 @@ class Settings:
         for name in ("num_images", "batch_size", "num_proc"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise ConfigError(f"{name} is {number}: give 1 or more")
+                raise ConfigError(f"{name} is {number}: it must be at least 1")
         whole_number(self.seed)
         if not 0 < self.probability < 1:
             raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")

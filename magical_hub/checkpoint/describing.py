@@ -57,13 +57,13 @@ def _is_text(value: object) -> bool:
 
 
 def explain(about: dict[str, Any]) -> str:
-    """What `describe` found, for a person: what the checkpoint makes, and what can be asked of it."""
+    """What `describe` found, for a person: what the checkpoint generates, and how to call it."""
     (height, width), (rows, cols), cell = about["image_size"], about["grid"], about["sub_region"]
     name, classes, defects = plain(about["checkpoint"]), about["class_names"], about["defect_names"]
     seamless = about["generator"] == "SeamlessGenerator"
     colour = "grey" if about["channels"] == 1 else "colour"
     here = for_shell(about["checkpoint"]) or "RUN"
-    asked = f" --class-labels {for_shell(classes[0]) or 0}" if classes else ""
+    option = f" --class-labels {for_shell(classes[0]) or 0}" if classes else ""
     lines = {
         "makes": f"{colour} images of {height} x {width} px",
         "from": f"{rows} x {cols} sub-regions of {cell[0]} x {cell[1]} px, which "
@@ -75,7 +75,7 @@ def explain(about: dict[str, Any]) -> str:
         if about["critic"]
         else "not there: no --init-from",
         "weights": f"{about['bytes'] / 2**20:.1f} MiB" if about["bytes"] else "on the Hub, not here yet",
-        "try": f"magical-hub generate --checkpoint {here} --num-images 8{asked} --output-dir IMAGES",
+        "try": f"magical-hub generate --checkpoint {here} --num-images 8{option} --output-dir IMAGES",
     }
     if defects:
         one = repr(defects[0]) if plain(defects[0], 80) == defects[0] else "1"

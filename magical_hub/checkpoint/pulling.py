@@ -30,7 +30,7 @@ ATTEMPTS = 5
 PASSING = {408, 409, 412, 425, 429, 500, 502, 503, 504}
 """HTTP answers that another attempt may change; 409 and 412: somebody else was writing at the same time."""
 LONGEST_WAIT = 60.0
-"""Seconds at the most, whatever a server asks for."""
+"""Seconds at the most, whatever Retry-After says."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download"}
 """What a `from_pretrained` passes on to `pull`."""
@@ -68,11 +68,11 @@ _backing_off = wait_random_exponential(multiplier=0.5, max=8)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds: what the server asks for, or a random share of a doubling time."""
+    """Seconds: of the header Retry-After, or a random share of a doubling time."""
     error = state.outcome.exception() if state.outcome else None
     response = getattr(error, "response", None) or getattr(getattr(error, "__cause__", None), "response", None)
-    asked = "" if response is None else response.headers.get("Retry-After", "")
-    return min(float(asked), LONGEST_WAIT) if asked.isdigit() else _backing_off(state)
+    after = "" if response is None else response.headers.get("Retry-After", "")
+    return min(float(after), LONGEST_WAIT) if after.isdigit() else _backing_off(state)
 
 
 def _tell(state: RetryCallState) -> None:

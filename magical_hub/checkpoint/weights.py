@@ -51,7 +51,7 @@ def check_weights_file(folder: Path, variant: str | None, shapes: dict[str, tupl
             raise CheckpointError(f"{file} has no weights for {name}: take another checkpoint")
         kind, actual = header[name]
         if actual != shape:
-            raise CheckpointError(f"{file}: {name} is {list(actual)}, and the configuration asks for {list(shape)}")
+            raise CheckpointError(f"{file}: {name} is {list(actual)}, and by the configuration {list(shape)}")
         if kind not in FLOATS:
             raise CheckpointError(f"{file}: {name} holds {kind}, and no floating-point numbers")
     for name in header:

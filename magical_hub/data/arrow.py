@@ -254,7 +254,7 @@ class _Batch:
         columns = [
             pa.FixedSizeListArray.from_arrays(cells, canvas.list_size),
             pa.array([label_of(record) for record in self._records], pa.int64()),
-            pa.array([group_of(record, its) for record, its in zip(self._records, self._digests, strict=True)]),
+            pa.array([group_of(record, digest) for record, digest in zip(self._records, self._digests, strict=True)]),
             pa.array(self._digests),
             pa.array([record.name for record in self._records]),
             pa.array(self._fields, pa.list_(pa.int64())),

@@ -34,7 +34,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """Records in a fixed order, and the names of their classes (None where no label was asked for)."""
+    """Records in a fixed order, and the names of their classes (None without a label column)."""
 
     count: int | None
     """None for a stream, which ends when it ends."""

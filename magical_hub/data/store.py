@@ -46,7 +46,7 @@ def prepare_store(
     """
     size = grid.height, grid.width
     if (folder / TILES).exists():
-        # Files may have moved. An index of other data stays as it stands: whoever asks compares the fingerprints.
+        # Files may have moved. An index of other data stays as it stands: callers compare the fingerprints.
         if TiffStore(folder / TILES).source_fingerprint == source.fingerprint:
             index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
     elif not (folder / ARROW).exists():

@@ -34,7 +34,7 @@ def write_imagefolder(
     batch_size: int = 8,
     croissant: bool = False,
 ) -> list[dict[str, Any]]:
-    """Generate images into a folder: 00000.png and so on, exactly as many as asked for.
+    """Generate images into a folder: 00000.png and so on, exactly `num_images`.
 
     The same call goes on with what a killed one left: images that are there are kept.
 
@@ -58,7 +58,7 @@ def write_imagefolder(
     folder = expanded(folder)
     check_request(num_images, class_labels)
     if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}: give 1 or more")
+        raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
     with only_writer(folder):
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
         _begin(folder, record)

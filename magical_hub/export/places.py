@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from magical_hub.errors import DataError, MissingPackageError, in_one_line
 from magical_hub.files import expanded, folder_written_whole, only_maker
+from magical_hub.safety import parse_json
 
 MARK = "incomplete.json"
 """In a remote place: it says what is being written there, and goes when all is there."""
@@ -107,7 +108,7 @@ def _upload(folder: Path, target: str, request: dict[str, Any]) -> None:
     }
     with _told(target):
         if fs.exists(f"{root}/{MARK}"):
-            if json.loads(fs.cat_file(f"{root}/{MARK}")) != request:
+            if parse_json(fs.cat_file(f"{root}/{MARK}")) != request:
                 raise DataError(
                     f"{target} holds the beginnings of another dataset: delete them, or give another place"
                 )

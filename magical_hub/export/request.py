@@ -1,4 +1,4 @@
-"""What is asked for of many images, checked and put on record."""
+"""Requests for many images: checks, and the record of what is generated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ClassLabels = Sequence[int | str] | int | str | None
 def check_request(num_images: int, class_labels: ClassLabels) -> None:
     """Raise a ConfigError unless there is at least one image, and a class for all or one an image."""
     if num_images < 1:
-        raise ConfigError(f"num_images is {num_images}: give 1 or more")
+        raise ConfigError(f"num_images is {num_images}: it must be at least 1")
     if class_labels is not None and not isinstance(class_labels, (int, str)) and len(class_labels) != num_images:
         raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one an image")
 
 
 def each_class(class_labels: ClassLabels, num_images: int) -> list[int | str] | None:
-    """The classes that were asked for, one an image."""
+    """The class of each image."""
     if class_labels is None:
         return None
     many = [class_labels] * num_images if isinstance(class_labels, (int, str)) else class_labels

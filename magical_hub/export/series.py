@@ -56,7 +56,7 @@ def write_series(
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, format)
         before = provenance.read(folder / provenance.FILE)
         if before is not None and before.get("image") != record["image"]:
-            raise ConfigError(f"{folder} holds what was asked for otherwise: give the same again, or a new folder")
+            raise ConfigError(f"{folder} holds images of another request: repeat it, or give a new folder")
         if before is None:
             check_folder(folder)
             write_text(folder / provenance.FILE, json.dumps(record, indent=2))  # first: what follows is this request's

@@ -1,4 +1,4 @@
-"""The gate: no generator is published that copies its training images, or that nobody asked."""
+"""The gate: no generator is published that copies its training images, or that was not checked."""
 
 from __future__ import annotations
 

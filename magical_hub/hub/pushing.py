@@ -31,7 +31,7 @@ class PushResult:
         files: their paths in the repository.
         url: of the commit; of a dry run, the folder.
         commit: its hash; None of a dry run.
-        pull_request: its URL, where one was asked for.
+        pull_request: its URL, with `create_pr`.
         card_kept: whether a card that a person had written or changed was left as it was.
     """
 

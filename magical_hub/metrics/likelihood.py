@@ -45,7 +45,7 @@ def mixture_likelihood(generated: np.ndarray, train: np.ndarray, held_out: np.nd
     """
     for name, features in (("generated", generated), ("training", train), ("held-out", held_out)):
         if len(features) < 2:
-            raise DataError(f"{len(features)} {name} images have no likelihood: give 2 or more")
+            raise DataError(f"{len(features)} {name} images have no likelihood: there must be at least 2")
     varies = np.asarray(train).std(0) > 1e-6
     if not varies.any():
         raise DataError("all training images have the same features: look at the images that they come from")

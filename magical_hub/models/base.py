@@ -65,8 +65,8 @@ class Network(ModelMixin, ConfigMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load as `diffusers.ModelMixin.from_pretrained` does, from safetensors alone, and what was checked alone.
 
-        The configuration's sizes are bounded, and the weights' names, shapes and kinds must be those that it asks for,
-        before any memory is taken for them; then they must be numbers.
+        Sizes in the configuration are bounded, and names, shapes and kinds of the weights must be those of the
+        configuration, before any memory is taken for them; then they must be finite.
 
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
@@ -90,9 +90,7 @@ class Network(ModelMixin, ConfigMixin):
         config_file = place / component_files(variant)[0]
         config = read_json(config_file, place)
         if config.get("_class_name") != cls.__name__:
-            raise CheckpointError(
-                f"{config_file} is of a {config.get('_class_name')}, and asked for is a {cls.__name__}"
-            )
+            raise CheckpointError(f"{config_file} is of a {config.get('_class_name')}, not of a {cls.__name__}")
         known = inspect.signature(cls.__init__).parameters
         strange = [key for key in config if not key.startswith("_") and cls.renamed.get(key, key) not in known]
         if strange:

@@ -1,4 +1,4 @@
-"""Defects as a field over the canvas: what a generator adds where a defect is asked for, and nowhere else."""
+"""Features of defects over the canvas, which a generator adds where the defect map has one, and nowhere else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_LAYER = 4096
 
 
 class DefectField(nn.Module):
-    """Features of the defects at the cells of one level, 0 where none is asked for.
+    """Features of the defects at the cells of one level, 0 where the map has none.
 
     Every cell is drawn from the class of its sub-region, its place in it, and smooth noise (Perlin 1985) of the
     image's seed whose lattice is that of the sub-regions: level lines of such noise run on from one sub-region to the

@@ -1,4 +1,4 @@
-"""Whether what was asked of an image is in it: a judge that no generator was trained to please."""
+"""A classifier of classes and defects that takes no part in the adversarial objective."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from magical_hub.models.feature_critic import feature_widths, shared_features
 from magical_hub.models.layers import SLOPE
 
 NETWORK: Final = "efficientnet-lite0"
-"""What it looks through. The critic's heads look through another one, for the generator learns to please those."""
+"""The frozen network of its features; the feature critic reads another one, whose features the generator fits."""
 
 
 @dataclass
 class VerifierOutput(BaseOutput):
-    """What a verifier says of B sub-regions.
+    """Output of a verifier for B sub-regions.
 
     Args:
         class_logits: (B, num_classes), or None.
@@ -38,10 +38,10 @@ class VerifierOutput(BaseOutput):
 class LabelVerifier(Network):
     """A small classifier of sub-regions, each by itself, that learns from real ones alone, beside the GAN.
 
-    The critics' own heads can't say whether an asked defect is there: the generator was trained to please them. It
-    looks through frozen ImageNet features, where a few hundred steps show it defects that a network trained on pixels
-    does not see after thousands (docs/quality.md): those of another network than the critic looks through. Their
-    weights come with a package and are not its own.
+    The heads of the critics cannot verify generated images, since the generator was trained to satisfy them. The
+    verifier reads frozen ImageNet features of another network than the feature critic. A few hundred steps on them
+    learn defects that a network on pixels has not learned after thousands (docs/quality.md). The weights of the frozen
+    network come with a package and are not saved.
 
     Args:
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's; classes or defects there are.
@@ -69,18 +69,18 @@ class LabelVerifier(Network):
         if not num_classes and not num_defects:
             raise ConfigError("a verifier needs classes or defects to verify: give num_classes or num_defects")
         widths = feature_widths(self.grid.cell_height, self.grid.cell_width)
-        self.scales = nn.ModuleList(_scale(inputs, width) for inputs in widths)
-        seen = width * len(self.scales)
-        self.row_embedding = nn.Embedding(rows, seen)
-        self.col_embedding = nn.Embedding(cols, seen)
+        self.scales = nn.ModuleList(_scale(channels_in, width) for channels_in in widths)
+        inputs = width * len(self.scales)
+        self.row_embedding = nn.Embedding(rows, inputs)
+        self.col_embedding = nn.Embedding(cols, inputs)
         for embedding in (self.row_embedding, self.col_embedding):
             nn.init.zeros_(embedding.weight)
-        self.hidden = nn.Linear(seen, width)
+        self.hidden = nn.Linear(inputs, width)
         self.class_head = nn.Linear(width, num_classes) if num_classes else None
         self.defect_head = nn.Linear(width, 1 + num_defects) if num_defects else None
 
     def forward(self, sub_regions: torch.Tensor, locations: torch.Tensor) -> VerifierOutput:
-        """Judge sub-regions.
+        """Classify sub-regions.
 
         Args:
             sub_regions: (B, C, h, w) in [-1, 1].
@@ -91,10 +91,10 @@ class LabelVerifier(Network):
         with torch.no_grad():
             features = shared_features(NETWORK, *sub_regions.shape[2:], sub_regions.device)(sub_regions)
         pairs = zip(self.scales, features, strict=True)
-        # The surest cell of a scale speaks for it: a defect is small.
-        seen = torch.cat([scale(x.to(self.dtype)).amax((2, 3)) for scale, x in pairs], 1)
+        # The maximum over the cells of a scale: a defect is small.
+        pooled = torch.cat([scale(x.to(self.dtype)).amax((2, 3)) for scale, x in pairs], 1)
         place = self.row_embedding(locations // self.grid.cols) + self.col_embedding(locations % self.grid.cols)
-        x = F.leaky_relu(self.hidden(seen + place), SLOPE)
+        x = F.leaky_relu(self.hidden(pooled + place), SLOPE)
         return VerifierOutput(
             class_logits=None if self.class_head is None else self.class_head(x),
             defect_logits=None if self.defect_head is None else self.defect_head(x),
@@ -102,7 +102,7 @@ class LabelVerifier(Network):
 
 
 def _scale(inputs: int, width: int) -> nn.Sequential:
-    """What is seen in the cells of one scale, each beside its neighbours."""
+    """Convolutions over the cells of one scale, with a receptive field of 3 x 3."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1),
         nn.LeakyReLU(SLOPE),

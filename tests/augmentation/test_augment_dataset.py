@@ -225,7 +225,7 @@ def test_where_the_tries_run_out_nothing_is_left(labelled, class_pipe, cache):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"num_images": 0}, ConfigError, "num_images is 0: give 1 or more"),
+        ({"num_images": 0}, ConfigError, "num_images is 0: it must be at least 1"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0"),
         ({"num_proc": 0}, ConfigError, "num_proc is 0"),
         ({"probability": 1.0}, ConfigError, "probability is 1.0"),

@@ -135,7 +135,7 @@ def test_a_series_is_kept_and_finished(make, tmp_path):
     assert write_series(pipe, tmp_path, 2, "zarr", seed=1) == rows and chunk.stat().st_mtime_ns == made
     assert (tmp_path / "metadata.jsonl").exists() and (tmp_path / "00001.zarr").is_dir()
     for otherwise in ({"seed": 2}, {"num_images": 3}, {"truncation_psi": 0.7}, {"format": "tiff"}):
-        with pytest.raises(ConfigError, match="holds what was asked for otherwise"):
+        with pytest.raises(ConfigError, match="holds images of another request"):
             write_series(pipe, tmp_path, **{"num_images": 2, "format": "zarr", "seed": 1, **otherwise})
 
 

@@ -63,13 +63,10 @@ def test_its_figures_are_those_of_the_report(card_of, pipe, reports):
 def test_what_is_not_known_is_left_out(card_of, pipe, class_pipe):
     card = card_of(pipe, allow_unchecked=True)
     assert card.data.license is None and card.data.datasets is None and card.data.eval_results is None
-    for words in ("## Figures", "## How it was trained", "## Usefulness", "None", "Classes to ask for"):
+    for words in ("## Figures", "## How it was trained", "## Usefulness", "None", "Classes (`class_labels=`)"):
         assert words not in card.text
     assert "How good it is was not measured" in card.text and "Not checked for copies" in card.text
-    assert (
-        "Classes to ask for (`class_labels=`): `crack`, `good`, `void`."
-        in card_of(class_pipe, allow_unchecked=True).text
-    )
+    assert "Classes (`class_labels=`): `crack`, `good`, `void`." in card_of(class_pipe, allow_unchecked=True).text
 
 
 def test_how_it_was_trained_is_read_from_the_run(card_of, tiny_config, tmp_path):

@@ -93,7 +93,7 @@ def test_every_component_goes(hub, make_pipeline, tmp_path):
     asked = {"seeds": [1], "defects": {(0, 1): "void"}, "output_type": "np"}
     assert (pulled(**asked).images == made(**asked).images).all()
     card = content_of(hub, "README.md").read_text()
-    assert "| verifier | `LabelVerifier` |" in card and "Defects to ask for (`defects=`): `crack`, `void`." in card
+    assert "| verifier | `LabelVerifier` |" in card and "Defects (`defects=`): `crack`, `void`." in card
 
 
 def test_the_same_again_is_no_new_commit(hub, pipe, reports):
