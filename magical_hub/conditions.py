@@ -191,9 +191,7 @@ def _defect_map(generator: Conditional, defects: Defects) -> torch.Tensor:
     if not isinstance(defects, Mapping):
         labels = torch.as_tensor(defects).long()
         if tuple(labels.shape) != (grid.rows, grid.cols):
-            raise ConfigError(
-                f"a defect map has the shape {tuple(labels.shape)}: it must be ({grid.rows}, {grid.cols})"
-            )
+            raise ConfigError(f"a defect map has the shape {tuple(labels.shape)}: give ({grid.rows}, {grid.cols})")
         if labels.min() < 0 or labels.max() >= len(names):
             known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
             raise ConfigError(f"a defect map holds {int(labels.min())} to {int(labels.max())}: give {known}")

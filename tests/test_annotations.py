@@ -91,7 +91,7 @@ def test_annotations_say_where_the_asked_defects_are(pipe):
 
 
 def test_defects_that_nobody_asked_for_stand_as_in_training(pipe):
-    made = quiet(pipe, seeds=range(60), batch_size=16)
+    made = quiet(pipe, seeds=range(60), images_per_batch=16)
     classes = np.array([its["class_label"] for its in made.annotations])
     shares = {label: (made.defects.numpy()[classes == label] > 0).mean() for label in np.unique(classes)}
     assert abs(shares[0] - 0.3) < 0.15 and shares[1] == 0 and shares.get(2, 1) == 1
@@ -113,7 +113,7 @@ def test_forms_of_defects_that_mean_the_same(pipe):
         ({(0, 0): "dent"}, ConfigError, "no defect 'dent': give one of none, pit, scratch"),
         ({(2, 0): "pit"}, GridError, r"no sub-region \(2, 0\)"),
         (np.zeros((3, 2)), ConfigError, r"shape \(3, 2\): give \(2, 3\)"),
-        (np.full((2, 3), 3), ConfigError, r"holds 3 to 3: give 0 \(none\) to 1 \(pit\), 2 \(scratch\)"),
+        (np.full((2, 3), 3), ConfigError, r"holds 3 to 3: give 0 \(none\), 1 \(pit\), 2 \(scratch\)"),
         ([{}, {}, {}], ConfigError, "num_images is 2"),
     ],
 )

@@ -109,8 +109,8 @@ class TrainingConfig:
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = setting(16, public=True)
-    """Windows in a step, over all processes together; an even number comes in twins, two images of one class at one
-    place, by which the critic sees whether a generator makes one picture of it."""
+    """Windows in a step, over all processes together; an even number consists of same-location pairs, two images of
+    one class at one location, whose difference lets the critic detect mode collapse."""
     gradient_accumulation: int = setting(1, public=True, may_change=True)
     """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
     stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""
