@@ -89,21 +89,6 @@ def test_engines(table):
 
 
 @pytest.mark.slow
-def test_usefulness(table, tmp_path):
-    """From training to the table, on the run's own images alone; what is there is not sought again."""
-    options = f"--output-dir {tmp_path} --counts 20 30 --image-size 64 --max-steps 2 --num-test 40 --seeds 2"
-    rows = table("", f"{options} --num-extra 4", script="usefulness.py")
-    assert [row[:2] for row in rows[::2]] == [["elpv", "20"], ["elpv", "30"], ["packages", "20"], ["packages", "30"]]
-    assert (tmp_path / "elpv.png").exists() and (tmp_path / "packages-30" / "usefulness.png").exists()
-    for run, count in (("elpv-20", 20), ("elpv-30", 30), ("packages-20", 20), ("packages-30", 30)):
-        split = json.loads((tmp_path / run / "split.json").read_text())
-        assert len(split["train"]) + len(split["validation"]) == count and not split["holdout"]
-    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert table("", f"{options} --num-extra 4", script="usefulness.py") == rows
-    assert made and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
-
-
-@pytest.mark.slow
 def test_leakage(table):
     options = "--splits 5 --control-splits 1 --kinds real three-pictures --num-train 90 --num-images 30"
     rows = table("", options, "leakage.py")

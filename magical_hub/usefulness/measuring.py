@@ -206,14 +206,12 @@ def _arms(parts: Parts, count: int, pipe: MagicalPipeline | None, seed: int) -> 
     left_out = {}
     if not len(parts.further_good):
         left_out[PLACEBO] = f"fewer than {2 * LEAST_FURTHER} good images are for training"
-    if pipe is None:
-        left_out[WHOLE] = "no checkpoint was given"
-    else:
+    if pipe is not None:
         try:
             augmented(draw_of(parts, count, 0, 1, seed), pipe)
         except MagicalError as reason:
             left_out[WHOLE] = str(reason)
-    return [arm for arm in NAMES if arm not in left_out], left_out
+    return [arm for arm in NAMES if arm not in left_out and (arm != WHOLE or pipe is not None)], left_out
 
 
 def _train(

@@ -78,7 +78,7 @@ def section_of(
         headline=found.headline,
         advice=found.advice,
         tables={
-            "What each detector was trained with": _arms_table(means),
+            "What each detector was trained with": _arms_table(means, left_out),
             "Paired differences over draws": _claims_table(found),
             "Average precision of each class, in the mean of the draws": _classes_table(classes),
         },
@@ -106,12 +106,12 @@ def _classes(arms: Mapping[str, Mapping[int, Result]], test: LabelledImages) -> 
     return found
 
 
-def _arms_table(means: Mapping[str, Sequence[float]]) -> list[list[str]]:
+def _arms_table(means: Mapping[str, Sequence[float]], left_out: Mapping[str, str]) -> list[list[str]]:
     rows = [["detector with", "what that is", "draws", "mean", "lowest and highest"]]
     for arm, values in means.items():
         spread = f"{min(values):.3f} to {max(values):.3f}"
         rows.append([NAMES[arm], WHAT[arm], str(len(values)), f"{np.mean(values):.3f}", spread])
-    return rows
+    return rows + [[NAMES[arm], f"left out: {reason}", "", "", ""] for arm, reason in left_out.items()]
 
 
 def _claims_table(found: Answer) -> list[list[str]]:

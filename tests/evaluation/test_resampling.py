@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from magical_hub.evaluation.usefulness.resampling import (
     auroc,
-    average_precision,
     balanced_accuracy,
     image_weights,
     interval,
@@ -44,21 +43,6 @@ def test_scores_are_those_of_scikit_learn(answers):
 def test_ties_count_half():
     scores = np.array([[0.5, 0.5], [0.5, 0.5], [0.1, 0.9], [0.5, 0.5]])
     assert auroc(scores, np.array([0, 0, 1, 1]), np.ones((1, 4), np.float32)) == pytest.approx(0.75)
-
-
-def test_average_precision_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    bins = 12
-    level, mask = rng.integers(bins, size=(8, 200)), rng.random((8, 200)) < 0.2
-    level[mask] = np.minimum(level[mask] + 3, bins - 1)
-    counts = [
-        np.stack([np.bincount(a[m], minlength=bins) for a, m in zip(level, of, strict=True)]) for of in (mask, ~mask)
-    ]
-    weights = image_weights(np.zeros(8), 4, rng)
-    for row, weight in enumerate(weights):
-        drawn = np.repeat(np.arange(8), weight.astype(int))
-        expected = average_precision_score(mask[drawn].ravel(), level[drawn].ravel())
-        assert average_precision(*counts, weights)[row] == pytest.approx(expected)
 
 
 def test_weights_keep_the_number_of_images_of_every_class():

@@ -33,8 +33,8 @@ class Filters(FeatureNetwork):
         return F.avg_pool2d(F.conv2d(images, self.weights.to(images.dtype), stride=2).abs(), 2)
 
 
-def pictures(count: int, seed: int, strength: float = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Noise of 32 px; every second one has a faint spot somewhere: images, classes and the spots' masks."""
+def pictures(count: int, seed: int, strength: float = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of 32 px; every second one has a faint spot somewhere: images and classes."""
     rng = np.random.default_rng(seed)
     images = rng.normal(128, 30, (count, 1, 32, 32))
     labels, masks = np.arange(count) % 2, np.zeros((count, 32, 32), bool)
@@ -42,17 +42,17 @@ def pictures(count: int, seed: int, strength: float = 40) -> tuple[np.ndarray, n
         y, x = rng.integers(2, 24, 2)
         masks[number, y : y + 6, x : x + 6] = True
     images[:, 0] += strength * masks
-    return images.clip(0, 255).astype(np.uint8), labels, masks
+    return images.clip(0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture(scope="module")
 def ask():
     """Asks with few real images, 200 test images and a quick network."""
-    real, labels, _ = pictures(12, seed=0)
-    test, test_labels, masks = pictures(200, seed=1)
+    real, labels = pictures(12, seed=0)
+    test, test_labels = pictures(200, seed=1)
 
     def measure(images: np.ndarray, classes: np.ndarray | None, **changes) -> UsefulnessResult:
-        settings = {"normal_class": NORMAL, "test_masks": masks, "network": Filters(), "steps": 100, "num_extra": 60}
+        settings = {"normal_class": NORMAL, "network": Filters(), "steps": 100, "num_extra": 60}
         settings |= {"resamples": 300, "progress": False, **changes}
         generated = images if classes is None else (images, classes)
         return measure_usefulness(generated, real, settings.pop("labels", labels), test, test_labels, **settings)
@@ -61,7 +61,7 @@ def ask():
 
 
 def test_informative_images_help(ask):
-    images, classes, _ = pictures(600, seed=2)
+    images, classes = pictures(600, seed=2)
     result = ask(images, classes)
     task = result.tasks["classification"]
     assert task.verdict == "helps" and result.verdicts["classification"] == "helps"
@@ -73,7 +73,7 @@ def test_informative_images_help(ask):
         "synthetic only",
     ]
     assert all(len(seeds) == 8 for measures in task.scores.values() for seeds in measures.values())
-    assert list(result.tasks["anomaly_detection"].scores["real only"]) == ["image AUROC", "pixel AP"]
+    assert list(result.tasks["anomaly_detection"].scores["real only"]) == ["image AUROC"]
     assert not result.left_out
 
     kept = json.loads(json.dumps(result.to_json()))
@@ -85,20 +85,20 @@ def test_informative_images_help(ask):
 
 
 def test_mislabelled_images_harm(ask):
-    images, classes, _ = pictures(600, seed=2, strength=60)
+    images, classes = pictures(600, seed=2, strength=60)
     result = ask(images, 1 - classes)
     assert result.verdicts == {"classification": "harms", "anomaly_detection": "harms"}
 
 
 def test_copies_of_the_real_images_are_not_shown_to_help(ask):
-    real, labels, _ = pictures(12, seed=0)
+    real, labels = pictures(12, seed=0)
     result = ask(real, labels)
     assert result.verdicts == {"classification": "not shown", "anomaly_detection": "not shown"}
 
 
 def test_normal_images_of_an_unseen_lot_help_to_find_anomalies():
     """Real normals are all of a dark lot; half of all others are of a bright one, which is no anomaly."""
-    (real, labels, _), (images, classes, _), (test, test_labels, _) = (
+    (real, labels), (images, classes), (test, test_labels) = (
         pictures(count, seed, strength=70) for seed, count in enumerate((32, 400, 200))
     )
     for some in (images, test):
@@ -115,18 +115,18 @@ def test_normal_images_of_an_unseen_lot_help_to_find_anomalies():
         progress=False,
     )
     assert result.verdicts == {"anomaly_detection": "helps"}
-    assert "no labels" in result.left_out["classification"] and "no masks" in result.left_out["pixel AP"]
+    assert "no labels" in result.left_out["classification"]
 
 
 def test_the_same_seed_gives_the_same_figures(ask):
-    images, classes, _ = pictures(100, seed=2)
+    images, classes = pictures(100, seed=2)
     few = {"seeds": 2, "steps": 5, "num_extra": 8}
     first, again, other = (ask(images, classes, seed=seed, **few).to_json() for seed in (0, 0, 1))
     assert first == again and first["tasks"] != other["tasks"]
 
 
 def test_what_cannot_be_asked_is_left_out_with_its_reason(ask):
-    images, classes, _ = pictures(40, seed=2)
+    images, classes = pictures(40, seed=2)
     few = {"seeds": 2, "steps": 2, "num_extra": 4}
     without_classes = ask(images, None, **few)
     assert not without_classes.tasks and "train the generator with label_column" in without_classes.to_markdown()
@@ -162,13 +162,11 @@ def test_a_pipeline_is_asked_for_its_classes_and_stays_as_it_was(class_pipe):
 
 
 def test_unfit_images_and_settings_are_refused(ask):
-    images, classes, _ = pictures(40, seed=2)
+    images, classes = pictures(40, seed=2)
     with pytest.raises(DataError, match="of one shape"):
         ask(images[:, :, :16], classes)
     with pytest.raises(DataError, match="have 39 labels"):
         ask(images, classes[1:])
-    with pytest.raises(DataError, match="test_masks are"):
-        ask(images, classes, test_masks=np.zeros((3, 32, 32), bool))
     with pytest.raises(ConfigError, match="seeds is 1: give 2 or more"):
         ask(images, classes, seeds=1)
     with pytest.raises(DataError, match="20 test images are among the real ones"):

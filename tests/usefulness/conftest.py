@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import datasets
@@ -28,6 +28,14 @@ def board(number: int, defective: bool) -> tuple[np.ndarray, np.ndarray]:
             cv2.line(mask, (x, y), (x + 9, y + 7), 2, 3)
         pixels[mask > 0] = 40
     return pixels.clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Synthetic rows stay in the cache of `datasets`: one of these tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from magical_hub import SeamlessGenerator
 from magical_hub.errors import ConfigError, DataError
-from magical_hub.evaluation import EvaluationReport
+from magical_hub.evaluation import EvaluationReport, Section, Verdict
 from magical_hub.usefulness import UsefulnessOptions, evaluate_usefulness
 
 SHORT: dict[str, Any] = {"group_column": "lot", "draws": 3, "steps": 4}
@@ -178,4 +179,25 @@ def test_a_checkpoint_that_knows_no_defects_is_left_out_by_name(boards, class_pi
     report = evaluate_usefulness(boards(masks=True), tmp_path, class_pipe, options=options, num_images=1)
     details = report.get_details("usefulness")
     assert "whole synthetic" not in details["arms"] and details["left_out"]["whole synthetic"]
+    assert f"left out: {details['left_out']['whole synthetic'][:20]}" in (tmp_path / "report.html").read_text()
     assert report.about["weights_sha256"] == details["settings"]["checkpoint"] is not None
+
+
+def test_whole_images_of_a_checkpoint_are_one_more_arm(boards, make_pipeline, tmp_path):
+    pipe = make_pipeline(
+        SeamlessGenerator,
+        num_defects=2,
+        defect_names=["scratch <b>", "spot"],  # not in the order of the data
+        defect_frequencies=[[[0.3, 0.3]] * 6],
+    )
+    options = UsefulnessOptions(**{**SHORT, "draws": 1, "steps": 1})
+    known = EvaluationReport({"leakage": Section("leakage", "?", Verdict.GOOD, "No copies.")}, {"subject": "boards"})
+    report = evaluate_usefulness(boards(masks=False), tmp_path, pipe, options=options, num_images=2, report=known)
+    details = report.get_details("usefulness")
+    assert not {*details["left_out"]} - {"placebo"}, details["left_out"]
+    assert list(details["arms"]) == ["classical", "painted", "copy-paste", "whole synthetic"]
+    assert "if it was trained on test images of this data, that flatters it" in report.sections["usefulness"].statement
+    assert list(report.sections) == ["leakage", "usefulness"] and report.leaks is False
+    page = (tmp_path / "report.html").read_text()
+    places = [page.index(words) for words in (report.first_page.headline, "<h1>Evaluation of boards", "No copies.")]
+    assert places == sorted(places)

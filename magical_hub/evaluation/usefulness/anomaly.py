@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from magical_hub.evaluation.usefulness.effort import Effort
 from magical_hub.evaluation.usefulness.looking import Looker
-from magical_hub.evaluation.usefulness.resampling import auroc, average_precision, image_weights
+from magical_hub.evaluation.usefulness.resampling import auroc, image_weights
 from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, compare
 from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
 
 _BANK = 1000  # features of real normals, and the most that synthetic ones add
 _CANDIDATES = 20_000  # the most features of each kind of image that a bank is chosen from
-_BINS = 1000
 
 
 def detect(
@@ -31,7 +29,6 @@ def detect(
     normals: np.ndarray,
     draw: Callable[[int, int], np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
-    masks: np.ndarray | None,
     effort: Effort,
 ) -> TaskResult:
     """Fill both banks under every seed, and test them.
@@ -41,7 +38,6 @@ def detect(
         normals: real normal images, (N, C, H, W) uint8.
         draw: from a count and the turn to synthetic normal images.
         test: images and whether each is an anomaly (M,) bool.
-        masks: anomalous pixels of the test images, (M, H, W) bool, or None.
         effort: each seed has its own synthetic normals, its own choice of features and its own start.
     """
     images, anomalous = test
@@ -65,8 +61,6 @@ def detect(
         maps = [next(every) for _ in range(effort.seeds)]
         found = [auroc(_two_columns(_score(one)), anomalous.astype(np.int64), weights) for one in maps]
         stacked[arm] = {"image AUROC": np.stack(found)}
-        if masks is not None:
-            stacked[arm]["pixel AP"] = np.stack([average_precision(*_binned(one, masks), weights) for one in maps])
     scores, comparisons = compare(stacked, rng)
     counts = {"real normals": len(normals), "synthetic normals for each seed": effort.num_extra, "test": len(images)}
     return TaskResult(
@@ -110,19 +104,3 @@ def _score(maps: Tensor) -> np.ndarray:
 
 def _two_columns(scores: np.ndarray) -> np.ndarray:
     return np.stack([-scores, scores], axis=1)
-
-
-def _binned(maps: Tensor, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many anomalous and how many other pixels of each image have a score in a bin: (N, bins) each."""
-    edges = torch.quantile(_evenly(maps.flatten(), 1_000_000), torch.linspace(0, 1, _BINS + 1)[1:-1])
-    counts = np.zeros((2, len(maps), _BINS), np.float32)
-    for number, (one, mask) in enumerate(zip(maps, masks, strict=True)):
-        pixels = F.interpolate(one[None, None], size=mask.shape, mode="bilinear", align_corners=False)
-        bins = torch.bucketize(pixels.flatten(), edges).numpy()
-        for kind, chosen in enumerate((mask.ravel(), ~mask.ravel())):
-            counts[kind, number] = np.bincount(bins[chosen], minlength=_BINS)
-    return counts[0], counts[1]
-
-
-def _evenly(values: Tensor, most: int) -> Tensor:
-    return values[:: -(-len(values) // most)]

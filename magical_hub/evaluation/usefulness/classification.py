@@ -147,12 +147,11 @@ def classical(images: np.ndarray, labels: np.ndarray, seed: int) -> Maker:
     return make
 
 
-def alterations(seed: int, **compose: Any) -> Any:
+def alterations(seed: int) -> Any:
     """Images moved, lit and blurred a little by albumentations; not mirrored, for a marking would be false.
 
     Args:
         seed: of all that is random.
-        compose: what else `albumentations.Compose` is to know, as of boxes.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
     with extra("eval"):
@@ -168,7 +167,6 @@ def alterations(seed: int, **compose: Any) -> Any:
             albumentations.GaussianBlur(blur_limit=(3, 3), p=0.2),
         ],
         seed=seed,
-        **compose,
     )
 
 

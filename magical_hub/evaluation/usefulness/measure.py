@@ -27,7 +27,6 @@ def measure_usefulness(
     test_labels: np.ndarray,
     *,
     normal_class: int | None = None,
-    test_masks: np.ndarray | None = None,
     network: FeatureNetwork | None = None,
     seeds: int = 8,
     steps: int = 300,
@@ -49,7 +48,6 @@ def measure_usefulness(
         test_images: (T, C, H, W) uint8, none of them among the real ones.
         test_labels: (T,); without real labels 0 is normal and all else an anomaly.
         normal_class: the number of the class without defects; None leaves out what needs it.
-        test_masks: (T, H, W) bool, anomalous pixels, for pixel AP.
         network: frozen, with `maps`; EfficientNet-Lite0 unless given.
         seeds: how often everything is done anew, 2 or more; a verdict wants 8.
         steps: gradient steps of each classifier.
@@ -69,7 +67,7 @@ def measure_usefulness(
         if value < low:
             raise ConfigError(f"{name} is {value}: give {low} or more")
     synthesiser = _synthesiser(pipe_or_generated, seed)
-    _check(synthesiser, real_images, real_labels, test_images, test_labels, test_masks)
+    _check(synthesiser, real_images, real_labels, test_images, test_labels)
     kept = _some(len(test_images), num_test, seed)
     looker = Looker(network if network is not None else efficientnet_lite0())
     images = _Images(
@@ -79,7 +77,6 @@ def measure_usefulness(
         normal=0 if real_labels is None else normal_class,
         test=test_images[kept],
         test_labels=np.asarray(test_labels)[kept],
-        masks=None if test_masks is None else test_masks[kept].astype(bool),
     )
     tasks: dict[str, TaskResult] = {}
     left_out: dict[str, str] = {}
@@ -92,8 +89,6 @@ def measure_usefulness(
                 left_out[name] = str(reason)
     if "classification" in tasks and PROCEDURAL not in tasks["classification"].scores:
         left_out[PROCEDURAL] = "there are no normal images to put defects on: give normal_class"
-    if "anomaly_detection" in tasks and test_masks is None:
-        left_out["pixel AP"] = "there are no masks of the test images"
     settings = {
         "seeds": seeds,
         "steps": steps,
@@ -120,7 +115,6 @@ class _Images:
     normal: int | None
     test: np.ndarray
     test_labels: np.ndarray
-    masks: np.ndarray | None
 
 
 def _classification(images: _Images, looker: Looker, effort: Effort) -> TaskResult:
@@ -160,7 +154,7 @@ def _anomaly_detection(images: _Images, looker: Looker, effort: Effort) -> TaskR
     def draw(count: int, turn: int) -> np.ndarray:
         return images.synthesiser.draw(None if known is None else np.full(count, normal), count, turn)
 
-    return detect(looker, normals, draw, (images.test, anomalous), images.masks, effort)
+    return detect(looker, normals, draw, (images.test, anomalous), effort)
 
 
 def _synthesiser(given: MagicalPipeline | np.ndarray | tuple[np.ndarray, np.ndarray], seed: int) -> Synthesiser:
@@ -176,7 +170,6 @@ def _check(
     labels: np.ndarray | None,
     test: np.ndarray,
     test_labels: np.ndarray,
-    masks: np.ndarray | None,
 ) -> None:
     for name, some in (("real", real), ("test", test)):
         if some.ndim != 4 or some.dtype != np.uint8 or not len(some) or some.shape[1:] != synthesiser.shape:
@@ -187,8 +180,6 @@ def _check(
     for name, values, count in (("real", labels, len(real)), ("test", test_labels, len(test))):
         if values is not None and len(values) != count:
             raise DataError(f"{count} {name} images have {len(values)} labels: give one an image")
-    if masks is not None and masks.shape != (len(test), *test.shape[2:]):
-        raise DataError(f"test_masks are {masks.shape}: give {(len(test), *test.shape[2:])}, one an image")
     shared = {digest([image]) for image in real} & {digest([image]) for image in test}
     if shared:
         raise DataError(f"{len(shared)} test images are among the real ones: take them out of one of the two")

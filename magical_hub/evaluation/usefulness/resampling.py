@@ -89,20 +89,3 @@ def _counts(
     said = scores.argmax(1)
     of_class = [(labels == c, said == c) for c in range(scores.shape[1])]
     return [(weights @ (true & guess), weights @ true, weights @ guess) for true, guess in of_class]
-
-
-def average_precision(positives: np.ndarray, negatives: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the precision-recall curve of pixels, which are counted in bins by their scores.
-
-    Args:
-        positives, negatives: (N, bins) pixels of each image whose score is in a bin, from the lowest bin to the
-            highest.
-        weights: (B, N).
-
-    Returns:
-        (B,) from 0 to 1.
-    """
-    found, false = ((weights @ counts[:, ::-1]).cumsum(1, dtype=np.float64) for counts in (positives, negatives))
-    precision = found / np.maximum(found + false, 1)
-    gained = np.diff(found, axis=1, prepend=0) / found[:, -1:]
-    return (gained * precision).sum(1)
