@@ -110,7 +110,9 @@ def augmented(draw: Draw, source: MagicalPipeline | DefectBank) -> LabelledImage
     """What `augment_dataset` puts beside the real rows: whole images of a pipeline, or good ones painted by a bank."""
     labelled, table = draw.defective.labelled, _table(draw)
     values, seed = _mask_values(labelled), draw.seed % 2**32
-    made = augment_dataset(table, source, draw.num_synthetic, mask_values=values, seed=seed, batch_size=16)
+    made = augment_dataset(
+        table, source, draw.num_synthetic, label_column=None, mask_values=values, seed=seed, batch_size=16
+    )
     made = made.select(range(len(table), len(made)))
     mode = "L" if labelled.images.shape[-1] == 1 else "RGB"
     images = np.stack([np.asarray(image.convert(mode)) for image in made["image"]])

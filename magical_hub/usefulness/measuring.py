@@ -208,6 +208,8 @@ def _arms(parts: Parts, count: int, pipe: MagicalPipeline | None, seed: int) -> 
         left_out[PLACEBO] = f"fewer than {2 * LEAST_FURTHER} good images are for training"
     if pipe is not None:
         try:
+            if not pipe.generator.config.get("num_defects"):
+                raise DataError("the checkpoint was trained without defects, so its images have no labels")
             augmented(draw_of(parts, count, 0, 1, seed), pipe)
         except MagicalError as reason:
             left_out[WHOLE] = str(reason)
