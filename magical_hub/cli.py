@@ -7,6 +7,7 @@ is fast.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ import tyro
 
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
 from magical_hub.texts import plain, plain_lines
-from magical_hub.training.config import TrainingConfig
+from magical_hub.training.config import PRESETS, TrainingConfig
 from magical_hub.usefulness.options import UsefulnessOptions
 
 app = tyro.extras.SubcommandApp()
@@ -50,6 +51,7 @@ def train(
     config: tyro.conf.OmitArgPrefixes[TrainingOptions],
     dry_run: bool = False,
     push_to_hub: str | None = None,
+    preset: Literal["paper"] | None = None,
     json: bool = False,
 ) -> None:
     """Train on a folder of images, or a dataset of the Hub. RUN is then a checkpoint.
@@ -57,6 +59,7 @@ def train(
     Args:
         dry_run: say what training would be and cost, and stop there.
         push_to_hub: OWNER/NAME: evaluate RUN when training ends, and publish it privately unless it copies.
+        preset: "paper": defaults of the method as published (docs/method.md); other options still count.
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.provenance import chain
@@ -429,7 +432,11 @@ def main() -> None:
     _log_plainly()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
-        app.cli(prog="magical-hub", description="Few, large, aligned images in; many labelled ones out.")
+        app.cli(
+            prog="magical-hub",
+            description="Few, large, aligned images in; many labelled ones out.",
+            args=_with_preset(sys.argv[1:]),
+        )
     except LeakageError as error:
         print(f"leakage gate: {error}", file=sys.stderr)
         sys.exit(LEAKAGE)
@@ -451,6 +458,20 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _with_preset(arguments: list[str]) -> list[str]:
+    """The arguments with a preset's options before the user's: of one given twice, the last counts."""
+    names = [value for option, value in itertools.pairwise(arguments) if option == "--preset"]
+    names += [option.removeprefix("--preset=") for option in arguments if option.startswith("--preset=")]
+    name = names[-1] if names else None
+    if arguments[:1] != ["train"] or name not in PRESETS:
+        return arguments
+    options: list[str] = []
+    for field, value in PRESETS[name].items():
+        flag = field.replace("_", "-")
+        options += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return ["train", *options, *arguments[1:]]
 
 
 def _log_plainly() -> None:

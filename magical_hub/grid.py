@@ -86,18 +86,25 @@ class Grid:
         """Locations of the sub-regions in each window: (B,) -> (B, window rows * window cols), row-major.
 
         Raises:
-            GridError: where a window would leave the image.
+            GridError: where a window would leave the image (see `check_locations`).
         """
         rows, cols = self._checked_window(window)
         self.check_locations(locations, window)
-        offsets: Any = (np.arange(rows)[:, None] * self.cols + np.arange(cols)[None, :]).reshape(-1)
+        numbers: Any = np.arange(rows * cols)
         if not isinstance(locations, np.ndarray):
-            offsets = locations.new_tensor(offsets)
-        return locations[:, None] + offsets
+            import torch  # not before there is a tensor: it takes a second
+
+            numbers = torch.arange(rows * cols, device=locations.device)
+        return locations[:, None] + (numbers // cols * self.cols + numbers % cols)
 
     def check_locations(self, locations: Array, window: Window = (1, 1)) -> None:
-        """Raise a GridError unless every location (and the window that starts there) lies in the image."""
+        """Raise a GridError unless every location (and the window that starts there) lies in the image.
+
+        Those on another device than the CPU are not read, since the host would have to wait for the device.
+        """
         rows, cols = self._checked_window(window)
+        if not isinstance(locations, np.ndarray) and locations.device.type != "cpu":
+            return
         wrong = (
             (locations < 0) | (locations // self.cols > self.rows - rows) | (locations % self.cols > self.cols - cols)
         )

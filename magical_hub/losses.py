@@ -3,8 +3,8 @@
 The critic minimises   -wasserstein + gradient_penalty + location term on real (and, at choice, fake) sub-regions;
 the generator minimises -mean(D(fake)) + location term on fake sub-regions + boundary.
 
-Beside the paper's pair wasserstein and gradient_penalty stands the pair relativistic and zero_centred_penalty, which
-learns faster at equal time (the README has the figures).
+The default replaces wasserstein and gradient_penalty by relativistic and zero_centred_penalty, which train faster
+(docs/quality.md has the figures).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def gradient_penalty(
 def relativistic(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
     """E[softplus(-(D(better) - D(worse)))] over pairs (Jolicoeur-Martineau 2019; Huang et al. 2024, "R3GAN").
 
-    The critic wants the real one of a pair to score better, the generator its fake. A pair shares its location, so
-    nothing but the picture tells its two apart; and since a fake counts beside a real one, a generator that leaves a
-    kind of image out is caught at every image of that kind.
+    The critic minimises it with the real image of each pair as `better`, the generator with the fake one. The two
+    share a location, so that only their content differs. Since every real image is in a pair, a generator that drops a
+    mode has a loss at every real image of that mode.
 
     Args:
         better: (B,) scores that should be the higher ones.
@@ -102,7 +102,7 @@ def zero_centred_penalty(score: Score, images: torch.Tensor, weight: float | tor
     return weight / 2 * gradient.flatten(1).square().sum(1).mean()
 
 
-def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor, rare: float = 1.0) -> torch.Tensor:
+def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
     """One term of -L_C = -E[log P(C = c' given x)], to be minimised: a cross-entropy.
 
     Called with real sub-regions (the critic) and with fake ones (the generator and, as the formula says, the critic).
@@ -110,24 +110,25 @@ def auxiliary_classifier(logits: torch.Tensor, labels: torch.Tensor, rare: float
     Args:
         logits: (B, classes).
         labels: (B,) int64.
-        rare: how often a label other than 0 counts. It is a constant, so that the mean over parts of a batch stays
-            that over the whole.
+        weight: of samples whose label is not 0. It is a constant, and the mean is not divided by the sum of weights,
+            so that the mean over equal parts of a batch is that over the whole.
 
     Returns:
         A scalar.
     """
     each = F.cross_entropy(logits.float(), labels, reduction="none")
-    return torch.where(labels > 0, rare * each, each).mean()
+    return torch.where(labels > 0, weight * each, each).mean()
 
 
 def boundary(windows: torch.Tensor, grid: Grid, thickness: int = 1, weight: float = LAMBDA_B) -> torch.Tensor:
-    """L_B: the last pixel lines of a band of sub-regions must meet the first lines of the next.
+    """L_B: squared difference of the last pixel lines of a band of sub-regions and the first lines of the next.
 
     weight * (mean over row seams of (r_i,bottom - r_i+1,top)^2
               + mean over column seams of (c_i,right - c_i+1,left)^2)
 
     The means run over seams, pixels, channels and images. The paper's sum over the n - 1 seams divided by n is
-    (n - 1) / n of that in each direction. With a thickness t > 1, line j of the last t meets line j of the first t.
+    (n - 1) / n of that in each direction. With a thickness t > 1, line j of the last t is compared with line j of the
+    first t.
 
     Args:
         windows: (B, C, H, W) windows of sub-regions of one latent each, joined.

@@ -94,11 +94,11 @@ def test_auxiliary_classifier_by_hand():
     assert auxiliary_classifier(torch.zeros(3, 16), torch.tensor([0, 7, 15])).item() == pytest.approx(np.log(16))
 
 
-def test_rare_labels_count_so_often():
+def test_labels_other_than_0_have_the_weight():
     """Of two sub-regions the one with a defect counts four times: (log 2 + 4 log 2) / 2."""
     logits = torch.zeros(2, 2)
-    assert auxiliary_classifier(logits, torch.tensor([0, 1]), rare=4.0).item() == pytest.approx(2.5 * np.log(2))
-    assert auxiliary_classifier(logits, torch.tensor([0, 0]), rare=4.0).item() == pytest.approx(np.log(2))
+    assert auxiliary_classifier(logits, torch.tensor([0, 1]), weight=4.0).item() == pytest.approx(2.5 * np.log(2))
+    assert auxiliary_classifier(logits, torch.tensor([0, 0]), weight=4.0).item() == pytest.approx(np.log(2))
 
 
 def boundary_by_loops(images: np.ndarray, rows: int, cols: int, thickness: int, weight: float) -> float:

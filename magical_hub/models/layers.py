@@ -139,7 +139,7 @@ class PositionNoise(nn.Module):
         self, seeds: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
     ) -> torch.Tensor:
         """As `position_noise`: (B,) each -> (B, channels, height, width)."""
-        layers = torch.tensor([self.layer], device=seeds.device)
+        layers = torch.full((1,), self.layer, device=seeds.device)
         return position_noise(seeds, layers, tops, lefts, height, width) * self.strength[:, None, None]
 
 
@@ -203,7 +203,8 @@ def smooth_pixels(cells: torch.Tensor) -> torch.Tensor:
     The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard; it takes a pixel off each side.
     """
     pixels = F.pixel_shuffle(cells, 2)
-    line = pixels.new_tensor([0.25, 0.5, 0.25])
+    # Computed where it is used: to copy it to a GPU, the host would have to wait.
+    line = 0.5 - 0.25 * (torch.arange(3, dtype=pixels.dtype, device=pixels.device) - 1).abs()
     kernel = (line[:, None] * line).expand(pixels.shape[1], 1, 3, 3)
     return F.conv2d(pixels, kernel, groups=pixels.shape[1])
 

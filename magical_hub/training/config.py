@@ -15,15 +15,33 @@ from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
 
+PAPER: dict[str, Any] = {
+    "generator": "magical",
+    "critic_sees": "sub_regions",  # single ones
+    "adversarial": "wasserstein",  # L_W, and L_GP at every update
+    "lambda_gp": 10.0,
+    "lambda_c": 1.0,  # L = L_W + L_GP + L_C + L_B
+    "classify_fakes": True,  # L_C is a sum over real and generated sub-regions
+    "window_rows": 3,  # at any location of the grid, which is to slide by one
+    "window_cols": 3,
+    "batch_size": 7,  # 63 sub-regions, where the authors have 64
+    "lambda_b": 205.0,
+    "augment": "off",
+    "ema_decay": 0.0,  # the last weights generate
+}
+"""What differs from the defaults in the method as published (Chang, Choi and Han 2023): see docs/method.md."""
+
+PRESETS = {"paper": PAPER}
+
 
 def setting(default: Any, *, public: bool = False, may_change: bool = False) -> Any:
-    """A field that says of itself what else is done with it.
+    """A field with the facts about it that other modules need.
 
     Args:
         default: its value.
-        public: whether it may be published, in records and on the Hub: it says how, and not whose or where.
-        may_change: whether it may differ between the sittings of one run: it decides nothing of what the weights
-            become, but for rounding and length.
+        public: whether its value may be published, in records and on the Hub: never names, paths or columns.
+        may_change: whether a resumed run may have another value: the weights do not depend on it, except by rounding
+            and by the number of steps.
     """
     return field(default=default, metadata={"public": public, "may_change": may_change})
 
@@ -47,40 +65,40 @@ class TrainingConfig:
     label_column: str | None = None
     """Column of the class in a dataset. With a folder, any name makes the first folder below it the class."""
     class_balance: bool = setting(False, public=True)
-    """Learn from every class equally often, however few its images; needs label_column. Generated images without a
-    class asked for are still drawn by the training set's frequencies."""
+    """Draw every class equally often, however few its images; needs label_column. Generated images whose class is not
+    given still follow the class frequencies of the training set."""
     group_column: str | None = None
-    """Column of the group (a board, a lot) that no split may part, in a dataset."""
+    """Column of the group (a board, a lot) in a dataset: a split keeps a group together."""
     group_regex: str | None = None
     """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
     objects_column: str | None = None
     """Column of the defects: lists of {"bbox": x, y, width, height in pixels, "category"}. A folder has it in its
     metadata.jsonl. A sub-region with a defect is a condition of its own, and generated images come with boxes."""
     mask_column: str | None = None
-    """Column of masks instead: images of the same size, 0 where nothing is wrong. Of several values each is a class of
-    defects; of one, a defect's class is that of its image."""
+    """Column of masks instead: images of the same size, 0 where there is no defect. Each of several values is a class
+    of defects; with a single value, a defect has the class of its image."""
     mask_values: str | None = None
-    """Names of the classes that values of the masks stand for: 1=dark,2=crack. Other values then mark nothing."""
+    """Names of the classes that the values of masks stand for: 1=dark,2=crack. Other values are then no defects."""
     intensity_range: tuple[float, float] | Literal["auto"] | None = None
-    """The values of the images that become black and white, for all of them: 0 4095 for 12 bits; "auto" takes the
-    least and the greatest that occur. Otherwise the whole range of 8 and 16 bits."""
+    """The values that become black and white in all images: 0 4095 for 12 bits; "auto" takes the smallest and the
+    largest that occur. Otherwise the whole range of 8 and 16 bits."""
     files_below: str | None = None
     """Folder below which the rows of a dataset may name image files, beside those of the dataset itself."""
     defect_share: float = setting(0.1, public=True)
-    """Share of a sub-region that a box or a mask must cover for the sub-region to carry the defect; the one that a
-    defect covers most carries it anyhow."""
+    """Share of a sub-region that a box or a mask must cover for the sub-region to be labelled with the defect; the one
+    that a defect covers most always is."""
     defect_balance: float = setting(0.5, public=True)
     """Share of the windows that are drawn around a sub-region with a defect, every class of defect equally often."""
     split: str = "train"
     """Split of a dataset on the Hub."""
     streaming: bool = False
-    """Read a dataset of the Hub image by image, and keep of it on the disk the canvases alone."""
+    """Read a dataset of the Hub image by image; only the decoded canvases are kept on the disk."""
     max_images: int | None = None
-    """Take the first so many images and leave the rest."""
+    """Use only the first so many images."""
     validation_fraction: float = setting(0.1, public=True)
-    """Share of the groups kept for watching training."""
+    """Share of the groups that training is monitored with."""
     holdout_fraction: float = setting(0.1, public=True)
-    """Share of the groups that nothing but evaluation ever sees."""
+    """Share of the groups that only the evaluation uses."""
     strict: bool = setting(False, may_change=True)
     """Stop at the first image that can't be read or has another shape, instead of skipping or stretching it."""
 
@@ -96,7 +114,8 @@ class TrainingConfig:
 
     # -- networks --------------------------------------------------------------------------------------------------
     generator: Literal["seamless", "magical"] = setting("seamless", public=True)
-    """"magical": the paper's, joined by the boundary loss; "seamless": its sub-regions agree by construction."""
+    """"magical": the paper's, whose sub-regions are joined by the boundary loss; "seamless": they agree by
+    construction."""
     latent_dim: int = setting(128, public=True)
     """Length of a latent."""
     base_width: int = setting(32, public=True)
@@ -104,94 +123,97 @@ class TrainingConfig:
     max_width: int = setting(128, public=True)
     """The most channels at any level."""
     init_from: str | None = None
-    """Checkpoint (a folder, a bundled name or an id on the Hub) whose weights a new run starts with. Its networks must
+    """Checkpoint (a folder, a bundled name or an id on the Hub) that a new run is initialised from. Its networks must
     have the shape of this run's."""
 
     # -- one step --------------------------------------------------------------------------------------------------
     batch_size: int = setting(16, public=True)
-    """Windows in a step, over all processes together; an even number consists of same-location pairs, two images of
-    one class at one location, whose difference lets the critic detect mode collapse."""
+    """Windows in a step, over all processes together. An even number is drawn as same-location pairs, two images of
+    one class at one location, whose difference shows the critics mode collapse."""
     gradient_accumulation: int = setting(1, public=True, may_change=True)
-    """Passes that share a step: batch_size windows are cut into so many parts, one in memory at a time. The result
-    stays that of the whole batch, up to rounding. Several cost another forward pass of the generator."""
+    """Parts that a batch is cut into, of which one is in memory at a time. The result is that of the whole batch, up
+    to rounding. Several cost another forward pass of the generator."""
     window_rows: int = setting(2, public=True)
     """Rows of sub-regions in a window."""
     window_cols: int = setting(2, public=True)
     """Columns of sub-regions in a window."""
     critic_sees: Literal["windows", "sub_regions"] = setting("windows", public=True)
-    """"sub_regions": the critic judges them one at a time, as in the paper; "windows": each beside its neighbours."""
+    """"sub_regions": the critic's images are single sub-regions, as in the paper; "windows": neighbouring ones,
+    joined."""
     augment: Literal["adaptive", "off"] = setting("adaptive", public=True)
-    """"adaptive": what the critic sees is altered (brightness, contrast, saturation, patches), as strongly as its
-    overfitting against the validation part asks for."""
+    """"adaptive": the critics' images are augmented (brightness, contrast, saturation, cut-out) with a strength that
+    follows the critic's overfitting, measured on the validation part."""
     augment_target: float = setting(0.5, public=True)
-    """The overfitting to keep to: 0, none, to 1, where held-out images score as generated ones."""
+    """The overfitting r_v to hold (Karras et al. 2020): from 0, none, to 1, where held-out images score as generated
+    ones."""
     augment_windows: int = setting(100_000, public=True)
-    """Windows of training that take the augmentation from nothing to full strength at the fastest."""
+    """Windows of training in which the strength can rise from 0 to 1."""
     n_critic: int = setting(1, public=True)
-    """Steps of the critic to one of the generator."""
+    """Updates of the critic to one of the generator."""
     adversarial: Literal["relativistic", "wasserstein"] = setting("relativistic", public=True)
     """"wasserstein": the paper's loss, with its gradient penalty; "relativistic" (with R1 and R2) learns faster."""
     lambda_gp: float = setting(10.0, public=True)
     """Weight of the gradient penalty (wasserstein)."""
     lambda_r: float = setting(0.5, public=True)
-    """Weight of R1 and of R2 at the start (relativistic). It falls, to a tenth at the least, while the critic is not
-    ahead (balance_at), and rises again where it is."""
+    """Weight of R1 and of R2 at the start (relativistic). It falls, down to a tenth, while the critic has no advantage
+    (balance_at), and rises again while it has one."""
     penalty_every: int = setting(4, public=True)
-    """Updates of the critic to one penalty, which then weighs as much more (relativistic)."""
+    """Updates of the critic to one penalty, whose weight is multiplied by this number (relativistic)."""
     lambda_f: float = setting(0.25, public=True)
-    """Weight of the critic on frozen ImageNet features (relativistic), which joins the one that sees pixels once that
-    one is no longer ahead (balance_at); 0 for none."""
+    """Weight of a second critic, on frozen ImageNet features (relativistic), which is enabled once the first one has
+    no advantage (balance_at); 0 for none."""
     balance_at: float = setting(0.65, public=True)
-    """Running mean of the critic's loss (relativistic) from which on it counts as no longer ahead; guessing has 0.69.
-    With 0 the feature critic is there from the first step, which suits a run that starts from trained weights."""
+    """Running mean of the critic's loss (relativistic) from which on it has no advantage over the generator; guessing
+    has 0.69. With 0 the feature critic is enabled from the first step, which suits a run with init_from."""
     lambda_c: float = setting(0.2, public=True)
-    """Weight of the location's (and the class's, and the defect's) cross-entropy."""
+    """Weight of the auxiliary classifier: the cross-entropy of the location and, where there are any, of class and
+    defect."""
     lambda_b: float | None = setting(None, public=True)
     """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
-    205 in the authors' code, where nothing else joins the sub-regions; as much, beside a critic that sees windows,
-    smears the seams."""
+    205 in the authors' code, where nothing else joins the sub-regions; together with a critic of windows, that smears
+    the seams."""
     boundary_thickness: int = setting(1, public=True)
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = setting(False, public=True)
-    """Whether the critic learns the location from generated sub-regions too, as the paper's formula says."""
+    """Whether the critic is trained to classify generated sub-regions too, as in the paper's formula."""
     generator_lr: float = setting(2e-3, public=True)
-    """Adam's rate for the generator (equalised rates: high numbers are right)."""
+    """Adam's learning rate for the generator, whose layers have equalised learning rates (hence the high number)."""
     critic_lr: float = setting(2e-3, public=True)
-    """Adam's rate for the critic."""
+    """Adam's learning rate for the critics."""
     adam_betas: tuple[float, float] = setting((0.0, 0.99), public=True)
-    """Adam's decay rates, of both."""
+    """Adam's decay rates for generator and critics."""
     lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", public=True)
-    """What becomes of both rates: kept, or brought to zero at max_steps in a line or half a cosine."""
+    """Learning rates: constant, or falling to zero at max_steps along a line or half a cosine."""
     warmup_steps: int = setting(0, public=True)
-    """Steps in which both rates rise to their height."""
+    """Steps in which the learning rates rise from zero."""
     max_grad_norm: float | None = setting(None, public=True)
-    """Longer gradients are cut to this length, each network's for itself."""
+    """Norm that the gradients of each network are clipped to; None for no clipping."""
     ema_decay: float = setting(0.998, public=True)
-    """Decay a step of the averaged weights, which are the ones that generate."""
+    """Decay a step of the EMA weights of the generator, which are the ones that a checkpoint generates with."""
 
     # -- length, seed and machine ----------------------------------------------------------------------------------
     max_steps: int | None = setting(None, public=True, may_change=True)
     """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
     max_minutes: float | None = setting(None, public=True, may_change=True)
-    """Minutes of this sitting, after which training stops as if done; it makes one step at least."""
+    """Minutes of this call, after which training ends as if done; it makes at least one step."""
     seed: int = setting(0, public=True)
-    """Everything random in training hangs on it and on the number of the step."""
+    """Everything random in training depends only on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", public=True)
     """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
     deterministic: bool = setting(False, public=True, may_change=True)
     """On a GPU: kernels that give the same bits each time, for a resume to the bit; slower. A CPU's do anyhow."""
     on_nan: Literal["stop", "roll_back"] = setting("stop", public=True, may_change=True)
-    """What a loss or a weight that is no number does: stop the run, or take it back to its last checkpoint and on at
-    half of both rates, three times at most in all sittings together; then it stops."""
+    """What happens where a loss or a weight is not finite: the run stops, or continues from its last checkpoint at
+    half of its learning rates, at most three times; then it stops."""
     auto_batch_size: bool = setting(False, may_change=True)
-    """Where memory runs out, start again from the last checkpoint with gradient_accumulation doubled: half as much at
-    once, and the result stays that of the same batch_size. In one process; several stop with an error."""
+    """Where memory runs out, continue from the last checkpoint with gradient_accumulation doubled, which gives the
+    result of the same batch_size. In one process; several stop with an error."""
 
     # -- what is written -------------------------------------------------------------------------------------------
     output_dir: str = setting("", may_change=True)
     """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
     resume: bool = setting(False, may_change=True)
-    """Go on from the last checkpoint in RUN; without one, start from zero and say so."""
+    """Continue from the last checkpoint in RUN; without one, start from zero and say so."""
     checkpoint_every: int = setting(1000, may_change=True)
     """Steps between checkpoints."""
     keep_checkpoints: int = setting(2, may_change=True)
@@ -199,11 +221,11 @@ class TrainingConfig:
     validate: bool = setting(False, may_change=True)
     """Measure KID against the validation part at every checkpoint (extra "eval"), and keep the best checkpoint too."""
     sample_every: int = setting(500, may_change=True)
-    """Steps between picture grids (of fixed latents) and metrics."""
+    """Steps between picture grids (of fixed latents) and their metrics."""
     log_every: int = setting(50, may_change=True)
     """Steps between lines of history.jsonl."""
     report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = setting("nothing", may_change=True)
-    """Where the same figures go too; the tracker's package must be installed. MLflow gets the trained model, too."""
+    """Tracker that gets the same figures; its package must be installed. MLflow gets the trained model, too."""
 
     def __post_init__(self) -> None:
         if not self.output_dir:
@@ -220,37 +242,39 @@ class TrainingConfig:
             "sample_every log_every"
         )
         for name in whole.split():
-            self._check(name, getattr(self, name) >= 1, "1 or more")
+            self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("rows", "cols", "max_steps"):
-            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
         self._check(
-            "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "1 or more"
+            "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "at least 1"
         )
-        self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "0 to below 1")
+        self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "at least 0 and below 1")
         for name in ("lambda_gp", "lambda_r", "lambda_f", "lambda_c", "balance_at"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "0 or more")
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "at least 0")
         for name in ("generator_lr", "critic_lr"):
-            self._check(name, 0 < getattr(self, name) < math.inf, "more than 0")
+            self._check(name, 0 < getattr(self, name) < math.inf, "greater than 0")
         for name in ("defect_share", "defect_balance"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+            self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
-            self._check(name, 0 <= getattr(self, name) < 1, "0 to below 1")
+            self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         if isinstance(self.intensity_range, (tuple, list)):
             low, high = self.intensity_range
             self._check(
-                "intensity_range", math.isfinite(low) and math.isfinite(high) and low < high, "the darker first"
+                "intensity_range",
+                math.isfinite(low) and math.isfinite(high) and low < high,
+                "two finite numbers, the darker first",
             )
         else:
             self._check("intensity_range", self.intensity_range in (None, "auto"), "two numbers or 'auto'")
-        self._check("warmup_steps", self.warmup_steps >= 0, "0 or more")
-        self._check("max_images", self.max_images is None or self.max_images >= 1, "1 or more")
-        self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "more than 0")
-        self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "more than 0")
+        self._check("warmup_steps", self.warmup_steps >= 0, "at least 0")
+        self._check("max_images", self.max_images is None or self.max_images >= 1, "at least 1")
+        self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "greater than 0")
+        self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "greater than 0")
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal:
                 self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
-        self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
         self._check("channels", self.channels in (None, 1, 3), "1 or 3")
         if self.batch_size % self.gradient_accumulation:
             raise ConfigError(
@@ -268,7 +292,12 @@ class TrainingConfig:
 
     def _check(self, name: str, right: bool, allowed: str) -> None:
         if not right:
-            raise ConfigError(f"{name} is {getattr(self, name)!r}: give {allowed}")
+            raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be {allowed}")
+
+    @classmethod
+    def paper(cls, data: Any, **settings: Any) -> TrainingConfig:
+        """The method as published: see PAPER. `settings` are any other fields, or other values of those."""
+        return cls(data=data, **{**PAPER, **settings})
 
     @property
     def canvas(self) -> tuple[int, int] | None:

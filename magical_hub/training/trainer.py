@@ -134,8 +134,7 @@ class Trainer:
         self.batches = self._read(store, grid, split.train, first=state.step * config.n_critic)
         self.held_out = self._read(store, grid, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
         self.monitor = Monitor(config, accelerator, store, split, grid, state.step)
-        self.saved_step = self.sampled_step = state.step
-        self.stopped = False
+        self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
 
     def _last_checkpoint(self) -> Path | None:
         last = last_checkpoint(self.run_folder / "checkpoints")
@@ -162,8 +161,8 @@ class Trainer:
             None if store.defects is None else store.defects[indices],
             config.defect_balance,
         )
-        dataset = BatchDataset(store, indices, sampler)
-        return read_ahead(dataset, itertools.count(first), self.accelerator.device, ahead)
+        numbers, device = itertools.count(first), self.accelerator.device
+        return read_ahead(BatchDataset(store, indices, sampler), numbers, device, ahead)
 
     def run(self, started: float, signals: StopSignals) -> TrainingResult:
         """Steps until max_steps, max_minutes or a signal; then the pipeline.
@@ -234,12 +233,9 @@ class Trainer:
         values = [figures[name] for name in names] + ([] if held_out is None else [held_out])
         means: Any = self.accelerator.reduce(torch.stack(values).detach(), "mean")
         loss, *scores = means.unbind()
-        adapted: dict[str, torch.Tensor] = {}
-        if self.config.adversarial == "relativistic":
-            adapted["penalty/factor"] = self.state.penalty.adapt(loss)
-        if held_out is not None:
-            adapted |= self.state.augmentation.adapt(*scores)
-        return adapted
+        relativistic = self.config.adversarial == "relativistic"
+        adapted = {"penalty/factor": self.state.penalty.adapt(loss)} if relativistic else {}
+        return adapted if held_out is None else adapted | self.state.augmentation.adapt(*scores)
 
     def _must_stop(self, started: float, signals: StopSignals, first: int) -> bool:
         """Whether a signal ends this sitting, or its time is over; it makes at least one step after `first`.
@@ -268,8 +264,8 @@ class Trainer:
                     raise NotFinite(f"{network}: {name}", state.step, self.run_folder)
         if self.accelerator.is_main_process:
             kid = self.monitor.validate(state.averaged_generator()) if self.config.validate else None
-            folder = self.run_folder / "checkpoints"
-            state.save(folder, kid, self.config.keep_checkpoints, self.record.at(state.step))
+            record = self.record.at(state.step)
+            state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, record)
 
     def _log(self, started: float, bar: Any) -> None:
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)

@@ -276,5 +276,5 @@ def test_without_a_validation_part_there_is_nothing_to_adapt_by():
 
 @pytest.mark.parametrize(("name", "value"), [("augment_windows", 0), ("augment_target", 1.0), ("augment", "on")])
 def test_a_setting_out_of_range_is_refused(name, value):
-    with pytest.raises(ConfigError, match=rf"^{name} is .*: give "):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: it must be "):
         TrainingConfig(data="x", output_dir="y", **{name: value})

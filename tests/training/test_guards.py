@@ -119,5 +119,5 @@ def test_out_of_memory_with_auto_batch_size_goes_on_with_less_at_once(run_python
 
 @pytest.mark.parametrize("settings", [{"on_nan": "ignore"}, {"gradient_accumulation": 0}])
 def test_settings_out_of_range_are_refused(tiny_config, tmp_path, settings):
-    with pytest.raises(ConfigError, match=rf"^{next(iter(settings))} is .*: give "):
+    with pytest.raises(ConfigError, match=rf"^{next(iter(settings))} is .*: it must be "):
         tiny_config(tmp_path, **settings)

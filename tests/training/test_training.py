@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.errors import CheckpointError, ConfigError, DataError, GridError, TrainingError
 from magical_hub.training import Split
+from magical_hub.training.config import PAPER
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +68,41 @@ def test_a_run_is_a_pipeline(run):
     assert pipe.critic is not None and pipe.generator.grid.num_locations == 4
 
 
-def test_the_papers_generator_trains_too(tiny_config, tmp_path):
-    """As in the paper: its critic sees single sub-regions, and the boundary loss weighs as in the authors' code."""
-    paper = {"critic_sees": "sub_regions", "adversarial": "wasserstein", "augment": "off", "lambda_b": 205.0}
-    train(tiny_config(tmp_path / "run", generator="magical", **paper, checkpoint_every=1))
-    index = json.loads((tmp_path / "run" / "model_index.json").read_text())
+SMALL = {"image_size": 48, "rows": 3, "cols": 3, "base_width": 8, "max_width": 16, "max_steps": 4}
+
+
+def test_the_preset_of_the_paper_trains(elpv_folder, tmp_path):
+    """With its losses at every step, its generator, and the last weights in the pipeline."""
+    run = tmp_path / "run"
+    settings = {**SMALL, "batch_size": 2, "log_every": 1, "checkpoint_every": 1, "mixed_precision": "no"}
+    train(TrainingConfig.paper(str(elpv_folder), output_dir=str(run), **settings))
+    index = json.loads((run / "model_index.json").read_text())
     assert index["generator"] == ["magical_hub", "MagicalGenerator"]
-    assert MagicalPipeline.from_pretrained(tmp_path / "run")(seeds=[1]).images[0].size == (32, 32)
-    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    assert all(np.isfinite(line["generator/boundary"]) and line["generator/boundary"] > 0 for line in history)
-    assert weights_that_stay(tmp_path / "run", "generator") == []
+    assert MagicalPipeline.from_pretrained(run)(seeds=[1]).images[0].size == (48, 48)
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    terms = {name for name in lines[-1] if name.startswith(("critic/", "generator/")) and "score" not in name}
+    assert terms - {"critic/location_accuracy"} == {
+        *("critic/adversarial", "critic/penalty", "critic/classification", "critic/classification_fake"),
+        *("generator/adversarial", "generator/classification", "generator/boundary"),
+    }
+    assert len(lines) == 4 and all(np.isfinite(line[name]) for name in terms for line in lines)
+    assert all(line["critic/penalty"] > 0 and line["generator/boundary"] > 0 for line in lines)
+    assert weights_that_stay(run, "generator") == []
+    made = load_file(run / "generator" / "diffusion_pytorch_model.safetensors")
+    last = load_file(run / "checkpoints" / "step-00000004" / "generator.safetensors")
+    for name in last:
+        assert name.endswith("mean_style") or torch.allclose(made[name], last[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_the_preset_of_the_command_leaves_other_options_to_the_user(run_command, elpv_folder, tmp_path):
+    options = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", value)]
+    common = ["train", "--data", elpv_folder, *options, "--max-steps", 1]
+    ran = run_command(*common, "--output-dir", tmp_path / "a", "--lambda-b", 7, "--batch-size=2", "--preset", "paper")
+    assert ran.returncode == 0, ran.stderr
+    settings = json.loads((tmp_path / "a" / "training_config.json").read_text())
+    assert {**PAPER, "lambda_b": 7.0, "batch_size": 2}.items() <= settings.items()
+    ran = run_command(*common, "--output-dir", tmp_path / "b", "--preset", "papers")
+    assert ran.returncode == 2 and "paper" in ran.stderr and not (tmp_path / "b").exists()
 
 
 def test_the_averaged_weights_generate(run):
@@ -319,7 +345,7 @@ def test_what_cannot_be_trained_is_refused(tiny_config, tmp_path, changes, error
     ],
 )
 def test_a_setting_out_of_range_is_refused(name, value):
-    with pytest.raises(ConfigError, match=rf"^{name} is .*: give "):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*: it must be "):
         TrainingConfig(data="x", output_dir="y", **{name: value})
 
 

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `step-00001000` with generator, critics, EMA weights and the optimizers, a file each. An
 optimizer's tensors are stored as "NUMBER.NAME"; its settings, and what of its state is no tensor, as JSON in the
-file's metadata. There are no random states: what is random hangs on the seed and the step (see sampling.py).
+file's metadata. There are no random states: what is random depends only on the seed and the step (see sampler.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from magical_hub.safety import parse_json, read_json
 
 MEND = "delete it, and --resume takes the one before"
 LARGEST = 1e300
-"""Larger whole numbers cannot be reckoned with."""
+"""Larger numbers of a checkpoint are refused: arithmetic with them would overflow."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -51,9 +51,9 @@ def save_checkpoint(
     """Write a checkpoint and remove the oldest ones beyond `keep`, but never the best.
 
     Args:
-        folder: where the checkpoints of the run lie.
+        folder: of the checkpoints of the run.
         step: steps done.
-        about: what else must come back; JSON. The checkpoint with the lowest "kid" in it, if any has one, is the best.
+        about: what else is restored; JSON. The checkpoint with the lowest "kid" in it, if any has one, is the best.
         modules: state dicts by name.
         optimizers: by the names of what they train.
         keep: how many checkpoints to leave, this one included.

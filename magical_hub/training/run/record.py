@@ -21,7 +21,7 @@ class RunRecord:
         split: their parts.
         last: the checkpoint that this sitting goes on from, or None.
         step: the steps done before it.
-        came: the origin of the checkpoint that a new run starts from (see provenance.py), or nothing.
+        origin: of the checkpoint that a new run starts from (see provenance.py), or nothing.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class RunRecord:
         split: Split,
         last: Path | None,
         step: int,
-        came: dict[str, Any],
+        origin: dict[str, Any],
     ) -> None:
         settings = json.loads(config.to_json())
         self._about = {
@@ -47,8 +47,8 @@ class RunRecord:
         }
         before = (provenance.read(last / provenance.FILE) if last is not None else None) or {}
         self._from: dict[str, Any] = {key: before[key] for key in ("checkpoint", "revision", "from") if key in before}
-        if came:
-            self._from = {"from": came["record"], **{key: came[key] for key in came if key != "record"}}
+        if origin:
+            self._from = {"from": origin["record"], **{key: origin[key] for key in origin if key != "record"}}
         self._sittings = [sitting for sitting in before.get("sittings", []) if sitting["from_step"] < step]
         now = provenance.made_by()
         if not self._sittings or {**self._sittings[-1], "from_step": 0} != {**now, "from_step": 0}:
