@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from magical_hub.models.layers import full_precision
+
 MOST_POINTS = 128
 """Points along an axis: neither parameters nor memory grow with the canvas."""
 
@@ -34,7 +36,7 @@ class BasePicture(nn.Module):
         self, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int, class_labels: torch.Tensor | None
     ) -> torch.Tensor:
         """Tiles whose first pixel is (tops, lefts), (B,) int64: (B, channels, height, width) float32."""
-        with torch.autocast(self.values.device.type, enabled=False):
+        with full_precision(self.values.device):
             values = self.values.float()
             chosen = values.expand(len(tops), -1, -1, -1) if class_labels is None else values[class_labels]
             rows, cols = self._shares(tops, height, 0), self._shares(lefts, width, 1)

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from magical_hub.grid import Grid, Window
 from magical_hub.models.imagenet import EfficientNetLite, Normalise, load_efficientnet
-from magical_hub.models.layers import SLOPE, with_pair_difference
+from magical_hub.models.layers import SLOPE, full_precision, with_pair_difference
 
 FINEST = 4
 """Pixels a cell of the finest features. Features of two pixels a cell cost as much as all others, and add little."""
@@ -71,7 +71,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(B, C, H, W) in [-1, 1], grey or RGB -> (B, width, H / stride, W / stride) a scale, the finest first."""
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             x = self.normalise(images.float())
             x = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
             features = []

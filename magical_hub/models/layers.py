@@ -8,6 +8,7 @@ the activations, which is what a step on small sub-regions would otherwise spend
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,13 @@ HALF = math.sqrt(0.5)
 
 _LOW = 0xFFFFFFFF
 """The low 32 bits."""
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Within it an autocast around it is off: tensors on that device keep their own precision."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:

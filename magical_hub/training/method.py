@@ -21,6 +21,7 @@ from torch import nn
 from magical_hub import losses
 from magical_hub.grid import Grid, Window
 from magical_hub.models import CriticOutput, FeatureCritic, FrozenFeatures, MagicalCritic
+from magical_hub.models.layers import full_precision
 from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty, augment
 from magical_hub.training.batch import Batch
 from magical_hub.training.config import TrainingConfig
@@ -205,14 +206,14 @@ class Method:
     def _gradient_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
         a = inputs.batch.interpolation
         a = a[:, 0] if self.windows_to_critic else a.flatten()
-        with _float32(fake):
+        with full_precision(fake.device):  # a second derivative loses too much in 16 bits
             return losses.gradient_penalty(self._score(inputs), inputs.real.augmented, fake, a, self.config.lambda_gp)
 
     def _zero_centred_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
         """R1 and R2, as much heavier as they come less often (Karras et al. 2020)."""
         real = inputs.real.augmented
         weight = (self.config.lambda_r * self.config.penalty_every * self.penalty.factor).to(real.dtype)
-        with _float32(fake):
+        with full_precision(fake.device):  # a second derivative loses too much in 16 bits
             score = self._score(inputs)
             return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
 
@@ -333,11 +334,6 @@ def _frozen(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.requires_grad_(True)
-
-
-def _float32(images: torch.Tensor) -> torch.autocast:
-    """For penalties on a gradient, whose second derivative loses too much in 16 bits."""
-    return torch.autocast(images.device.type, enabled=False)
 
 
 def _halves(output: CriticOutput) -> tuple[CriticOutput, CriticOutput]:

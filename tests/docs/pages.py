@@ -11,6 +11,7 @@ SHORT = {
         "--image-size 64 --rows 2 --cols 2 --base-width 8 --max-width 16 --latent-dim 16 --batch-size 4 "
         "--max-steps 2 --mixed-precision no --lambda-f 0"
     ),
+    "magical-hub train --preset": "--image-size 48 --rows 3 --cols 3",
     "magical-hub train --resume": "--max-steps 3",
     "magical-hub generate": "--num-images 4",
     "magical-hub augment": "--num-images 4 --keep all --tune-steps 1",

@@ -76,6 +76,8 @@ class Page:
             self.monkeypatch.setenv(name, value if "://" not in value else f"sqlite:///{self.place}/mlflow.db")
         self.make_way(words)
         words += shlex.split(pages.SHORT.get(" ".join(words[:2]), ""))
+        if "--preset" in words:
+            words += pages.SHORT["magical-hub train --preset"].split()
         if "--resume" in words:
             words += pages.SHORT["magical-hub train --resume"].split()
         if words[0] == "magical-hub":

@@ -14,6 +14,7 @@ from magical_hub.data import Source, open_source, package_dataset, prepare_store
 from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty
 from magical_hub.training.batch import BatchDataset
 from magical_hub.training.method import Method
+from magical_hub.training.networks import build_optimizers
 from magical_hub.training.sampler import StepSampler
 from magical_hub.training.state import TrainingState
 from magical_hub.training.step import TrainingStep
@@ -47,14 +48,13 @@ def test_no_value_is_looked_at_in_a_step(store, tmp_path: Path, settings, balanc
     accelerator = Accelerator(cpu=True)
     state = TrainingState(config, accelerator, store, np.arange(len(store)))
     networks = {name: network.to(META) for name, network in state.networks.items()}
-    for optimizer, network in (("generator", "generator"), ("critic", "critic"), ("verifier", "verifier")):
-        assert {p.device for p in state.optimizers[optimizer].param_groups[0]["params"]} == {META}, network
+    optimizers = build_optimizers(config, networks)  # of the parameters that are there now
     state.ema.to(META)
     features = None if state.features is None else state.features.to(META)
     augmentation, penalty = AdaptiveAugmentation(0.5, 100, 4, META), AdaptivePenalty(0.65, META)
     penalty.balanced = balanced
     method = Method(config, config.grid, networks, networks, features, augmentation, penalty)
-    step = TrainingStep(config, accelerator, method, networks, state.optimizers)
+    step = TrainingStep(config, accelerator, method, networks, optimizers)
     sampler = StepSampler(
         0, len(store), 4, config.grid, config.window, 16, class_labels=store.labels, defects=store.defects
     )
