@@ -37,12 +37,12 @@ class Critic(nn.Module):
         self.u, self.e = nn.Parameter(torch.randn(PIXELS)), nn.Parameter(torch.randn(6, PIXELS))
         self.q, self.v = nn.Parameter(torch.randn(())), nn.Parameter(torch.randn(6, PIXELS))
 
-    def judge(self, images, locations, class_labels=None, window=(1, 1), defect_labels=None, in_pairs=False):
+    def compute(self, images, locations, class_labels=None, window=(1, 1), defect_labels=None, in_pairs=False):
         x = GRID.window(window).crop_all(images).flatten(0, 1).flatten(1)
         direction = self.u + self.e[GRID.members(locations, window).flatten()]
         return CriticOutput((x * direction).sum(1) + self.q * x.square().sum(1) / 2, x @ self.v.T)
 
-    forward = judge
+    forward = compute
 
 
 class Generator(nn.Module):
