@@ -102,6 +102,8 @@ def answer(results: Mapping[Task, Result], count: int, quick: bool) -> Answer:
             f" Whole images of the checkpoint change it by {whole.difference.mean:+.3f} ({whole.outcome}); if it was "
             "trained on test images of this data, that flatters it."
         )
+    if quick:
+        statement += " This is the quick form: detectors that are trained for longer may give another answer."
     verdict, headline = {
         "helps": (Verdict.GOOD, "Yes: painted defects make the detector better."),
         "harms": (Verdict.BAD, "No: painted defects make the detector worse."),

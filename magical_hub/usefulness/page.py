@@ -72,7 +72,7 @@ def section_of(
             "settings": dict(settings),
         },
         pictures={
-            "A good image, and the same with painted defects; the boxes and the veil are its label": example,
+            "A good image, and the same with painted defects, each in its box": example,
             "What detectors found on the test images": chart(results, count, found),
         },
         headline=found.headline,

@@ -26,7 +26,7 @@ COLOURS = {"helps": "tab:green", "harms": "tab:red", "no gain": "tab:red", "not 
 
 
 def example(draw: Draw) -> bytes:
-    """A good image, and the same with painted defects and what its label says of them, as a PNG file.
+    """A good image, and the same with painted defects in their boxes, as a PNG file.
 
     Raises:
         DataError: where not one good image has a place for a defect.
@@ -47,7 +47,7 @@ def example(draw: Draw) -> bytes:
         )
     made.sort(key=lambda pair: np.count_nonzero(pair[1].changed))
     target, painted = made[len(made) // 2]
-    left, right = enlarged(target), with_marks(painted.image, painted.objects, painted.mask, bank.classes)
+    left, right = enlarged(target), with_marks(painted.image, painted.objects, None, bank.classes)
     sheet = Image.new("RGB", (left.width + GAP + right.width, left.height), "white")
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + GAP, 0))
