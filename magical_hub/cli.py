@@ -330,15 +330,18 @@ def evaluate(
 @app.command(name="app")
 def page(
     checkpoint: str = "package-128",
+    data: str | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
     browser: bool = True,
     device: str = "cpu",
 ) -> None:
-    """Look at a checkpoint in a browser: generate, compare, evaluate, train. On this machine alone, unless told.
+    """Work in a browser: paint defects, generate, train, compare, evaluate. On this machine alone, unless told.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        data: images whose defects are painted on good ones: a folder, a dataset's id on the Hub, or a folder that
+            DefectBank.save wrote. Without it those of RUN, or rendered packages.
         host: the address to listen on. Whoever reaches it can read this machine's images and start trainings.
         port: of it.
         browser: open the page.
@@ -348,7 +351,7 @@ def page(
 
     with extra("app"):
         from magical_hub.app import serve
-    serve(checkpoint, host=host, port=port, browser=browser, device=device)
+    serve(checkpoint, data=data, host=host, port=port, browser=browser, device=device)
 
 
 @app.command

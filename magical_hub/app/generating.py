@@ -24,6 +24,8 @@ CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, 
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
 """Of every component with images: lossless; its name stands above it, where it hides no pixel."""
 PROGRESS = gr.Progress()
+QUICK = 256 * 256
+"""Pixels of a canvas of which the page opens with images."""
 
 
 class GenerateTab:
@@ -100,10 +102,11 @@ class GenerateTab:
         """Say what each of the components does; inside the page."""
         named, shown = [self.name, self.loaded], [self.canvas, self.slider, self.facts]
         described = [self.loaded, self.about, self.label, self.draw, self.tools, self.defect, self.marks, self.format]
-        gr.on(
-            [page.load, self.load.click, self.name.submit], self._load, self.name, described, **computing(self.about)
-        )
+        gr.on([self.load.click, self.name.submit], self._load, self.name, described, **computing(self.about))
         asked = [self.loaded, self.number, self.seed, self.label, self.truncation, self.draw, self.marks]
+        page.load(self._load, self.name, described, **computing(self.about)).success(
+            self._open, [self.made, *asked], [self.made, self.gallery, *shown], **computing(self.gallery)
+        )
         self.go.click(self._load_if_new, named, described, **computing(self.about)).success(
             self._generate, asked, [self.made, self.gallery, *shown], **computing(self.gallery)
         )
@@ -159,6 +162,15 @@ class GenerateTab:
         pipe = self._pipelines.get(loaded)
         made = Made(loaded, truncation, make(pipe, number, seed, asked, truncation, draw, progress))
         return made, self._thumbnails(made), *self._show(made, marks)
+
+    @in_one_line
+    def _open(self, made: Made | None, loaded: str, *asked: Any) -> tuple[Any, ...]:
+        """The first images, before anybody asks for some; not of canvases that take long."""
+        grid = self._pipelines.get(loaded).generator.grid
+        if made is not None or grid.height * grid.width > QUICK:
+            return (gr.skip(),) * 5
+        images: tuple[Any, ...] = self._generate(loaded, *asked)
+        return images
 
     @in_one_line
     def _choose(self, made: Made, marks: bool, event: gr.SelectData) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from magical_hub.errors import ConfigError
+from magical_hub.files import expanded
 
 PATIENCE = 60
 """Seconds that a process has for its checkpoint, once it was asked to stop."""
@@ -146,4 +147,4 @@ class Jobs:
 
 
 def _key(folder: str | Path) -> Path:
-    return Path(folder).expanduser().resolve()
+    return expanded(folder).resolve()

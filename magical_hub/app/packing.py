@@ -11,11 +11,14 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.app.making import Made
+from magical_hub.augmentation.rows import image_file
 from magical_hub.conditions import LabelNames
+from magical_hub.defects import DefectBank, Painted
+from magical_hub.errors import DataError
 from magical_hub.export import write_dataset
 from magical_hub.export.labelled import Format
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.provenance import of_images
+from magical_hub.provenance import of_images, of_painted
 
 FORMATS: dict[str, Format] = {"COCO": "coco", "YOLO": "yolo", "PNG and metadata.jsonl": "imagefolder"}
 """What the page offers, and what `write_dataset` calls it. Those for boxes come first."""
@@ -23,7 +26,7 @@ BOXES = ("COCO", "YOLO")
 
 
 def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> Path:
-    """Write images and their labels, with the record of where they come from, into a ZIP file.
+    """Write generated images and their labels, with the record of where they come from, into a ZIP file.
 
     Args:
         pipe: that made them.
@@ -34,22 +37,60 @@ def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> P
     Raises:
         DataError, MissingPackageError: as `write_dataset`.
     """
-    place = Path(tempfile.mkdtemp(dir=folder))
-    images = place / "images"
     image = {"seeds": [picture.seed for picture in made.pictures], "truncation_psi": made.truncation_psi}
-    write_dataset(
-        _dataset(pipe, made),
-        images,
-        FORMATS[format_name],
-        label_column="label" if pipe.generator.config.num_classes else None,
-        record={**of_images(pipe, image), "format": FORMATS[format_name]},
+    label = "label" if pipe.generator.config.num_classes else None
+    return _packed(
+        _generated(pipe, made), "generated", format_name, folder, of_images(pipe, image), label_column=label
     )
-    archive = shutil.make_archive(str(place / f"generated-{FORMATS[format_name]}"), "zip", images)
+
+
+def pack_painted(
+    bank: DefectBank, painted: Painted, name: str, about: dict[str, Any], format_name: str, folder: Path
+) -> Path:
+    """The same of an image with painted defects.
+
+    Args:
+        bank: of the defects.
+        painted: the image.
+        name: of its file, without the ending.
+        about: what was asked for, for the record.
+        format_name, folder: as of `pack`.
+
+    Raises:
+        DataError, MissingPackageError: as `write_dataset`; and where the pixels are colour of 16 bits.
+    """
+    import datasets
+
+    if painted.image.ndim == 3 and painted.image.dtype != np.uint8:
+        raise DataError("images in colour of 16 bits a channel cannot be packed: convert the image to 8")
+    record = {"bbox": datasets.List(datasets.Value("float32"), length=4)}
+    features = {
+        "image": datasets.Image(),
+        "objects": datasets.List({**record, "category": datasets.ClassLabel(names=bank.classes)}),
+        "mask": datasets.Image(),
+    }
+    row = {
+        "image": image_file(Image.fromarray(painted.image), name),
+        "objects": painted.objects,
+        "mask": Image.fromarray(painted.mask),
+    }
+    dataset = datasets.Dataset.from_list([row], features=datasets.Features(features))
+    values = dict(enumerate(bank.classes, 1))
+    return _packed(
+        dataset, "painted", format_name, folder, of_painted(bank, about), label_column=None, mask_values=values
+    )
+
+
+def _packed(dataset: Any, kind: str, format_name: str, folder: Path, record: dict[str, Any], **columns: Any) -> Path:
+    place = Path(tempfile.mkdtemp(dir=folder))
+    images, format = place / "images", FORMATS[format_name]
+    write_dataset(dataset, images, format, record={**record, "format": format}, **columns)
+    archive = shutil.make_archive(str(place / f"{kind}-{format}"), "zip", images)
     shutil.rmtree(images)
     return Path(archive)
 
 
-def _dataset(pipe: MagicalPipeline, made: Made) -> Any:
+def _generated(pipe: MagicalPipeline, made: Made) -> Any:
     import datasets
 
     config, known = pipe.generator.config, LabelNames.of(pipe.generator.config)

@@ -13,15 +13,18 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
+from magical_hub.app.banks import PACKAGES, Banks, data_of
 from magical_hub.app.comparing import CompareTab
 from magical_hub.app.generating import GenerateTab
 from magical_hub.app.guard import LOOPBACK, Guard
 from magical_hub.app.jobs import Jobs
+from magical_hub.app.painting import PaintTab
 from magical_hub.app.pipelines import Pipelines
 from magical_hub.app.reporting import ReportTab
 from magical_hub.app.training import TrainTab
 from magical_hub.app.walking import WalkBox
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, MagicalError
+from magical_hub.texts import plain
 
 STYLE = """
 .gradio-container { width: 100%; max-width: min(1400px, 100vw) !important; margin: auto; }
@@ -33,12 +36,16 @@ STYLE = """
 """
 
 
-def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local: bool = True) -> gr.Blocks:
-    """Put the tabs together.
+def build(
+    checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, banks: Banks, data: str, local: bool = True
+) -> gr.Blocks:
+    """Put the tabs together, in the order of the work.
 
     Args:
         checkpoint: the one to begin with.
         pipelines: where they are loaded.
+        banks: the same of banks of defects.
+        data: those to begin with.
         jobs: what trains and evaluates.
         folder: for files of the page, gone with it.
         local: with all that reads and writes folders of the machine. Without, the one checkpoint's images alone, which
@@ -51,15 +58,17 @@ def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local
             walk = WalkBox(pipelines, generate)
         else:
             with gr.Tabs(overflow_behavior="wrap"):
+                with gr.Tab("Paint"):
+                    PaintTab(banks, data, folder).wire(page)
                 with gr.Tab("Generate"):
                     generate = GenerateTab(pipelines, checkpoint, folder, local)
                     walk = WalkBox(pipelines, generate)
+                with gr.Tab("Train"):
+                    TrainTab(jobs, folder).wire()
                 with gr.Tab("Compare"):
                     CompareTab(checkpoint).wire()
                 with gr.Tab("Report"):
                     ReportTab(jobs, checkpoint).wire()
-                with gr.Tab("Train"):
-                    TrainTab(jobs, folder).wire()
         generate.wire(page)
         walk.wire()
     return page
@@ -68,6 +77,7 @@ def build(checkpoint: str, pipelines: Pipelines, jobs: Jobs, folder: Path, local
 def serve(
     checkpoint: str = "package-128",
     *,
+    data: str | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
     browser: bool = False,
@@ -78,6 +88,8 @@ def serve(
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
+        data: whose defects are painted, as of `Banks.get`. None: those of RUN, where they have boxes or masks, else
+            rendered packages.
         host: the address to listen on.
         port: of it.
         browser: whether to open the page in a browser.
@@ -85,20 +97,36 @@ def serve(
         device: cpu, cuda, mps ...
 
     Raises:
-        CheckpointError, ConfigError: where the checkpoint can't be loaded, or the port is taken.
+        CheckpointError, DataError, ConfigError: where checkpoint or data can't be loaded, or the port is taken.
     """
-    pipelines, jobs = Pipelines(device), Jobs()
+    pipelines, jobs, banks = Pipelines(device), Jobs(), Banks()
     pipelines.get(checkpoint)  # a mistake is told before there is a page
+    data = (data if data is not None else _own_data(checkpoint, banks)) if local else PACKAGES
+    if local:
+        banks.get(data)
     with tempfile.TemporaryDirectory(prefix="magical-hub-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # pictures that were shown go with the page
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        page = build(checkpoint, pipelines, jobs, Path(folder), local)
+        page = build(checkpoint, pipelines, jobs, Path(folder), banks, data, local)
         try:
             _launch(page, host, port, browser, secrets.token_urlsafe(24) if local else None)
             threading.Event().wait()
         finally:
             jobs.stop()
             page.close(verbose=False)
+
+
+def _own_data(checkpoint: str, banks: Banks) -> str:
+    """The data that a RUN was trained on, where their defects can be painted, else rendered packages."""
+    data = data_of(checkpoint)
+    if data is None:
+        return PACKAGES
+    try:
+        banks.get(data)
+    except MagicalError as error:
+        print(f"the tab Paint opens with {PACKAGES}: {plain(error)}", file=sys.stderr)
+        return PACKAGES
+    return data
 
 
 def _launch(page: gr.Blocks, host: str, port: int, browser: bool, token: str | None) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
 
 from magical_hub.devices import move
+from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
 
 Key = tuple[str, int]
@@ -32,7 +32,7 @@ class Pipelines:
         Raises:
             CheckpointError, ConfigError: as `from_pretrained`, and where there is no such device.
         """
-        index = Path(checkpoint).expanduser() / "model_index.json"
+        index = expanded(checkpoint) / "model_index.json"
         key = checkpoint, index.stat().st_mtime_ns if index.is_file() else 0
         with self._lock:
             if key not in self._loaded:

@@ -13,6 +13,7 @@ from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
 from magical_hub.errors import DataError
+from magical_hub.files import expanded
 from magical_hub.safety import read_json
 from magical_hub.texts import markdown
 
@@ -132,7 +133,7 @@ def _page(file: Path) -> str:
 
 
 def _report_folder(folder: str) -> Path:
-    place = Path(folder.strip()).expanduser()
+    place = expanded(folder.strip())
     if not folder.strip():
         raise DataError("no folder is given: give RUN, or the folder that magical-hub evaluate wrote")
     return place / "evaluation" if (place / "evaluation" / "report.json").is_file() else place

@@ -153,7 +153,7 @@ class TrainTab:
     @in_one_line
     def _watch(self, run: str) -> tuple[Any, ...]:
         run = _named(run)
-        if not (Path(run).expanduser() / "history.jsonl").is_file() and self._jobs.find(run) is None:
+        if not (expanded(run) / "history.jsonl").is_file() and self._jobs.find(run) is None:
             raise DataError(f"{run} holds no training: give the folder of one")
         return self._begin(run)
 
@@ -168,7 +168,7 @@ class TrainTab:
 
     def _tick(self, run: str, seen: tuple[int, str]) -> tuple[Any, ...]:
         job = self._jobs.find(run)
-        folder = Path(run).expanduser()
+        folder = expanded(run)
         curves, samples = folder / "curves.png", sorted(folder.glob("samples/step-*.png"))
         new = (curves.stat().st_mtime_ns if curves.is_file() else 0, samples[-1].name if samples else "")
         pictures: list[Any] = [gr.skip(), gr.skip()]

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from magical_hub import SeamlessGenerator
 
@@ -47,13 +48,14 @@ def defect_folder(make_pipeline: Callable[..., Any], tmp_path_factory: pytest.Te
 
 @contextmanager
 def _served(
-    checkpoint: Path, folder: Path, script: Path | None = None
+    checkpoint: Path, folder: Path, script: Path | None = None, data: Path | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     log = folder / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     command = ["-m", "magical_hub.cli", "app", "--checkpoint", str(checkpoint), "--port", str(port), "--no-browser"]
+    command += [] if data is None else ["--data", str(data)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if script is not None:
         command = [str(script)]
@@ -91,7 +93,7 @@ def site(
 class Visitor:
     """A user in a browser of their own (no cookie or storage shared), who can reach this machine and nothing else."""
 
-    def __init__(self, browser: Browser, site: str, **how: Any) -> None:
+    def __init__(self, browser: Browser, site: str, tab: str | None = "Generate", **how: Any) -> None:
         self.strays: list[str] = []
         """What the page asked of anywhere else."""
         self.complaints: list[str] = []
@@ -102,7 +104,10 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         self.page.goto(site)
-        self.page.get_by_text("2 x 3 sub-regions of 16 x 16 px").wait_for()
+        if tab is not None:
+            self.turn_to(tab)
+        if tab in ("Generate", None):
+            self.says("2 x 3 sub-regions of 16 x 16 px")
 
     def _refuse(self, route: Any) -> None:
         self.strays.append(route.request.url)
@@ -123,11 +128,25 @@ class Visitor:
         box.fill(str(value))
         box.blur()
 
-    def thumbnail(self, number: int) -> np.ndarray:
-        """The pixels of an image in the row that the page shows of those it made, from 1."""
-        image = self.page.locator(f"button[aria-label^='Thumbnail {number} of'] img")
-        image.wait_for()
-        return np.asarray(Image.open(io.BytesIO(bytes(image.evaluate(FILE)))).convert("RGB"))
+    def shows(self, number: int, expected: Any, of: int | None = None) -> None:
+        """Wait until an image in the row that the page shows of those it made, from 1, has these pixels."""
+        name = f"Thumbnail {number} of {'' if of is None else of}"
+        self.pixels(f"button[aria-label^='{name}'] img", np.asarray(expected))
+
+    def pixels(self, selector: str, expected: np.ndarray | None = None) -> np.ndarray:
+        """The pixels of an image that the page shows; once they are the expected ones, where some are."""
+        image = self.page.locator(selector).locator("visible=true")
+        until = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                content = bytes(image.evaluate(FILE, timeout=1000))
+                found = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+            except PlaywrightError:  # it is being replaced
+                found = np.zeros(0)
+            if found.size and (expected is None or np.array_equal(found, expected)):
+                return found
+            assert time.monotonic() < until, f"{selector} never showed what it should"
+            self.page.wait_for_timeout(50)
 
     def says(self, text: str) -> None:
         """Wait until the page does."""

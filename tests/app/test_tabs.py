@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 from scipy.stats import binomtest
@@ -50,7 +49,7 @@ def test_two_users_at_once_do_not_mix(visit, defect_folder):
     for seed, user in users.items():
         made = pipe(seeds=[image_seed(seed, number) for number in range(3)], defects={})
         for number in range(3):
-            assert np.array_equal(user.thumbnail(number + 1), made.images[number])
+            user.shows(number + 1, made.images[number])
     users[6].page.get_by_alt_text("The chosen image").click()
     users[6].says("scratch: ")
     users[5].page.get_by_role("button", name="Thumbnail 2 of").click()
@@ -65,18 +64,18 @@ def test_a_defect_by_the_keyboard_and_taken_away_again(visit, defect_folder):
     user.says("Seed ")
     pipe = MagicalPipeline.from_pretrained(defect_folder)
     bare = pipe(seeds=[image_seed(0, 0)], defects={}).images[0]
-    assert np.array_equal(user.thumbnail(1), bare)
+    user.shows(1, bare)
     user.fill("Row", 2)
     user.fill("Column", 1)
     user.page.get_by_role("button", name="Put it there").press("Enter")
     user.says("scratch: ")
     wanted = pipe(seeds=[image_seed(0, 0)], defects={(1, 0): "scratch"}).images[0]
-    assert np.array_equal(user.thumbnail(1), wanted)
+    user.shows(1, wanted)
     user.page.get_by_label("Defect to put where you click").click()
     user.page.get_by_role("option", name="none").click()
     user.press("Put it there")
     expect(user.page.get_by_text("scratch: ")).to_have_count(0)
-    assert np.array_equal(user.thumbnail(1), bare)
+    user.shows(1, bare)
     user.fill("Row", 9)
     user.press("Put it there")
     user.says("there is no sub-region (8, 0)")
@@ -214,7 +213,7 @@ def test_a_training_ends_with_the_page(visit, serve, defect_folder, packages, tm
 
 def test_the_space_shows_one_checkpoint_and_nothing_of_the_machine(visit, serve, repo, defect_folder, tmp_path):
     with serve(defect_folder, tmp_path, repo / "examples" / "space" / "app.py") as (address, _):
-        user = visit(address)
+        user = visit(address, tab=None)
         user.press("Generate")
         user.says("Seed ")
         assert user.page.get_by_role("tab").count() == 0
@@ -241,9 +240,10 @@ def test_every_tab_fits_and_can_be_read(visit, trained, packages, scheme, width,
     user.press("Generate")
     page.get_by_alt_text("The chosen image").click()
     user.says("scratch: ")
-    for tab in ("Generate", "Compare", "Report", "Train"):
-        if tab != "Generate":
-            user.turn_to(tab)
+    for tab in ("Paint", "Generate", "Train", "Compare", "Report"):
+        user.turn_to(tab)
+        if tab == "Paint":
+            user.says("pixels changed")
         if tab == "Compare":
             user.fill("Checkpoint to compare", trained)
             user.press("Start the game")
