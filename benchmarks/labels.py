@@ -23,7 +23,7 @@ from magical_hub import MagicalPipeline
 from magical_hub.annotations import VISIBLE
 from magical_hub.boxes import box_of
 from magical_hub.data import package_dataset
-from magical_hub.data.marks import Boxes
+from magical_hub.data.defect_maps import Boxes
 from magical_hub.grid import Grid
 
 BATCH = 16
@@ -70,8 +70,8 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
 
 def field_of(objects: Any, grid: Grid, numbers: dict[int, int]) -> np.ndarray:
     """The field of a real image's boxes, as training reads them; `numbers` are those of the categories it knows."""
-    marks = Boxes([(thing["bbox"], numbers[thing["category"]]) for thing in objects if thing["category"] in numbers])
-    return marks.field((grid.height, grid.width), grid, 0.1, "a package")
+    defects = Boxes([(thing["bbox"], numbers[thing["category"]]) for thing in objects if thing["category"] in numbers])
+    return defects.defect_map((grid.height, grid.width), grid, 0.1, "a package")
 
 
 @torch.inference_mode()

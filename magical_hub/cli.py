@@ -260,7 +260,7 @@ def evaluate(
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name: images are made from it.
         generated: a folder of generated images, instead.
         real: the images of training, a folder or a dataset's id; a RUN knows its own, and the held-out ones.
-        holdout: real images that the generator never saw.
+        holdout: real images that were not used for training.
         output_dir: folder of the report; RUN/evaluation for a RUN.
         num_images: how many generated images to judge, 600; and of --usefulness, how many synthetic images a detector
             has, 400, or 100 with --quick.
@@ -375,7 +375,7 @@ def push(
     Args:
         checkpoint: RUN, another checkpoint's folder or name, or an id on the Hub.
         repo_id: OWNER/NAME; the repository is made where it is missing.
-        public: let everybody see it.
+        public: make the repository public.
         report: report.json of `evaluate`, or its folder; RUN/evaluation unless given.
         allow_unchecked: publish although copies were found or none could be looked for; the card says so.
         critic: publish the critic too, which others need to train on, and which knows what it was trained on.

@@ -19,7 +19,7 @@ from magical_hub.app.generating import PICTURE, computing
 from magical_hub.app.jobs import Jobs
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.watching import EVERY, status
-from magical_hub.data import look
+from magical_hub.data import inspect_image
 from magical_hub.errors import ConfigError, DataError, TrainingError
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
@@ -123,7 +123,7 @@ class TrainTab:
         settled = planned.config
         assert settled.canvas and settled.rows and settled.cols
         grid = Grid(settled.rows, settled.cols, *settled.canvas)
-        image = look(next(source.records()), source.intensity).image
+        image = inspect_image(next(source.records()), source.intensity).image
         canvas = None
         if image is not None:  # else it is too large to be decoded whole
             canvas = with_grid(image.resize((grid.width, grid.height), Image.Resampling.LANCZOS), grid)

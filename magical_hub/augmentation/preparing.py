@@ -31,7 +31,7 @@ Source = MagicalPipeline | DefectBank | tuple[MagicalPipeline, DefectBank]
 """What synthetic rows come from: generated images, defects painted on good images, or on generated good images."""
 
 MASKS_OF_STREAMS = 32
-"""Rows of a stream that are fetched to see what its masks hold."""
+"""Rows of a stream that are fetched to find the values of its masks."""
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,13 @@ class QualityFilter:
       theirs, times `outside`. A weak generator has few images inside.
     - "near copy": it is nearer to one real image than to the next ones (`metrics.memorisation`) as no real image is
       among the others, by features or by aligned pixels; the test of single images of the evaluation, which a real
-      image would fail with a chance of `level`.
+      image fails with probability `level`.
 
     Args:
         dataset: the real images, 30 and more.
-        pipe: whose images are judged: its channels and size.
+        pipe: of the images to filter: channels and size.
         image_column: column of the images.
-        network: what is looked through; EfficientNet-Lite0 unless given.
+        network: for the features; EfficientNet-Lite0 unless given.
         outside: above 0; more lets more through.
         level: above 0 and below 1.
 
@@ -68,37 +68,37 @@ class QualityFilter:
         if outside <= 0 or not 0 < level < 1:
             raise ConfigError(f"outside is {outside} and level {level}: give more than 0, and level below 1")
         if len(dataset) < LEAST:
-            raise DataError(f"{len(dataset)} real images are too few to judge by: give {LEAST} or more")
+            raise DataError(f"{len(dataset)} real images are too few for a filter: give {LEAST} or more")
         find_columns(dataset.features, image_column, None, None, None)
         self._network = network or efficientnet_lite0()
         self._level = level
         grid = pipe.generator.grid
         self._shape: tuple[int, int, int] = (pipe.generator.config.channels, grid.height, grid.width)
-        seen = [self._see(batch) for batch in self._batches(dataset.with_format(None), image_column)]
-        self._features, self._pixels = (np.concatenate(views) for views in zip(*seen, strict=True))
+        views = [self._features_and_pixels(batch) for batch in self._batches(dataset.with_format(None), image_column)]
+        self._features, self._pixels = (np.concatenate(parts) for parts in zip(*views, strict=True))
         among_features = _others(nearest(self._features, self._features, K + 1))
         among_pixels = _others(nearest_aligned(self._pixels, self._pixels, K + 1))
-        self._innocent = memorisation(among_features), memorisation(among_pixels)
+        self._null_scores = memorisation(among_features), memorisation(among_pixels)
         self._bound = outside * float(np.quantile(among_features.distances[:, 0], QUANTILE))
 
     def __call__(self, images: np.ndarray, annotations: Sequence[dict[str, Any]] = ()) -> list[str]:
-        """Judge images (N, H, W) or (N, H, W, C) uint8 as they were generated: why each is dropped, or ""."""
+        """Why each of the images (N, H, W) or (N, H, W, C) uint8 is dropped; "" where it is kept."""
         pixels = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         if pixels.shape[1:] != self._shape:
             raise DataError(
-                f"images of {pixels.shape[1:]} are judged by those of {self._shape}: give the same pipeline"
+                f"images of {pixels.shape[1:]} for a filter of images of {self._shape}: give the same pipeline"
             )
-        features, small = self._see(pixels)
+        features, small = self._features_and_pixels(pixels)
         near = nearest(features, self._features, K)
         views = near, nearest_aligned(small, self._pixels, K)
         p_values = [
-            single_tests(memorisation(view), innocent) for view, innocent in zip(views, self._innocent, strict=True)
+            single_tests(memorisation(view), null) for view, null in zip(views, self._null_scores, strict=True)
         ]
         copied = len(views) * np.min(p_values, axis=0) <= self._level
         outside = near.distances[:, 0] > self._bound
         return ["near copy" if a else "unlike real images" if b else "" for a, b in zip(copied, outside, strict=True)]
 
-    def _see(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _features_and_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features, and small grey pixels, of images (N, C, H, W) uint8."""
         _, height, width = self._shape
         features = extract(pixels.astype(np.float32) / 127.5 - 1, self._network)

@@ -151,11 +151,11 @@ class Pool:
         self._encoder: RowEncoder = maker.encoder
         self.columns, self.masks = self._encoder.columns, self._encoder.spec.masks
         knows_defects = bool(LabelNames.of(pipe.generator.config).defects)
-        told = [name for name in (self._encoder.columns.objects, self._encoder.columns.mask) if name is not None]
-        if told and not knows_defects:
+        described = [name for name in (self._encoder.columns.objects, self._encoder.columns.mask) if name is not None]
+        if described and not knows_defects:
             raise ConfigError(
-                f"the checkpoint knows no defects, so it can't say what {told[0]!r} of a synthetic image is: give "
-                "objects_column=None and mask_column=None, and remove these columns from the rows"
+                f"the checkpoint knows no defects, so it can't say what {described[0]!r} of a synthetic image is: "
+                "give objects_column=None and mask_column=None, and remove these columns from the rows"
             )
         if pool_size < len(counts):
             raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give one a class at least")

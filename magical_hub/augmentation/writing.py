@@ -131,9 +131,9 @@ def with_labels(
     for sample in samples.unwritten():
         name = f"row {sample.row}"
         objects = [{"bbox": thing.box, "category": thing.category} for thing in sample.objects or ()]
-        marks = sample.marks if columns.mask is not None else None
+        mask = sample.mask_classes if columns.mask is not None else None
         image = grey_or_rgb(pixels_of(sample.image, name), name)
-        shown.append(np.asarray(with_marks(image, objects, marks, samples.categories).reduce(2)).transpose(2, 0, 1))
+        shown.append(np.asarray(with_marks(image, objects, mask, samples.categories).reduce(2)).transpose(2, 0, 1))
     return np.stack(shown)
 
 

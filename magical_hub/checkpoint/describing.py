@@ -1,4 +1,4 @@
-"""What a checkpoint is, told from its configuration alone."""
+"""A description of a checkpoint, from its configuration alone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def explain(about: dict[str, Any]) -> str:
     lines = {
         "makes": f"{colour} images of {height} x {width} px",
         "from": f"{rows} x {cols} sub-regions of {cell[0]} x {cell[1]} px, which "
-        f"{'agree at their seams by construction' if seamless else 'were taught to agree at their seams by a loss'} "
+        f"{'agree at their seams by construction' if seamless else 'were trained to agree at their seams by a loss'} "
         f"({plain(about['generator'], 80)})",
         "classes": listed(classes) if classes else "none: it was trained without",
         "defects": listed(defects) if defects else "none: it was trained without",

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "images": ["Intensity", "open_image", "read_pixels", "to_canvas"],
         "records": ["Record", "Source"],
         "sources": ["open_dataset", "open_source"],
-        "store": ["Look", "look", "open_store", "prepare_store"],
+        "store": ["ImageInfo", "inspect_image", "open_store", "prepare_store"],
     },
 )
 __all__ += ["package_dataset", "render_package"]

@@ -24,7 +24,16 @@ import pyarrow as pa
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
+from magical_hub.data.canvas import (
+    CanvasStore,
+    Place,
+    about_store,
+    defect_map_of,
+    digest,
+    group_of,
+    join_tiles,
+    label_of,
+)
 from magical_hub.data.images import Intensity, as_array, fit, open_image
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
@@ -205,7 +214,7 @@ def _fitted(
                 if strict:
                     raise DataError(f"{message}: crop it, or give another image size")
                 logger.warning("%s: it is stretched to it", message)
-            field = field_of(record, (image.height, image.width), grid, defect_share)
+            field = defect_map_of(record, (image.height, image.width), grid, defect_share)
         except DataError as error:
             if strict:
                 raise

@@ -15,7 +15,7 @@ from magical_hub.grid import Grid, Window
 
 
 class CanvasStore(ABC):
-    """N images of (C, H, W) uint8, with their class numbers, fields of defects, groups, names and content hashes.
+    """N images of (C, H, W) uint8, with their class numbers, defect maps, groups, names and content hashes.
 
     Args:
         about: channels, image_size, class_names, source_fingerprint and intensity_range; defect_names and grid (rows
@@ -24,7 +24,7 @@ class CanvasStore(ABC):
         labels: the number of each one's class, 0 without classes.
         groups: each one's group.
         digests: the `digest` of each one's pixels.
-        fields: each one's field of defect classes (see marks.py), row by row; empty without defects.
+        defect_maps: of each one (see defect_maps.py), row by row; empty without defects.
 
     Attributes:
         defects: (N, R, K) int64, 0 or 1 + the number of a name in `defect_names`; None without defects.
@@ -39,7 +39,7 @@ class CanvasStore(ABC):
         labels: Iterable[int],
         groups: list[str],
         digests: list[str],
-        fields: Sequence[Sequence[int]] | np.ndarray,
+        defect_maps: Sequence[Sequence[int]] | np.ndarray,
     ) -> None:
         self.channels: int = about["channels"]
         self.height, self.width = about["image_size"]
@@ -51,7 +51,7 @@ class CanvasStore(ABC):
         self.defects: np.ndarray | None = None
         self.defect_names: list[str] | None = None
         if about["defect_names"] is not None:
-            whole = np.array(fields, dtype=np.int64).reshape(len(names), *about["grid"])
+            whole = np.array(defect_maps, dtype=np.int64).reshape(len(names), *about["grid"])
             occurring = np.unique(np.append(whole, 0))  # a column's names may hold more, one for "none" among them
             self.defects = np.searchsorted(occurring, whole)
             self.defect_names = [about["defect_names"][number - 1] for number in occurring[1:]]
@@ -156,8 +156,8 @@ def label_of(record: Record) -> int:
     return record.label if record.label is not None else 0
 
 
-def field_of(record: Record, size: tuple[int, int], grid: Grid, share: float) -> list[int]:
-    """An image's field of defect classes, row by row; empty where its source knows none.
+def defect_map_of(record: Record, size: tuple[int, int], grid: Grid, share: float) -> list[int]:
+    """The defect map of an image, row by row; empty where its source has no defects.
 
     Args:
         record: of the image.
@@ -165,9 +165,9 @@ def field_of(record: Record, size: tuple[int, int], grid: Grid, share: float) ->
         grid: of the canvas.
         share: of a sub-region that a defect must cover.
     """
-    if record.marks is None:
+    if record.defects is None:
         return []
-    return [int(number) for number in record.marks.field(size, grid, share, record.name).flat]
+    return [int(number) for number in record.defects.defect_map(size, grid, share, record.name).flat]
 
 
 def group_of(record: Record, digest: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magical_hub.data.defect_maps import DefectAnnotation
 from magical_hub.data.images import Intensity
-from magical_hub.data.marks import Marks
 from magical_hub.errors import DataError
 
 
@@ -21,8 +21,8 @@ class Record:
     image: Path | bytes
     label: int | None
     group: str | None
-    marks: Marks | None = None
-    """Its defects, where the source knows them."""
+    defects: DefectAnnotation | None = None
+    """None where the source has no boxes and no masks."""
     problem: str | None = None
     """Why the image cannot be used, where the source knows that: it is skipped by name."""
 
@@ -44,7 +44,7 @@ class Source:
     """Of names and sizes, or of the dataset; of a stream, its id, split and revision (in Python: its split, shards and
     features; only the digests of what was read say more). Other data has another one, and no image is read for it."""
     defect_names: list[str] | None = None
-    """Of the defect classes, where records have marks."""
+    """Of the defect classes, where records have defects."""
     intensity: Intensity | None = None
     """The values that become black and white on the canvas; None: the whole range of images of 8 and 16 bits."""
 

@@ -67,8 +67,8 @@ def open_store(folder: Path) -> CanvasStore:
     return TiffStore(tiles) if tiles.exists() else ArrowStore(folder / ARROW)
 
 
-class Look(NamedTuple):
-    """What a look at an image shows."""
+class ImageInfo(NamedTuple):
+    """Size, mode and values of an image."""
 
     size: tuple[int, int]
     """Height and width in pixels."""
@@ -80,8 +80,8 @@ class Look(NamedTuple):
     """What its pixels hold."""
 
 
-def look(record: Record, intensity: Intensity | None = None) -> Look:
-    """What an image is.
+def inspect_image(record: Record, intensity: Intensity | None = None) -> ImageInfo:
+    """Size, mode and values of an image; of a tiled TIFF from the header and a few tiles.
 
     Args:
         record: of the image.
@@ -93,7 +93,7 @@ def look(record: Record, intensity: Intensity | None = None) -> Look:
     record.check()
     tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
     if tiled is not None:
-        return Look((tiled.height, tiled.width), tiled.mode, None, tiled.values(few=4))
+        return ImageInfo((tiled.height, tiled.width), tiled.mode, None, tiled.values(few=4))
     pixels = read_pixels(record.image, record.name)
     image = grey_or_rgb(pixels, record.name, intensity)
-    return Look((image.height, image.width), image.mode, image, Values.of(pixels))
+    return ImageInfo((image.height, image.width), image.mode, image, Values.of(pixels))

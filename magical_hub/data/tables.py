@@ -13,7 +13,7 @@ import fsspec
 from tqdm.auto import tqdm
 
 from magical_hub.data.columns import object_fields, read_objects, stored_values
-from magical_hub.data.marks import Boxes, Mask
+from magical_hub.data.defect_maps import Boxes, Mask
 from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.errors import DataError, first_line
@@ -288,8 +288,8 @@ class _Reader:
         file = self._file(image, name)
         if columns.mask is not None:
             mask = example[columns.mask]
-            marks = Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label or 0)
-            return Record(name, file, label, group, marks)
+            defects = Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label or 0)
+            return Record(name, file, label, group, defects)
         try:
             return Record(name, file, label, group, self._boxes(example, name))
         except DataError as error:

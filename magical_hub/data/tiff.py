@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import CanvasStore, Place, about_store, digest, field_of, group_of, join_tiles, label_of
+from magical_hub.data.canvas import (
+    CanvasStore,
+    Place,
+    about_store,
+    defect_map_of,
+    digest,
+    group_of,
+    join_tiles,
+    label_of,
+)
 from magical_hub.data.images import LARGEST_TILE, Intensity, Values, grey_or_rgb, to_canvas
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError, first_line
@@ -236,7 +245,7 @@ def _row(
         "label": label_of(record),
         "group": group_of(record, pixels_digest),
         "digest": pixels_digest,
-        "field": field_of(record, size, grid, defect_share),
+        "field": defect_map_of(record, size, grid, defect_share),
     }
 
 

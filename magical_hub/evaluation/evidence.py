@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from magical_hub.checkpoint import weights_sha256
-from magical_hub.data import Intensity, Source, look, open_source, open_store, prepare_store
+from magical_hub.data import Intensity, Source, inspect_image, open_source, open_store, prepare_store
 from magical_hub.data.images import image_size
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import Computed, ImageSet
@@ -178,7 +178,7 @@ def _canvas(subject: Subject, rows: int | None, cols: int | None) -> tuple[Grid,
         own = subject.pipe.generator.grid
         return Grid(rows or own.rows, cols or own.cols, own.height, own.width), subject.pipe.generator.config.channels
     assert subject.images is not None
-    first = look(next(open_source(subject.images).records()))
+    first = inspect_image(next(open_source(subject.images).records()))
     return Grid(rows or 1, cols or 1, *first.size), 1 if first.mode == "L" else 3
 
 

@@ -40,15 +40,15 @@ def write_anomalib(samples: Samples, folder: Path) -> None:
         normal = _is_normal(sample, samples.tells_normal)
         name = f"{sample.stem}.png"
         save_image(sample.image, folder / ("normal" if normal else "abnormal") / name)
-        if not normal and sample.marks is not None:
-            save_image(Image.fromarray(sample.marks > 0).convert("L"), folder / "masks" / name)
+        if not normal and sample.mask_classes is not None:
+            save_image(Image.fromarray(sample.mask_classes > 0).convert("L"), folder / "masks" / name)
 
 
 def _is_normal(sample: Sample, named: bool) -> bool:
     if sample.objects is not None:
         return not sample.objects
-    if sample.marks is not None:
-        return not sample.marks.any()
+    if sample.mask_classes is not None:
+        return not sample.mask_classes.any()
     if sample.label is None or not named:
         raise _unknown(sample.row)
     return sample.is_called_normal

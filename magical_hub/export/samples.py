@@ -116,8 +116,8 @@ class Sample:
         return None if stored is None else read_image(file_of(stored), f"the mask of row {self.row}")
 
     @cached_property
-    def marks(self) -> np.ndarray | None:
-        """What the mask means, (H, W) uint8: see `MaskValues.read`. None where there is no mask.
+    def mask_classes(self) -> np.ndarray | None:
+        """The classes in the mask, (H, W) uint8: see `MaskValues.read`. None where there is no mask.
 
         Raises:
             DataError: where it can't be read, or has another size than the image.
@@ -178,12 +178,12 @@ class Sample:
         Raises:
             DataError: where a mask marks something that nothing names.
         """
-        if self._samples.columns.objects is not None or self.marks is None:
+        if self._samples.columns.objects is not None or self.mask_classes is None:
             return self.objects or []
         self.check_named()
         names, things = self._samples.mask_values.names, []
-        for value in np.unique(self.marks[self.marks > 0]).tolist():
-            parts, boxes = connected_parts(self.marks == value)
+        for value in np.unique(self.mask_classes[self.mask_classes > 0]).tolist():
+            parts, boxes = connected_parts(self.mask_classes == value)
             category = names[value - 1] if names is not None else self.label or ONE_CLASS
             things += [Thing(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)]
         return things
@@ -196,7 +196,7 @@ class Sample:
         """
         if not self._samples.labels or self._samples.mask_values.names is not None:
             return
-        if (self.label is None or self.is_called_normal) and self.marks is not None and self.marks.any():
+        if (self.label is None or self.is_called_normal) and self.mask_classes is not None and self.mask_classes.any():
             raise DataError(
                 f"row {self.row} is called {self.label!r}, and its mask marks a defect: give it the label of the "
                 "defect, or name the values of masks by mask_values"
@@ -215,13 +215,13 @@ class Sample:
 
     def _inside(self, box: Box, category: str) -> np.ndarray:
         """What the mask marks inside a box, of the box's category where the mask tells classes apart: (H, W) bool."""
-        marks, names = self.marks, self._samples.mask_values.names
-        assert marks is not None
+        classes, names = self.mask_classes, self._samples.mask_values.names
+        assert classes is not None
         x, y, width, height = box
         there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
-        own = np.zeros(marks.shape, bool)
-        told_apart = names is not None and category in names
-        own[there] = marks[there] == 1 + names.index(category) if names and told_apart else marks[there] > 0
+        own = np.zeros(classes.shape, bool)
+        distinct = names is not None and category in names
+        own[there] = classes[there] == 1 + names.index(category) if names and distinct else classes[there] > 0
         return own
 
 

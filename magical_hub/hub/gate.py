@@ -72,7 +72,7 @@ def trained_on(record: dict[str, Any] | None, weights_sha256: str, run: Path | N
     return dict(parts) if isinstance(parts, dict) else None
 
 
-def judge(report: dict[str, Any] | None, weights_sha256: str, images: dict[str, str | None] | None) -> Finding:
+def check_report(report: dict[str, Any] | None, weights_sha256: str, images: dict[str, str | None] | None) -> Finding:
     """What a report says of the copying of these weights; one of other weights or other images says nothing.
 
     Args:

@@ -87,7 +87,7 @@ def push(
     pipe, run = _subject(checkpoint_or_pipe)
     weights = weights_sha256(pipe.generator)
     images = gate.trained_on(pipe.origin.get("record"), weights, run)
-    finding = gate.judge(gate.find_report(report, run), weights, images)
+    finding = gate.check_report(gate.find_report(report, run), weights, images)
     gate.check(finding, allow_unchecked)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

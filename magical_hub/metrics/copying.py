@@ -1,4 +1,4 @@
-"""Tests of whether generated images are copies of training images, judged by what held-out images show.
+"""Tests of whether generated images are copies of training images, with held-out images for the null distribution.
 
 Held-out images are nobody's copies, and as near to the training images as other images of the product are. If
 generated images are nearer than those, something was learned by heart. All distances are to one set, the training
@@ -15,7 +15,7 @@ from magical_hub.extras import extra
 from magical_hub.metrics.neighbours import Neighbours
 
 TAIL, LEAST_TAIL = 0.1, 15
-"""Share of the innocent scores that the tail of their distribution is fitted to, and how many there are at least."""
+"""Share of the null scores that the tail of their distribution is fitted to, and how many there are at least."""
 PERMUTATIONS = 9999
 
 
@@ -98,24 +98,24 @@ def crowd_test(generated: np.ndarray, held_out: np.ndarray, share: float = 0.02)
     return float(stats.nhypergeom.sf(found - 1, len(generated) + len(held_out), len(generated), allowed))
 
 
-def single_tests(scores: np.ndarray, innocent: np.ndarray) -> np.ndarray:
-    """Is one image more suspicious than an innocent one would ever be? Of each image for itself.
+def single_tests(scores: np.ndarray, null_scores: np.ndarray) -> np.ndarray:
+    """Tests each image alone: whether it is more suspicious than images under the null hypothesis, without copying.
 
     A few blatant copies among many images shift no mean and no rank (Bhattacharjee et al., NeurIPS 2023). Their scores
-    lie beyond all innocent ones, where no count helps: the tail has to be continued. Distances to a nearest neighbour
+    lie beyond all null scores, where no count helps: the tail has to be continued. Distances to a nearest neighbour
     have a tail of a power, P(score < x) ~ x^a, with `a` the dimension that the images fill (Hill, 1975). Then
-    log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n innocent
+    log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n null
     ones is above t with a chance of (1 + t)^-n: exact, whatever `a` is.
 
     Args:
-        scores: (N,), of the images to judge; a low one is suspicious.
-        innocent: (M,), scores that can't come from copying, 30 and more: those of generated images and images that
+        scores: (N,), of the images to test; a low one is suspicious.
+        null_scores: (M,), scores that can't come from copying, 30 and more: those of generated images and images that
             the generator never saw, as many as are searched for `scores`.
 
     Returns:
-        p-values (N,); multiply by the number of images judged.
+        p-values (N,); multiply by the number of images tested.
     """
-    scores, ordered = np.maximum(scores, 1e-9), np.maximum(np.sort(innocent), 1e-9)
+    scores, ordered = np.maximum(scores, 1e-9), np.maximum(np.sort(null_scores), 1e-9)
     count = min(max(LEAST_TAIL, round(TAIL * len(ordered))), len(ordered) - 1)
     bound = ordered[count]
     logs = np.log(bound / ordered[:count]).sum()

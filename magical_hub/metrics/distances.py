@@ -25,7 +25,7 @@ class KID(NamedTuple):
 
 
 class _Extracted(nn.Identity):
-    """Stands where torchmetrics wants a feature network: the features are there already."""
+    """In place of the feature network of torchmetrics, since the features are known already."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def kid(real: np.ndarray, fake: np.ndarray, subsets: int = 100, subset_size: int
     """Kernel inception distance (Binkowski et al., "Demystifying MMD GANs", ICLR 2018).
 
     The squared maximum mean discrepancy under the kernel (x.y / F + 1)^3, averaged over subsets drawn at random.
-    Unbiased, so the one to trust for few images.
+    Unbiased, so the one to use for few images.
 
     Args:
         real, fake: features, (N, F) and (M, F).

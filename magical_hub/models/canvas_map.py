@@ -1,4 +1,4 @@
-"""The map over the canvas that tells a seamless generator where it is."""
+"""The learned map over the canvas, from which a seamless generator has the location."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OWN_CHANNELS = 32
 """Values of every cell that each class has to itself: what a style alone would have to switch on and off."""
 
 RATE = 5.0
-"""How much faster than the convolutions the map learns: a cell is seen by few of a step's windows. On solar cells the
-first bus bars stood after 500 steps, and after 1,700 without it."""
+"""Factor of the learning rate of the map: few windows of a step contain a given cell. On solar cells bus bars appeared
+after 500 steps, and without the factor after 1,700."""
 
 
 class CanvasMap(nn.Module):

@@ -1,4 +1,4 @@
-"""The paper's generator: one sub-region at a time, told by its location, joined by the boundary loss."""
+"""The generator of the paper: sub-regions conditioned on their location, joined by the boundary loss."""
 
 from __future__ import annotations
 
@@ -198,11 +198,11 @@ class MagicalGenerator(Network):
         rows, cols = locations // self.grid.cols, locations % self.grid.cols
         place = torch.cat([self.row_embedding(rows), self.col_embedding(cols)], 1)
         if defects is not None and self.defect_embedding is not None:
-            # A condition of the sub-region, as its place is.
+            # Conditioning of the sub-region, as its location.
             place = place + self.defect_embedding((defects - 1).clamp(min=0)) * (defects > 0)[:, None]
         here = activate(self.place(place)).to(style.dtype)
-        # A mixture of latent and place: without it all sub-regions of an image start from the same texture, and no
-        # critic that sees one sub-region at a time would ever object.
+        # A product of latent and location: without it all sub-regions of an image start from the same texture, which a
+        # critic of single sub-regions does not penalise.
         mixed = style * self.gate(place).to(style.dtype)
         style = torch.cat([style, here], 1)
         x = activate(self.start_map(torch.cat([style, mixed], 1)))

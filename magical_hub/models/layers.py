@@ -61,7 +61,7 @@ def with_pair_difference(x: torch.Tensor, in_pairs: bool) -> torch.Tensor:
 class Bound(torch.autograd.Function):
     """Clamp to [-1, 1]; the gradient of a value outside is kept only where a step along it leads back inside.
 
-    A tanh saturates under a Wasserstein critic and never comes back (seen here, within a hundred steps); a clamp alone
+    A tanh saturates under a Wasserstein critic and does not recover (measured, within a hundred steps); a clamp alone
     would be as dead outside. Real pixels, black and white included, are reached exactly.
     """
 

@@ -296,7 +296,7 @@ def _some_of(source: Source) -> list[Record]:
 
 def _shows_defect(record: Record) -> bool:
     try:
-        return record.problem is None and record.marks is not None and bool(record.marks.classes(record.name))
+        return record.problem is None and record.defects is not None and bool(record.defects.classes(record.name))
     except DataError:
         return False  # named when the store is made
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data import Look, Record, Source, look
+from magical_hub.data import ImageInfo, Record, Source, inspect_image
 from magical_hub.data.images import SIXTEEN_BITS, Values
 from magical_hub.errors import DataError, GridError
 from magical_hub.grid import Grid
@@ -87,9 +87,9 @@ class Survey:
             if record.label is not None and classes:
                 counted[f"class {classes[record.label]}"] += 1
             with suppress(DataError):  # which is named when the store is made
-                found = record.marks.classes(record.name) if record.marks is not None else set()
+                found = record.defects.classes(record.name) if record.defects is not None else set()
                 counted.update(f"defect {defects[number]}" for number in found)
-                counted["no defect"] += record.marks is not None and not found
+                counted["no defect"] += record.defects is not None and not found
         names = [*(f"class {name}" for name in classes), *(f"defect {name}" for name in defects)]
         occurring = [name for name in names if counted[name] or name.startswith("class ")]
         return {name: counted[name] for name in occurring + (["no defect"] if defects else [])}
@@ -117,12 +117,12 @@ class Survey:
         return functools.reduce(Values.joined, (one.values for one in self._looks))
 
     @cached_property
-    def _looks(self) -> list[Look]:
+    def _looks(self) -> list[ImageInfo]:
         looks, started, tried, last = [], time.perf_counter(), 0, DataError("there is none")
         for record in self._records():
             tried += 1
             try:
-                one = look(record, self.source.intensity)
+                one = inspect_image(record, self.source.intensity)
             except DataError as error:
                 self.unreadable += 1  # named when the store is made
                 last = error

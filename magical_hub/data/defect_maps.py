@@ -1,4 +1,4 @@
-"""What is wrong with an image, and where: boxes or a mask, turned into the defect map that training reads.
+"""The defects of an image, as boxes or a mask, and the defect map that training reads.
 
 A defect map is (R, K) int64: for each sub-region 0 where there is nothing, else 1 + the number of the defect's class.
 A sub-region carries a class where a box (or the mask) covers a share of it; the one that a defect covers most carries
@@ -22,11 +22,11 @@ from magical_hub.errors import DataError
 from magical_hub.grid import Grid
 
 
-class Marks(ABC):
+class DefectAnnotation(ABC):
     """The defects of one image, in the pixels of its file."""
 
     @abstractmethod
-    def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
+    def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """The defect map on a canvas to which the image is resized: (R, K) int64.
 
         Args:
@@ -36,7 +36,7 @@ class Marks(ABC):
             name: what to call the image in an error.
 
         Raises:
-            DataError: where the marks don't fit the image.
+            DataError: where they don't fit the image.
         """
 
     @abstractmethod
@@ -49,13 +49,13 @@ class Marks(ABC):
 
 
 @dataclass(frozen=True)
-class Boxes(Marks):
+class Boxes(DefectAnnotation):
     """A box a defect (x, y, width, height), with the number of its class (from 0)."""
 
     boxes: Sequence[tuple[Sequence[Any], int]]
 
-    def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """As `Marks.field` says."""
+    def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
+        """As `DefectAnnotation.defect_map` says."""
         covered: dict[int, list[np.ndarray]] = {}
         for values, number in self.boxes:
             x, y, width, height = checked_box(values, size, name)
@@ -67,12 +67,12 @@ class Boxes(Marks):
         return _strongest({number: np.max(parts, axis=0) for number, parts in covered.items()}, grid)
 
     def classes(self, name: str) -> set[int]:
-        """As `Marks.classes` says."""
+        """As `DefectAnnotation.classes` says."""
         return {number for _, number in self.boxes}
 
 
 @dataclass(frozen=True)
-class Mask(Marks):
+class Mask(DefectAnnotation):
     """An image of the same size whose values say what is where.
 
     Attributes:
@@ -85,8 +85,8 @@ class Mask(Marks):
     values: MaskValues
     number: int
 
-    def field(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """As `Marks.field` says."""
+    def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
+        """As `DefectAnnotation.defect_map` says."""
         marked = self._read(name)
         if marked.shape != size:
             raise DataError(
@@ -101,7 +101,7 @@ class Mask(Marks):
         return _strongest(covered, grid)
 
     def classes(self, name: str) -> set[int]:
-        """As `Marks.classes` says."""
+        """As `DefectAnnotation.classes` says."""
         marked = self._read(name)
         return {self._class(value) for value in np.unique(marked[marked > 0]).tolist()}
 

@@ -1,4 +1,4 @@
-"""Boxes and masks become the field of defect classes that training reads."""
+"""Boxes and masks become the defect maps that training reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from magical_hub import Grid
 from magical_hub.data import open_source, open_store, package_dataset, prepare_store
-from magical_hub.data.marks import Boxes, Mask
+from magical_hub.data.defect_maps import Boxes, Mask
 from magical_hub.data.masks import survey_masks
 from magical_hub.errors import DataError
 
@@ -29,7 +29,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "field"),
+    ("boxes", "defect_map"),
     [
         ([], [[0, 0, 0, 0], [0, 0, 0, 0]]),
         ([((33, 2, 20, 20), 0)], [[0, 1, 0, 0], [0, 0, 0, 0]]),
@@ -40,37 +40,37 @@ def png(pixels: np.ndarray) -> bytes:
         ([((0, 0, 17, 16), 3), ((16, 16, 60, 16), 0)], [[4, 1, 1, 0], [0, 0, 0, 0]]),
     ],
 )
-def test_the_field_of_boxes(boxes, field):
-    made = Boxes(boxes).field((64, 128), GRID, 0.1, "x")
-    assert made.tolist() == field
+def test_the_defect_map_of_boxes(boxes, defect_map):
+    made = Boxes(boxes).defect_map((64, 128), GRID, 0.1, "x")
+    assert made.tolist() == defect_map
     # The file may have another size than the canvas: then its boxes have, too.
     larger = [(tuple(3 * x for x in box), number) for box, number in boxes]
-    assert Boxes(larger).field((192, 384), GRID, 0.1, "x").tolist() == field
+    assert Boxes(larger).defect_map((192, 384), GRID, 0.1, "x").tolist() == defect_map
 
 
 @given(st.integers(0, 100), st.integers(0, 50), st.integers(1, 27), st.integers(1, 13))
 def test_a_mask_marks_what_its_box_marks(left, top, width, height):
     mask = np.zeros((64, 128), np.uint8)
     mask[top : top + height, left : left + width] = 7
-    by_mask = Mask(png(mask), survey_masks([(png(mask), "x")]), 2).field((64, 128), GRID, 0.1001, "x")
-    by_box = Boxes([((left, top, width, height), 2)]).field((64, 128), GRID, 0.1001, "x")
+    by_mask = Mask(png(mask), survey_masks([(png(mask), "x")]), 2).defect_map((64, 128), GRID, 0.1001, "x")
+    by_box = Boxes([((left, top, width, height), 2)]).defect_map((64, 128), GRID, 0.1001, "x")
     np.testing.assert_array_equal(by_mask, by_box)
     assert by_mask.any()
 
 
-def test_what_is_wrong_with_marks_is_said_in_one_line():
+def test_wrong_boxes_and_masks_are_one_line():
     with pytest.raises(
         DataError, match=r"row 3 has the box \[128.0, 0.0, 40.0, 10.0\] .* outside the image of 64 x 128"
     ):
-        Boxes([((128, 0, 40, 10), 0)]).field((64, 128), GRID, 0.1, "row 3")
+        Boxes([((128, 0, 40, 10), 0)]).defect_map((64, 128), GRID, 0.1, "row 3")
     with pytest.raises(DataError, match=r"row 3 has the box .* which has no area"):
-        Boxes([((10, 10, 0, 5), 0)]).field((64, 128), GRID, 0.1, "row 3")
+        Boxes([((10, 10, 0, 5), 0)]).defect_map((64, 128), GRID, 0.1, "row 3")
     blank = png(np.zeros((64, 64), np.uint8))
     with pytest.raises(DataError, match="mask of row 3 is 64 x 64, and the image 64 x 128"):
-        Mask(blank, survey_masks([(blank, "x")]), 0).field((64, 128), GRID, 0.1, "row 3")
+        Mask(blank, survey_masks([(blank, "x")]), 0).defect_map((64, 128), GRID, 0.1, "row 3")
 
 
-def test_a_store_keeps_the_fields_and_the_names_that_occur(tmp_path: Path):
+def test_a_store_keeps_the_defect_maps_and_the_names_that_occur(tmp_path: Path):
     packages = package_dataset(24, image_size=128, seed=3)
     grid = Grid(4, 4, 128, 128)
     source = open_source(packages, label_column="package", objects_column="objects")
