@@ -12,8 +12,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from magical_hub.data import CanvasStore, Intensity, Source, open_source, open_store, prepare_store
-from magical_hub.data.intensity import with_measured_intensity
 from magical_hub.data.masks import parse_mask_values
+from magical_hub.data.store import with_measured_intensity
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, clear_left, only_writer, write_text
 from magical_hub.safety import read_json
