@@ -14,7 +14,7 @@ from magical_hub.metrics.distances import KID, frechet_distance, kid
 from magical_hub.metrics.features import FeatureNetwork, efficientnet_lite0, extract
 from magical_hub.metrics.likelihood import Likelihood, mixture_likelihood
 from magical_hub.metrics.manifold import ManifoldScores, manifold_scores
-from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
+from magical_hub.metrics.memory_bank import coreset_extension, distances_to, k_centres, patches
 from magical_hub.metrics.neighbours import Neighbours, nearest, nearest_aligned
 from magical_hub.metrics.seams import (
     SeamRatio,
@@ -39,6 +39,7 @@ __all__ = [
     "brightness_and_contrast",
     "coherence",
     "coherence_of",
+    "coreset_extension",
     "crowd_test",
     "distances_to",
     "efficientnet_lite0",
@@ -63,5 +64,4 @@ __all__ = [
     "seam_energies",
     "seam_ratio",
     "single_tests",
-    "uncovered",
 ]

@@ -1,4 +1,4 @@
-"""How unlike all normal images a place of an image is: the distance to a memory of normal features.
+"""Anomaly scores of image patches: the distance of their features to a memory bank of normal features.
 
 After PatchCore (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022), without its
 re-weighting of an image's score.
@@ -40,8 +40,8 @@ def k_centres(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
     return rows[torch.tensor([first, *_farthest(projected, nearest, count - 1, 0.0)])]
 
 
-def uncovered(bank: Tensor, rows: Tensor, further: Tensor, most: int) -> Tensor:
-    """What a bank would have to take in to cover further rows as well as it covers its own: greedy k-centres, gone on.
+def coreset_extension(bank: Tensor, rows: Tensor, further: Tensor, most: int) -> Tensor:
+    """The extension of a coreset by which it covers further rows as well as its own: greedy k-centres, continued.
 
     Args:
         bank: (K, F), chosen from `rows`.

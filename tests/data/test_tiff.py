@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from magical_hub import Grid, train
-from magical_hub.data import look, open_source, open_store, prepare_store
+from magical_hub.data import inspect_image, open_source, open_store, prepare_store
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
 from magical_hub.data.tiff import TiffStore
 from magical_hub.errors import DataError
@@ -86,7 +86,7 @@ def test_no_image_is_too_large(tmp_path, elpv_files, monkeypatch):
     pixels = elpv_canvas(elpv_files, 128, 96)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48)
     (record,) = open_source(folder).records()
-    assert look(record)[:3] == ((128, 96), "L", None)
+    assert inspect_image(record)[:3] == ((128, 96), "L", None)
     store = prepare(folder, tmp_path / "run", Grid(4, 2, 128, 96), strict=True)
     assert np.array_equal(store.images(np.array([0]))[0, 0], pixels)
 

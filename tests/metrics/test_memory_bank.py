@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from magical_hub.metrics import distances_to, k_centres, patches, uncovered
+from magical_hub.metrics import coreset_extension, distances_to, k_centres, patches
 
 
 def test_distances_are_those_to_the_nearest():
@@ -38,9 +38,9 @@ def test_only_what_is_new_is_taken_in():
     source = torch.Generator().manual_seed(0)
     rows = torch.randn(400, 5, generator=source)
     bank = k_centres(rows, 40, source)
-    assert len(uncovered(bank, rows, rows, 40)) == 0
+    assert len(coreset_extension(bank, rows, rows, 40)) == 0
     elsewhere = torch.randn(400, 5, generator=source) + 20
-    taken = uncovered(bank, rows, torch.cat([rows, elsewhere]), 100)
+    taken = coreset_extension(bank, rows, torch.cat([rows, elsewhere]), 100)
     assert 1 < len(taken) < 100 and (taken.mean(1) > 10).all()
     assert distances_to(torch.cat([bank, taken]), elsewhere).max() <= distances_to(bank, rows).max()
-    assert len(uncovered(bank, rows, elsewhere, 3)) == 3
+    assert len(coreset_extension(bank, rows, elsewhere, 3)) == 3

@@ -18,7 +18,7 @@ from magical_hub.evaluation.usefulness.effort import Effort
 from magical_hub.evaluation.usefulness.looking import Looker
 from magical_hub.evaluation.usefulness.resampling import auroc, image_weights
 from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, compare
-from magical_hub.metrics.memory_bank import distances_to, k_centres, patches, uncovered
+from magical_hub.metrics.memory_bank import coreset_extension, distances_to, k_centres, patches
 
 _BANK = 1000  # features of real normals, and the most that synthetic ones add
 _CANDIDATES = 20_000  # the most features of each kind of image that a bank is chosen from
@@ -51,7 +51,7 @@ def detect(
         effort.progress(effort.num_extra)
         bank = k_centres(real, _BANK, source)
         banks[REAL].append(bank)
-        banks[SYNTHETIC].append(torch.cat([bank, uncovered(bank, real, made, _BANK)]))
+        banks[SYNTHETIC].append(torch.cat([bank, coreset_extension(bank, real, made, _BANK)]))
 
     rng = np.random.default_rng([effort.seed, 1])
     weights = image_weights(anomalous.astype(np.int64), effort.resamples, rng)
