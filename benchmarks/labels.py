@@ -1,10 +1,10 @@
-"""Whether generated packages show the defects that were asked for, and whether boxes and masks lie on what changed.
+"""Whether generated packages show the defects that were requested, and whether boxes and masks lie on what changed.
 
     python benchmarks/labels.py --checkpoint RUN --num-images 400
 
-Real packages that RUN never saw give the requests: each generated image is asked for the class and the field of
-defects of a real one. RUN's verifier, which learned from real sub-regions alone, then says what it finds in the
-sub-regions with a defect, of the real images and of the generated ones; a share of 1 is as often right on both. What
+Real packages that were not used for training give the requests: each generated image has the class and the
+defect map of a real one. RUN's verifier, which was trained on real sub-regions alone, then classifies the sub-regions
+with a defect, of the real images and of the generated ones; with a share of 1 it is right as often on both. What
 changed are the pixels that differ by 10 grey levels or more from the same image without defects; boxes are held
 against the box around them, in images of one defect. A defect's halo changes too, so the areas of boxes say more: of
 generated images, and of those that the renderer drew.
@@ -38,45 +38,45 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
     known = rows.features["objects"].feature["category"].names
     names = pipe.generator.config.defect_names
     numbers = {number: names.index(name) for number, name in enumerate(known) if name in names}
-    fields, found, agreed, overlaps, boxes, holes = [], [], [], list[float](), list[float](), list[bool]()
+    maps, found, agreed, overlaps, boxes, holes = [], [], [], list[float](), list[float](), list[bool]()
     areas = [dict[str, list[float]](), dict[str, list[float]]()]  # of rendered and of generated boxes, by defect
     for first in range(0, num_images, BATCH):
         some = rows[first : first + BATCH]
         pixels = np.stack([np.asarray(image) for image in some["image"]]).transpose(0, 3, 1, 2)
-        asked = np.stack([field_of(objects, grid, numbers) for objects in some["objects"]])
-        request: dict[str, Any] = {"class_labels": some["package"], "seeds": range(first, first + len(asked))}
-        made = pipe(**request, defects=list(asked), masks=True, output_type="pt")
-        twin = pipe(**request, defects={}, output_type="pt").images
+        wanted = np.stack([defect_map_of(objects, grid, numbers) for objects in some["objects"]])
+        request: dict[str, Any] = {"class_labels": some["package"], "seeds": range(first, first + len(wanted))}
+        made = pipe(**request, defects=list(wanted), masks=True, output_type="pt")
+        defect_free = pipe(**request, defects={}, output_type="pt").images
         for objects in some["objects"]:
             note(areas[0], [(known[thing["category"]], thing["bbox"]) for thing in objects])
         for annotation in made.annotations:
             note(areas[1], [(thing["category"], thing["bbox"]) for thing in annotation["objects"]])
-        fields.append(asked)
+        maps.append(wanted)
         found.append(verdicts(pipe, torch.from_numpy(pixels).float() / 127.5 - 1))
         agreed.append(verdicts(pipe, made.images * 2 - 1))
-        changed = (255 * (made.images - twin).abs().amax(1) >= VISIBLE).numpy()
+        changed = (255 * (made.images - defect_free).abs().amax(1) >= VISIBLE).numpy()
         for mask, change, annotation in zip(made.masks > 0, changed, made.annotations, strict=True):
             overlaps.append(iou(mask, change))
             holes.append(bool((ndimage.binary_fill_holes(mask) & ~mask).any()))
             if len(annotation["objects"]) == 1 and change.any():
                 (thing,) = annotation["objects"]
                 boxes.append(iou(filled(thing["bbox"], change.shape), filled(box_of(change), change.shape)))
-    tell(names, *(np.concatenate(some) for some in (fields, found, agreed)), areas)
+    tell(names, *(np.concatenate(some) for some in (maps, found, agreed)), areas)
     print(
         f"\nmasks: mean IoU with what changed {np.mean(overlaps):.2f}, with holes {np.mean(holes):.0%}; "
         f"boxes: mean IoU {np.mean(boxes or [0]):.2f} of {len(boxes)} images with one defect"
     )
 
 
-def field_of(objects: Any, grid: Grid, numbers: dict[int, int]) -> np.ndarray:
-    """The field of a real image's boxes, as training reads them; `numbers` are those of the categories it knows."""
+def defect_map_of(objects: Any, grid: Grid, numbers: dict[int, int]) -> np.ndarray:
+    """The defect map of the boxes of a real image, as in training; `numbers` by category of the checkpoint."""
     defects = Boxes([(thing["bbox"], numbers[thing["category"]]) for thing in objects if thing["category"] in numbers])
     return defects.defect_map((grid.height, grid.width), grid, 0.1, "a package")
 
 
 @torch.inference_mode()
 def verdicts(pipe: MagicalPipeline, images: torch.Tensor) -> np.ndarray:
-    """What the verifier finds in each sub-region: (N, R, K), 0 for nothing."""
+    """The verifier's class of each sub-region: (N, R, K), 0 for nothing."""
     grid = pipe.generator.grid
     cells = grid.crop_all(images).flatten(0, 1)
     logits = pipe.verifier(cells, torch.arange(grid.num_locations).repeat(len(images))).defect_logits
@@ -104,20 +104,20 @@ def filled(box: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def tell(
-    names: list[str], fields: np.ndarray, real: np.ndarray, made: np.ndarray, areas: list[dict[str, list[float]]]
+    names: list[str], maps: np.ndarray, real: np.ndarray, made: np.ndarray, areas: list[dict[str, list[float]]]
 ) -> None:
     """Print the table; `areas` by defect, of rendered and of generated boxes, in square pixels."""
     print("| defect | sub-regions | found in real ones | found in generated ones | share | box: real | generated |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, there in [
-        *((name, fields == number) for number, name in enumerate(names, start=1)),
-        ("all", fields > 0),
-        ("none", fields == 0),
+        *((name, maps == number) for number, name in enumerate(names, start=1)),
+        ("all", maps > 0),
+        ("none", maps == 0),
     ]:
-        right = [float((its[there] == fields[there]).mean()) for its in (real, made)]
+        right = [float((found[there] == maps[there]).mean()) for found in (real, made)]
         share = right[1] / right[0] if right[0] else float("nan")
-        sizes = " | ".join(f"{np.median(its[name]):.0f}" if name in its else "-" for its in areas)
-        print(f"| {name} | {there.sum()} | {right[0]:.2f} | {right[1]:.2f} | {share:.2f} | {sizes} |")
+        medians = " | ".join(f"{np.median(sizes[name]):.0f}" if name in sizes else "-" for sizes in areas)
+        print(f"| {name} | {there.sum()} | {right[0]:.2f} | {right[1]:.2f} | {share:.2f} | {medians} |")
 
 
 if __name__ == "__main__":
