@@ -7,18 +7,48 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from magical_hub.data import CanvasStore
+from magical_hub.grid import Window
 from magical_hub.training.sampler import StepSampler
 
 READERS = 8
 """Batches that are read at the same time, ahead of a step, by threads. Reading waits for files and copies bytes, which
 needs no processes of its own; those would have to send every batch to this one."""
+
+
+class Conditioning(NamedTuple):
+    """What both critics take beside N images or their features, in the order of their arguments."""
+
+    locations: torch.Tensor
+    """(N,) int64 of the images' top-left sub-regions."""
+    class_labels: torch.Tensor | None
+    """(N,) int64."""
+    window: Window
+    """Rows and columns of sub-regions in an image."""
+    defect_maps: torch.Tensor | None
+    """(N, R, K) int64 of the whole canvases."""
+    in_pairs: bool
+    """Whether images 2i and 2i + 1 are a same-location pair (see StepSampler)."""
+
+    def repeated(self, copies: int) -> Conditioning:
+        """Of so many batches of images, one after the other."""
+        labels = None if self.class_labels is None else self.class_labels.repeat(copies)
+        defects = None if self.defect_maps is None else self.defect_maps.repeat(copies, 1, 1)
+        return self._replace(locations=self.locations.repeat(copies), class_labels=labels, defect_maps=defects)
+
+
+class Targets(NamedTuple):
+    """What the auxiliary classifier is to find in each sub-region, window by window: (B * n,) int64 each."""
+
+    locations: torch.Tensor
+    class_labels: torch.Tensor | None
+    defects: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +59,8 @@ class Batch:
     """Of the batch, from 0."""
     pixels: torch.Tensor
     """(B, C, H, W) uint8: the real windows."""
+    window: Window
+    """Rows and columns of sub-regions in a window: n together."""
     locations: torch.Tensor
     """(B,) int64 top-left locations of the windows, of the real and the generated ones alike."""
     members: torch.Tensor
@@ -50,6 +82,24 @@ class Batch:
     def real(self) -> torch.Tensor:
         """The real windows in [-1, 1]: (B, C, H, W)."""
         return self.pixels.float() / 127.5 - 1
+
+    def conditioning(self, whole_windows: bool) -> Conditioning:
+        """What the critics' images are conditioned on: whole windows, or each of their sub-regions by itself."""
+        if whole_windows:
+            in_pairs = len(self.members) % 2 == 0
+            return Conditioning(self.locations, self.class_labels, self.window, self.defect_maps, in_pairs)
+        targets, maps = self.targets(), self.defect_maps
+        maps = None if maps is None else maps.repeat_interleave(self.members.shape[1], 0)
+        return Conditioning(targets.locations, targets.class_labels, (1, 1), maps, in_pairs=False)
+
+    def targets(self) -> Targets:
+        """Location, class and defect of every sub-region."""
+        labels, maps = self.class_labels, self.defect_maps
+        return Targets(
+            self.members.flatten(),
+            None if labels is None else labels.repeat_interleave(self.members.shape[1]),
+            None if maps is None else maps.flatten(1).gather(1, self.members).flatten(),
+        )
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -89,6 +139,7 @@ class BatchDataset(Dataset[Batch]):
         images, locations = self.indices[sample.indices], sample.locations
         return Batch(
             number=number,
+            window=window,
             # psi(x, c'): only the pixels of the windows are read.
             pixels=torch.from_numpy(store.crop(grid, images, locations, window)),
             locations=torch.from_numpy(locations),

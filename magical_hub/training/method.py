@@ -13,52 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from magical_hub import losses
-from magical_hub.grid import Grid, Window
+from magical_hub.grid import Grid
 from magical_hub.models import CriticOutput, FeatureCritic, FrozenFeatures, MagicalCritic
 from magical_hub.models.layers import full_precision
 from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty, augment
-from magical_hub.training.batch import Batch
+from magical_hub.training.batch import Batch, Conditioning, Targets
 from magical_hub.training.config import TrainingConfig
 
 REAL, FAKE = 0, 1
 
 Terms = dict[str, torch.Tensor]
 """Scalars by name: terms of a loss, or figures to watch."""
-
-
-class Conditioning(NamedTuple):
-    """What both critics take beside N images or their features, in the order of their arguments."""
-
-    locations: torch.Tensor
-    """(N,) int64 of the images' top-left sub-regions."""
-    class_labels: torch.Tensor | None
-    """(N,) int64."""
-    window: Window
-    """Rows and columns of sub-regions in an image."""
-    defect_maps: torch.Tensor | None
-    """(N, R, K) int64 of the whole canvases."""
-    in_pairs: bool
-    """Whether images 2i and 2i + 1 are a same-location pair (see StepSampler)."""
-
-    def repeated(self, copies: int) -> Conditioning:
-        """Of so many batches of images, one after the other."""
-        labels = None if self.class_labels is None else self.class_labels.repeat(copies)
-        defects = None if self.defect_maps is None else self.defect_maps.repeat(copies, 1, 1)
-        return self._replace(locations=self.locations.repeat(copies), class_labels=labels, defect_maps=defects)
-
-
-class Targets(NamedTuple):
-    """What the auxiliary classifier is to find in each sub-region, image by image: (B * n,) int64 each."""
-
-    locations: torch.Tensor
-    class_labels: torch.Tensor | None
-    defects: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +80,7 @@ class Method:
         augmentation: AdaptiveAugmentation,
         penalty: AdaptivePenalty,
     ) -> None:
-        self.config, self.grid, self.window_grid = config, grid, grid.window(config.window)
+        self.config, self.window_grid = config, grid.window(config.window)
         self.networks, self.features = networks, features
         self.augmentation, self.penalty = augmentation, penalty
         self.bare_critic: MagicalCritic = bare["critic"]  # type: ignore[assignment]
@@ -122,44 +92,27 @@ class Method:
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Inputs:
         """The real images of a batch, what they are conditioned on, and what is to be found in them."""
-        members, labels, defects = batch.members, batch.class_labels, batch.defect_maps
-        count = members.shape[1]
-        targets = Targets(
-            members.flatten(),
-            None if labels is None else labels.repeat_interleave(count),
-            None if defects is None else defects.flatten(1).gather(1, members).flatten(),
-        )
-        if self.windows_to_critic:
-            in_pairs = len(members) % 2 == 0
-            conditioning = Conditioning(batch.locations, labels, self.config.window, defects, in_pairs)
-        else:  # each sub-region by itself
-            defects = None if defects is None else defects.repeat_interleave(count, 0)
-            conditioning = Conditioning(targets.locations, targets.class_labels, (1, 1), defects, False)
-        return Inputs(batch, self._images(batch.real, batch, REAL), conditioning, targets)
+        real = self._images(batch.real, batch, REAL)
+        return Inputs(batch, real, batch.conditioning(self.windows_to_critic), batch.targets())
 
     # -- 2. Draw z and c', generate G(z, c'); 5. all sub-regions of a window from one z -------------------------------
 
     def generate(self, inputs: Inputs) -> Images:
         """Windows of the same locations, labels and defects as the real ones."""
         batch = inputs.batch
-        windows = self.networks["generator"](
-            batch.latents,
-            batch.locations,
-            batch.class_labels,
-            batch.defect_maps,
-            batch.noise_seeds,
-            self.config.window,
-        )
+        conditioning = batch.locations, batch.class_labels, batch.defect_maps
+        windows = self.networks["generator"](batch.latents, *conditioning, batch.noise_seeds, batch.window)
         return self._images(windows, batch, FAKE)
 
     def _images(self, windows: torch.Tensor, batch: Batch, kind: int) -> Images:
-        augmented = windows
-        if self.config.augment != "off":
-            augmented = augment(windows, batch.augmentation[:, kind], self.augmentation.strength)
-        if not self.windows_to_critic:
-            augmented = self.window_grid.crop_all(augmented).flatten(0, 1)
+        augmented = self._augmented(windows, batch, kind)
         features = self.features(augmented) if self.features is not None and self.penalty.balanced else None
         return Images(windows, augmented, features)
+
+    def _augmented(self, windows: torch.Tensor, batch: Batch, kind: int) -> torch.Tensor:
+        if self.config.augment != "off":
+            windows = augment(windows, batch.augmentation[:, kind], self.augmentation.strength)
+        return windows if self.windows_to_critic else self.window_grid.crop_all(windows).flatten(0, 1)
 
     # -- 3. Train D ---------------------------------------------------------------------------------------------------
 
@@ -322,8 +275,8 @@ class Method:
     @torch.no_grad()
     def mean_score(self, batch: Batch) -> torch.Tensor:
         """The critic's mean score of real windows, augmented as in training: a scalar."""
-        inputs = self.prepare(batch)
-        return self.bare_critic(inputs.real.augmented, *inputs.conditioning).score.mean()
+        images = self._augmented(batch.real, batch, REAL)
+        return self.bare_critic(images, *batch.conditioning(self.windows_to_critic)).score.mean()
 
 
 @contextmanager

@@ -71,6 +71,7 @@ class Case:
         self.step = TrainingStep(self.config, Accelerator(), method, self.networks, optimizers)
         self.batch = Batch(
             number=number,
+            window=(2, 2),
             pixels=torch.randint(256, (2, 1, 4, 4), dtype=torch.uint8),
             locations=torch.from_numpy(MEMBERS[:, 0]),
             members=torch.from_numpy(MEMBERS),
