@@ -64,7 +64,8 @@ def read_json(
             raise CheckpointError(f"{path} is missing")
         try:
             with path.open("rb") as file:
-                content = file.read(most + 1)
+                # No more than there is: a buffer of that size is taken before anything is read.
+                content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
             if len(content) > most:
                 raise CheckpointError(f"{path} has more than {most} bytes")
             value = parse_json(content)
@@ -105,7 +106,7 @@ def read_json_lines(path: Path, most: int = MOST_BYTES_OF_LINES) -> tuple[list[d
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most))
-        lines = file.read(most).splitlines()[int(size > most) :]
+        lines = file.read(min(size, most)).splitlines()[int(size > most) :]
     values, damaged = [], 0
     for line in lines:
         try:
