@@ -294,33 +294,24 @@ def evaluate(
     if output_dir is None and not (expanded(subject) / "split.json").is_file():
         raise ConfigError("there is no RUN to put the report into: give --output-dir")
     of_boxes = usefulness and generated is None and real is not None and (data_alone or has_defects(real, options))
+    folder = expanded(subject) / "evaluation" if output_dir is None else output_dir
+    common: dict[str, Any] = {"seed": seed, "device": device}
+    of_images: dict[str, Any] = {
+        "rows": rows,
+        "cols": cols,
+        "label_column": label_column,
+        "normal_class": normal_class,
+    }
     report = None
     if not data_alone:
-        report = evaluate(
-            subject,
-            real,
-            holdout,
-            output_dir=output_dir,
-            num_images=600 if num_images is None else num_images,
-            seed=seed,
-            rows=rows,
-            cols=cols,
-            label_column=label_column,
-            usefulness=usefulness and not of_boxes,
-            normal_class=normal_class,
-            device=device,
-        )
-    if report is None or (of_boxes and real is not None):
-        report = evaluate_usefulness(
-            str(real),
-            expanded(subject) / "evaluation" if output_dir is None else output_dir,
-            checkpoint,
-            options=options,
-            num_images=num_images,
-            seed=seed,
-            device=device,
-            report=report,
-        )
+        of_images |= {
+            "num_images": 600 if num_images is None else num_images,
+            "usefulness": usefulness and not of_boxes,
+        }
+        report = evaluate(subject, real, holdout, output_dir=output_dir, **of_images, **common)
+    if report is None or of_boxes:
+        comparison: dict[str, Any] = {"options": options, "num_images": num_images, "report": report}
+        report = evaluate_usefulness(str(real), folder, checkpoint, **comparison, **common)
     _report(report.to_dict(), json, report.summary())
     if fail_on_leak and report.leaks is not False:
         print(f"leakage gate: {plain(report.sections['leakage'].statement)}", file=sys.stderr)
