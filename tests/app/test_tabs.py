@@ -114,9 +114,8 @@ def test_which_is_real(visit, trained):
     interval = binomtest(right, pairs).proportion_ci(0.95, method="wilson")
     user.says(f"{right} of {pairs} right: {right / pairs:.0%} (95%: {interval.low:.0%} to {interval.high:.0%})")
     expect(page.get_by_role("button", name="The left one is real")).to_be_disabled()
-    expect(
-        page.get_by_label("Thumbnail 1 of 4").locator("visible=true")
-    ).to_be_visible()  # generated, nearest, generated, nearest
+    # generated, nearest, generated, nearest
+    expect(page.get_by_label("Thumbnail 1 of 4").locator("visible=true")).to_be_visible()
     expect(page.get_by_label("Thumbnail 1 of 2").locator("visible=true")).to_be_visible()
     user.says(re.compile(r"^[01]\.\d\d .*png"))
 
