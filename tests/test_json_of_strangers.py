@@ -131,6 +131,7 @@ RUNS: dict[str, Callable[[Path], Any]] = {
     "an average in words": changed(ABOUT, ema_step="x"),
     "an augmentation that is a list": changed(ABOUT, augmentation=[]),
     "a balance of null": changed(ABOUT, balance=None),
+    "a penalty of null": changed(ABOUT, penalty=None),
     "settings of an optimizer": optimizer(lambda settings: settings.update(param_groups={"a": 1})),
     "an optimizer of nothing": optimizer(lambda settings: settings.clear()),
     "a state of an optimizer": optimizer(lambda settings: settings.update(state={"x": 1})),
