@@ -225,7 +225,8 @@ class DefectBank:
             defects: a dictionary a defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be; without
                 `bbox` a place that matches is found. None: as many, and of those classes, as images of the bank have.
             seed: the result depends on it, the image and the bank, and on nothing else.
-            containing: a class that is to be among the defects, where `defects` is None.
+            containing: a class that is to be among the defects, where `defects` is None; where it has no place, nothing
+                is painted.
             reference: the same image without its own defects, where it has some: places are looked for in it.
 
         Raises:
@@ -246,7 +247,8 @@ class DefectBank:
         rng = np.random.default_rng(whole_number(seed))
         if defects is None:
             for units in self._draw(canvas.size, containing, rng):
-                canvas.paint(units, rng)
+                if not canvas.paint(units, rng) and containing is not None and not canvas.objects:
+                    break  # it comes first, and the image is of no use without it
         for wanted in defects or ():
             self._paint_wanted(canvas, wanted, rng)
         return canvas.finish()

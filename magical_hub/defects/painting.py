@@ -71,7 +71,7 @@ class Canvas:
         self._classes, self._settings = classes, settings
         self._adapts = settings.composition != "difference"  # to the brightness of a place
         self._mask = np.zeros(self.size, np.uint8)
-        self._objects: list[dict[str, Any]] = []
+        self.objects: list[dict[str, Any]] = []
         self._taken = np.zeros((0, 4), int)
         self.dropped: Counter[str] = Counter()
 
@@ -148,7 +148,7 @@ class Canvas:
         for number in np.flatnonzero(keep):
             there = np.nonzero(label & (numbers == number))
             box = _box(there, (rows.start, cols.start), margins[number - 1], self.size)
-            self._objects.append({"bbox": box, "category": self._classes[unit.categories[number - 1]]})
+            self.objects.append({"bbox": box, "category": self._classes[unit.categories[number - 1]]})
             x, y, w, h = box
             self._taken = np.vstack([self._taken, [[int(y), int(x), int(np.ceil(y + h)), int(np.ceil(x + w))]]])
         return True
@@ -158,7 +158,7 @@ class Canvas:
         differs = self._before != self._after
         differs = differs if differs.ndim == 2 else differs.any(axis=2)
         after = in_channels(self._after, self._channels)
-        return Painted(like(after, self._given), self._objects, self._mask, differs, self.dropped)
+        return Painted(like(after, self._given), self.objects, self._mask, differs, self.dropped)
 
     def _visible(
         self, unit: Unit, inside: tuple[slice, slice], before: np.ndarray, after: np.ndarray, strength: float

@@ -238,3 +238,9 @@ def test_a_damaged_bank_is_refused(bank, tmp_path):
 def test_settings_that_are_refused(values, words):
     with pytest.raises(ConfigError, match=words):
         PaintSettings(**values)
+
+
+def test_nothing_is_painted_where_the_wanted_class_has_no_place(breaks, make_plate):
+    target = np.full((96, 96), 230, np.uint8)
+    painted = breaks.paint(target, containing="break")
+    assert not painted.objects and not painted.changed.any() and painted.dropped.total() == 1
