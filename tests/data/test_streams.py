@@ -91,7 +91,7 @@ def test_the_first_so_many(rows, elpv_folder, tiny_config, tmp_path):
     assert len(Split.load(tmp_path / "run" / "split.json").digests) == 10
     with pytest.raises(ConfigError, match="max_images is 11, and the run began with 10"):
         train(tiny_config(tmp_path / "run", max_images=11, max_steps=2, resume=True))
-    with pytest.raises(ConfigError, match="max_images is 0: give 1 or more"):
+    with pytest.raises(ConfigError, match="max_images is 0: it must be at least 1"):
         TrainingConfig(data="x", output_dir="y", max_images=0)
 
 

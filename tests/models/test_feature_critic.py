@@ -128,7 +128,7 @@ def test_it_learns_to_find_a_small_defect_in_its_sub_region(elpv_files):
     for _ in range(60):
         logits = critic(seen, places, window=(2, 2), defect_labels=labels[:32]).defect_logits
         optimizer.zero_grad()
-        auxiliary_classifier(logits, labels[:32].flatten(), rare=4.0).backward()
+        auxiliary_classifier(logits, labels[:32].flatten(), weight=4.0).backward()
         optimizer.step()
     unseen = [maps[32:] for maps in features(images)]
     logits = critic(unseen, places[:16], window=(2, 2), defect_labels=labels[32:]).defect_logits
