@@ -164,6 +164,7 @@ def test_a_click_paints_and_the_label_is_what_changed(visit, painting_site, plat
     assert user.strays == [] and user.complaints == []
 
 
+@pytest.mark.slow
 def test_an_image_of_ones_own_and_a_name_of_a_stranger(visit, painting_site, tmp_path):
     user = visit(painting_site, tab="Paint")
     page = user.page

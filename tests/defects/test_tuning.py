@@ -44,6 +44,7 @@ def test_groups_are_needed(make_plates):
         tune(rows, mask_values=VALUES, folds=1)
 
 
+@pytest.mark.slow
 def test_the_command_writes_as_many_rows_as_the_share_says(run_command, make_plates, tmp_path):
     make_plates(bad=3, good=4).save_to_disk(tmp_path / "data")
     arguments = ("augment", "--data", tmp_path / "data", "--num-images", 5, "--output-dir", tmp_path / "out")

@@ -94,6 +94,7 @@ def test_the_preset_of_the_paper_trains(elpv_folder, tmp_path):
         assert name.endswith("mean_style") or torch.allclose(made[name], last[name], rtol=1e-5, atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_the_preset_of_the_command_leaves_other_options_to_the_user(run_command, elpv_folder, tmp_path):
     options = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", value)]
     common = ["train", "--data", elpv_folder, *options, "--max-steps", 1]
