@@ -13,6 +13,7 @@ from PIL import Image
 
 from magical_hub import MagicalPipeline, SeamlessGenerator
 from magical_hub.data import package_dataset
+from magical_hub.defects import DefectBank
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,18 @@ def packages() -> datasets.Dataset:
     wanted = [number for number, label in enumerate(plain["label"]) if plain.features["label"].names[label] in KINDS]
     features = datasets.Features({**plain.features, "mask": datasets.Image()})
     return plain.select(wanted).map(_with_mask, features=features, keep_in_memory=True)
+
+
+@pytest.fixture(scope="module")
+def bank(packages: datasets.Dataset) -> DefectBank:
+    """Of the packages' defects."""
+    return DefectBank.from_dataset(packages, label_column="label")
+
+
+@pytest.fixture(scope="module")
+def sound(packages: datasets.Dataset) -> datasets.Dataset:
+    """The packages without a defect."""
+    return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 
 
 KINDS = ("normal", "scratch", "void")

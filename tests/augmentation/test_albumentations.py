@@ -14,18 +14,7 @@ import numpy as np
 import pytest
 
 from magical_hub.augmentation import AlbumentationsTransform
-from magical_hub.defects import DefectBank
 from magical_hub.errors import ConfigError, MissingPackageError
-
-
-@pytest.fixture(scope="module")
-def bank(packages) -> DefectBank:
-    return DefectBank.from_dataset(packages, label_column="label")
-
-
-@pytest.fixture(scope="module")
-def sound(packages) -> datasets.Dataset:
-    return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 
 
 @pytest.fixture

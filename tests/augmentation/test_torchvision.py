@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from magical_hub.defects import DefectBank
 from magical_hub.errors import ConfigError, MissingPackageError
 
 FOLDER = Path(sys.prefix) / "torchvision"
@@ -48,16 +47,6 @@ def tv() -> Iterator[Any]:
         for name in {*sys.modules} - before:
             if name.partition(".")[0] == "torchvision" or name == "magical_hub.augmentation.torchvision":
                 del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def bank(packages) -> DefectBank:
-    return DefectBank.from_dataset(packages, label_column="label")
-
-
-@pytest.fixture(scope="module")
-def sound(packages) -> datasets.Dataset:
-    return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 
 
 @pytest.fixture(scope="module")
