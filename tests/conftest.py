@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # and no thread of Ray's that looks for figures to send
 
 import torch
 from accelerate.state import AcceleratorState

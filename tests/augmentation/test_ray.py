@@ -26,9 +26,7 @@ ROWS = 140  # three shards
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
     yield
     ray.shutdown()
 
@@ -129,7 +127,6 @@ def node_filter(folder: Path) -> Any:
 def test_nodes_share_the_work_and_one_may_be_lost(labelled, class_pipe, cache, tmp_path, monkeypatch):
     """A head without cores and three nodes of one each; one is killed with all its actors once each has worked."""
     ray.shutdown()
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     local = augment_dataset(labelled, class_pipe, 20 * 64, seed=3, keep="all")
     rows = local.with_format(None).cast_column("image", datasets.Image(decode=False))[:]
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "another")
