@@ -21,9 +21,8 @@ import torch
 import tyro
 from PIL import Image
 
-from magical_hub import MagicalPipeline
+from magical_hub import DefectBank, MagicalPipeline
 from magical_hub.data import package_dataset, render_package
-from magical_hub.defects import DefectBank
 from magical_hub.files import written_whole
 from magical_hub.grid import Grid
 from magical_hub.pictures import enlarged, picture_grid, save_picture_grid, with_marks

@@ -1,5 +1,6 @@
 from .augmentation.augmenting import augment_dataset as augment_dataset
 from .augmentation.transform import MagicalTransform as MagicalTransform
+from .defects import DefectBank as DefectBank
 from .evaluation.evaluating import evaluate as evaluate
 from .grid import Grid as Grid
 from .hub.pushing import push as push

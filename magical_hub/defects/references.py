@@ -27,6 +27,8 @@ FINE = 96
 """Pixels of the longer side of a window that is compared closely, at the most."""
 COARSE = 32
 """Pixels of the longer side of a window in the coarse comparison, at the most."""
+DIRECT = 11
+"""Pixels of the longer side of a template whose products are summed directly, at the most."""
 
 
 class Reference(NamedTuple):
@@ -148,16 +150,29 @@ def plain_squares(image: np.ndarray, template: np.ndarray, weights: np.ndarray) 
     """
     weights = weights / weights.sum()
     weighted = weights * template
-    square = cv2.matchTemplate(image * image, weights, cv2.TM_CCORR)
-    cross = cv2.matchTemplate(image, weighted, cv2.TM_CCORR)
+    square = _correlated(image * image, weights)
+    cross = _correlated(image, weighted)
     return (square - 2 * cross + float((weighted * template).sum())).clip(0)
 
 
 def centred_squares(image: np.ndarray, template: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted variance of the difference: what a change of brightness leaves of it; shapes as above."""
     weights = weights / weights.sum()
-    mean = cv2.matchTemplate(image, weights, cv2.TM_CCORR) - float((weights * template).sum())
+    mean = _correlated(image, weights) - float((weights * template).sum())
     return (plain_squares(image, template, weights) - mean * mean).clip(0)
+
+
+def _correlated(image: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """The sums of the products of a template and every place of an image, by their top left corners.
+
+    OpenCV matches templates by Fourier transforms. Its filter sums directly, which takes half the time where the
+    template is small.
+    """
+    height, width = template.shape
+    if max(height, width) > DIRECT:
+        return cv2.matchTemplate(image, template, cv2.TM_CCORR)
+    sums = cv2.filter2D(image, cv2.CV_32F, template, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    return sums[: image.shape[0] - height + 1, : image.shape[1] - width + 1]
 
 
 def _standardised_error(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
