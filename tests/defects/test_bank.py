@@ -44,6 +44,31 @@ def test_a_reference_is_moved_to_fit(make_plates):
         assert a["reference"] == b["reference"] == "column" and a["error"] == b["error"]
 
 
+def test_only_a_reference_knows_what_is_missing():
+    """A dot is missing: plain surroundings fit better than a reference that is a little brighter, and lack the dot."""
+    plain = np.full((64, 64), 120, np.uint8)
+    box = {"bbox": datasets.List(datasets.Value("float32"), length=4), "category": datasets.ClassLabel(names=["dot"])}
+    features = datasets.Features(image=datasets.Image(), reference=datasets.Image(), objects=datasets.List(box))
+
+    def bank(brighter: int) -> DefectBank:
+        reference = Image.fromarray(cv2.circle(plain + np.uint8(brighter), (30, 30), 5, 20, -1))
+        missing = {"bbox": [24.0, 24.0, 13.0, 13.0], "category": 0}
+        rows = [
+            {"image": Image.fromarray(plain), "reference": reference, "objects": [missing]},
+            {"image": reference, "reference": reference, "objects": []},
+        ]
+        return DefectBank.from_dataset(
+            datasets.Dataset.from_list(rows, features=features), reference_column="reference"
+        )
+
+    (defect,) = bank(brighter=2).report
+    assert defect["reference"] == "column" and defect["pixels"] == 81  # of the dot that OpenCV draws
+    with pytest.raises(
+        DataError, match=r"nothing differs|no defect"
+    ):  # a reference of another brightness is not taken
+        bank(brighter=40)
+
+
 def test_without_references_a_good_image_serves(make_plate):
     """A defect hides a bar of the product, which no surroundings continue inwards."""
     pixels, _, _ = make_plate(0, False)
