@@ -115,7 +115,11 @@ CHANGES: dict[str, dict[str, str]] = {
     },
     "docs/index.md": {"num_images=2000": 'num_images=4, keep="all"'},
     "docs/mlops.md": {"MODEL_ID": "{model_id}"},
-    "docs/training.md": {"max_steps=20_000": "max_steps=2, image_size=64, base_width=8, batch_size=4, lambda_f=0.0"},
+    "docs/training.md": {
+        "max_steps=20_000": (
+            'max_steps=2, image_size=64, base_width=8, batch_size=4, lambda_f=0.0, mixed_precision="no"'
+        )
+    },
     "docs/scale.md": {"top=4096, left=512, height=256, width=256": "top=16, left=8, height=32, width=32"},
 }
 """What is put in place of a page's Python: small numbers, and what lies here in place of a Hub. Each must occur."""
