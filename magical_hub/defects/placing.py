@@ -10,8 +10,8 @@ import numpy as np
 from magical_hub.defects.references import centred_squares, plain_squares
 from magical_hub.defects.units import Unit
 
-COARSE = 64
-"""Pixels of the longer side of an image in which a place near the old one is looked for."""
+ALIKE = 1.25
+"""Of the smallest difference to the surroundings near the old place: what is below it matches as well."""
 DETAIL = 6
 """Pixels that the shorter side of an example keeps where places are looked for in the whole image."""
 EDGE = 0.03
@@ -51,7 +51,7 @@ def reduce(array: np.ndarray, factor: int) -> np.ndarray:
 def place_near(
     target: Target, unit: Unit, reference: np.ndarray, reach: float, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """A place at most `reach` pixels from the old one, out of the best quarter of all of them.
+    """A place at most `reach` pixels from the old one, drawn from those that match about as well as the best.
 
     Args:
         target: of the size of the image that the unit comes from.
@@ -66,29 +66,33 @@ def place_near(
     height, width = unit.size
     top = round((unit.centre[0] + 0.5) * target.size[0] - height / 2)
     left = round((unit.centre[1] + 0.5) * target.size[1] - width / 2)
-    picks = rng.random(3)
-    if reach < 1:
+    pick, far = rng.random(), int(reach)
+    if far < 1:
         return top, left
-    factor = max(1, round(max(target.size) / COARSE))
-    steps = max(1, round(reach / factor))
-    small, weights = reduce(reference, factor), reduce(unit.weights.astype(np.float32), factor)
-    whole = target.reduced(factor)
-    row, col = round(top / factor) - steps, round(left / factor) - steps
-    rows, cols = small.shape[0] + 2 * steps, small.shape[1] + 2 * steps
-    pad = max(0, -row, -col, row + rows - whole.shape[0], col + cols - whole.shape[1])
-    padded = cv2.copyMakeBorder(whole, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else whole
-    part = padded[row + pad : row + pad + rows, col + pad : col + pad + cols]
-    scores = centred_squares(part, small, weights)
     allowed = _kept_at_edges(unit, target.size, (top, left))
-    down, right = np.arange(-steps, steps + 1)[:, None], np.arange(-steps, steps + 1)
-    free = (down >= allowed[0]) & (down <= allowed[2]) & (right >= allowed[1]) & (right <= allowed[3])
+    around = _window(target.grey, top - far, left - far, height + 2 * far, width + 2 * far)
+    factor, weights = _factor(unit), unit.weights.astype(np.float32)
+    scores = centred_squares(reduce(around, factor), reduce(reference, factor), reduce(weights, factor))
+    down, right = (np.arange(count) * factor - far for count in scores.shape)
+    free = ((down >= allowed[0]) & (down <= allowed[2]))[:, None] & (right >= allowed[1]) & (right <= allowed[3])
     scores = np.where(free, scores, np.inf)
-    best = np.argsort(scores, axis=None, kind="stable")[: max(1, int(free.sum()) // 4)]
-    down, right = np.unravel_index(best[int(picks[0] * len(best))], scores.shape)
-    within = (picks[1:] - 0.5) * (factor - 1)
-    moves = np.clip([(down - steps) * factor + within[0], (right - steps) * factor + within[1]], -reach, reach)
-    moves = np.clip(np.round(moves), allowed[:2], allowed[2:])
+    good = np.flatnonzero(scores <= ALIKE * scores.min())
+    row, col = np.unravel_index(good[int(pick * len(good))], scores.shape)
+    down, right, _ = _closely(around, reference, weights, row * factor, col * factor, factor, centred_squares)
+    moves = np.clip([down - far, right - far], allowed[:2], allowed[2:])
     return top + int(moves[0]), left + int(moves[1])
+
+
+def _window(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """A part of an image; what lies beyond its edges continues them."""
+    pad = max(0, -top, -left, top + height - image.shape[0], left + width - image.shape[1])
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else image
+    return padded[top + pad : top + pad + height, left + pad : left + pad + width]
+
+
+def _factor(unit: Unit) -> int:
+    """By how much an example is reduced where places are looked for coarsely."""
+    return int(np.clip(min(unit.size) // DETAIL, 1, 16))
 
 
 def _kept_at_edges(unit: Unit, size: tuple[int, int], place: tuple[int, int]) -> np.ndarray:
@@ -134,7 +138,7 @@ def place_anywhere(
     picks = rng.random(TRIES)
     if height > target.size[0] or width > target.size[1]:
         return None
-    factor = int(np.clip(min(height, width) // DETAIL, 1, 16))
+    factor = _factor(unit)
     small, weights = reduce(reference, factor), reduce(unit.weights.astype(np.float32), factor)
     whole = target.reduced(factor)
     if small.shape[0] > whole.shape[0] or small.shape[1] > whole.shape[1]:
@@ -148,7 +152,7 @@ def place_anywhere(
     for pick in picks if good.size else ():
         row, col = divmod(int(good[int(pick * good.size)]), scores.shape[1])
         top, left, score = _closely(
-            target, reference, unit.weights.astype(np.float32), row * factor, col * factor, factor, apart
+            target.grey, reference, unit.weights.astype(np.float32), row * factor, col * factor, factor, apart
         )
         free = not len(taken) or not _overlaps(bounds, top, left, taken)
         if free and score <= most and (best is None or score < best[0]):
@@ -181,7 +185,7 @@ def place_freely(
 
 
 def _closely(
-    target: Target,
+    image: np.ndarray,
     reference: np.ndarray,
     weights: np.ndarray,
     top: int,
@@ -192,12 +196,12 @@ def _closely(
     """The best place within `reach` pixels, and its score."""
     height, width = reference.shape
     first_row, first_col = max(0, top - reach), max(0, left - reach)
-    rows = slice(first_row, min(target.size[0], top + reach + height))
-    cols = slice(first_col, min(target.size[1], left + reach + width))
-    part = target.grey[rows, cols]
+    rows = slice(first_row, min(image.shape[0], top + reach + height))
+    cols = slice(first_col, min(image.shape[1], left + reach + width))
+    part = image[rows, cols]
     if part.shape[0] < height or part.shape[1] < width:  # rounding at the far edge
-        first_row, first_col = min(first_row, target.size[0] - height), min(first_col, target.size[1] - width)
-        part = target.grey[first_row : first_row + height, first_col : first_col + width]
+        first_row, first_col = min(first_row, image.shape[0] - height), min(first_col, image.shape[1] - width)
+        part = image[first_row : first_row + height, first_col : first_col + width]
     scores = apart(part, reference, weights)
     row, col = np.unravel_index(int(scores.argmin()), scores.shape)
     return first_row + int(row), first_col + int(col), float(scores[row, col])
