@@ -216,10 +216,8 @@ def _own_record(path: Path) -> dict[str, Any] | None:
 
 def _described(path: Path) -> dict[str, Any] | None:
     """The record in a TIFF's ImageDescription."""
-    from magical_hub.extras import extra
+    import tifffile
 
-    with extra("large"):
-        import tifffile
     try:
         with tifffile.TiffFile(path) as file:
             record = parse_json(file.pages[0].aspage().description)

@@ -199,8 +199,8 @@ def check_files(dataset: datasets.Dataset, files_below: Path | None = None) -> N
 
 def _outside(where: str, path: str) -> DataError:
     return DataError(
-        f"{where} names the file {path!r}, which is outside the dataset: give --files-below FOLDER (files_below in "
-        "Python) if the files in that folder are yours to use"
+        f"{where} names the file {path!r}, which is outside the dataset: put it into the dataset's folder, or "
+        "train with --files-below FOLDER (files_below in Python) if the files in that folder are yours to use"
     )
 
 

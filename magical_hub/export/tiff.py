@@ -18,7 +18,6 @@ from typing import IO, Any
 import numpy as np
 
 from magical_hub.export.raster import Raster, halved, progress, tiles
-from magical_hub.extras import extra
 from magical_hub.files import written_whole
 
 
@@ -30,8 +29,7 @@ def write_tiff(path: Path, raster: Raster, record: dict[str, Any]) -> None:
         raster: the image.
         record: where it comes from; it is the file's ImageDescription, as JSON.
     """
-    with extra("large"):
-        from tifffile import TiffWriter
+    from tifffile import TiffWriter
 
     channels, (height, _) = raster.channels, raster.tile
     options: dict[str, Any] = {

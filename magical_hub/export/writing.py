@@ -47,7 +47,7 @@ def write(
 
     Raises:
         ConfigError: where an argument is out of range, the path is taken, or another process is writing to it.
-        MissingPackageError: without the extra `large`.
+        MissingPackageError: for "zarr", without the extra `large`.
     """
     target = _checked(path, format)
     annotation = pipe.annotation(seed, class_label)
