@@ -72,11 +72,12 @@ def one_of_each(pipe: MagicalPipeline, seed: int) -> np.ndarray:
 
 def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
     """Rows of three: good, with painted defects and their boxes, generated; (6, C, H / 2, W / 2)."""
-    rows = package_dataset(120, image_size=pipe.generator.grid.height, seed=seed, defect_rate=0.3)
-    bank, sheet = DefectBank.from_dataset(rows), []
-    for label, defect in (("QFN", "bent_lead"), ("SOIC", "contamination")):
+    rows, sheet = package_dataset(120, image_size=pipe.generator.grid.height, seed=seed, defect_rate=0.3), []
+    for label, defect in (("QFN", "scratch"), ("SOIC", "contamination")):
         number = rows.features["package"].str2int(label)
-        good = next(row["image"] for row in rows if row["package"] == number and not row["objects"])
+        same = rows.select([place for place, package in enumerate(rows["package"]) if package == number])
+        bank = DefectBank.from_dataset(same)  # one for each type of product
+        good = next(row["image"] for row in same if not row["objects"])
         after = bank.paint(good, containing=defect, seed=seed)
         marked = with_marks(after.image, after.objects, None, bank.classes)
         made = pipe(class_labels=label, seeds=[seed], defects=none(pipe)).images[0]
