@@ -173,7 +173,7 @@ def painted_rows(
     if pipe is not None:
         targets, identity = _Generated(pipe, rows, bank.mask_values), pipeline_sha256(pipe)
     else:
-        targets = _Real(rows, description, bank.reference_column)
+        targets = _Real(rows, description)
     counts = Counter(defect["category"] for defect in bank.report)
     maker = PaintedRows(bank, targets, description, features, settings, targets.size, identity)
     return maker, {name: counts[name] for name in bank.classes} if settings.balance else {}
@@ -241,13 +241,18 @@ def good_labels(rows: Rows) -> set[Any]:
 
 
 class _Real:
-    """Good images of a dataset, drawn at random; where it has none, those of its column of references."""
+    """Good images of a dataset, drawn at random; where it has none, those of its column of references.
 
-    def __init__(self, rows: Rows, description: Description, reference_column: str | None) -> None:
-        self._rows, self._labels = rows, list(description.labels)
+    With an image come its labels, and its reference, which painted defects leave as it is.
+    """
+
+    def __init__(self, rows: Rows, description: Description) -> None:
+        self._rows, self._known = rows, list(description.labels)
         self._column, self._numbers = rows.columns.image, rows.good
-        if not self._numbers and reference_column in rows.dataset.features:
-            self._column = str(reference_column)
+        if rows.reference_column is not None:
+            self._known.append(rows.reference_column)
+        if not self._numbers and rows.reference_column is not None:
+            self._column = rows.reference_column
             self._numbers = [
                 number
                 for number, value in enumerate(rows.dataset.select_columns([self._column])[self._column])
@@ -263,7 +268,7 @@ class _Real:
         for seed in seeds:
             number = self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]
             record = self._rows.dataset[number]
-            known = {name: record[name] for name in self._labels}
+            known = {name: record[name] for name in self._known}
             found.append((self._rows.pixels(number, self._column), known))
         return found
 

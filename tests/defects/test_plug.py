@@ -73,8 +73,23 @@ def test_references_serve_where_there_is_no_good_image(make_plates):
     data = make_plates(bad=4, good=0, with_mask=False, with_reference=True)
     bank = DefectBank.from_dataset(data, reference_column="reference")
     assert {defect["reference"] for defect in bank.report} <= {"column", "inpainting"}
-    made = augment_dataset(data, bank, 4)
-    assert all(row["objects"] for row in made.select(range(4, 8)))
+    for row in augment_dataset(data, bank, 4).select(range(4, 8)):
+        image, reference = np.asarray(row["image"]), np.asarray(row["reference"])
+        changed = np.argwhere(image != reference)
+        assert row["objects"] and len(changed)
+        for y, x in changed:  # what differs from the reference that a painted row keeps lies in a box
+            assert any(
+                left <= x < left + width and top <= y < top + height
+                for left, top, width, height in (thing["bbox"] for thing in row["objects"])
+            )
+
+
+def test_a_painted_image_keeps_its_reference(make_plates):
+    data = make_plates(with_reference=True)
+    bank = DefectBank.from_dataset(data, reference_column="reference", mask_values=VALUES)
+    for row in augment_dataset(data, bank, 6).select(range(10, 16)):
+        differs = np.asarray(row["image"]) != np.asarray(row["reference"])
+        assert differs.any() and not (differs & (np.asarray(row["mask"]) == 0)).any()
 
 
 def test_the_command_needs_no_checkpoint(run_command, rows, tmp_path):
