@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,16 @@ import tyro
 
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
 from magical_hub.texts import plain, plain_lines
-from magical_hub.training.config import PRESETS, TrainingConfig
+from magical_hub.training.config import (
+    PRESETS,
+    CanvasOptions,
+    CriticOptions,
+    DataOptions,
+    LossOptions,
+    NetworkOptions,
+    RunOptions,
+    TrainingConfig,
+)
 from magical_hub.usefulness.options import UsefulnessOptions
 
 app = tyro.extras.SubcommandApp()
@@ -31,24 +40,21 @@ LEAKAGE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(TrainingConfig):
-    """What `train` does. Every default was chosen for a few hundred to a few thousand images."""
+class DetectorComparison(UsefulnessOptions):
+    """How `evaluate --usefulness` compares detectors of boxes or masks."""
 
     def __post_init__(self) -> None:
         """Checked when parsing is over, where an error is one line and no box of tyro's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectorComparison(UsefulnessOptions):
-    """How `evaluate --usefulness` compares detectors of boxes or masks."""
-
-    def __post_init__(self) -> None:
-        """Checked when parsing is over, as above."""
-
-
 @app.command
 def train(
-    config: tyro.conf.OmitArgPrefixes[TrainingOptions],
+    data: tyro.conf.OmitArgPrefixes[DataOptions],
+    canvas: tyro.conf.OmitArgPrefixes[CanvasOptions],
+    network: tyro.conf.OmitArgPrefixes[NetworkOptions],
+    critic: tyro.conf.OmitArgPrefixes[CriticOptions],
+    loss: tyro.conf.OmitArgPrefixes[LossOptions],
+    run: tyro.conf.OmitArgPrefixes[RunOptions],
     dry_run: bool = False,
     push_to_hub: str | None = None,
     preset: Literal["paper"] | None = None,
@@ -59,13 +65,14 @@ def train(
     Args:
         dry_run: say what training would be and cost, and stop there.
         push_to_hub: OWNER/NAME: evaluate RUN when training ends, and publish it privately unless it copies.
-        preset: "paper": defaults of the method as published (docs/method.md); other options still count.
+        preset: start from the settings of the published method (docs/method.md); the other options override them.
         json: print what was made as one JSON object on stdout.
     """
     from magical_hub.provenance import chain
     from magical_hub.training import plan, train
 
-    settings = TrainingConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
+    groups = (data, canvas, network, critic, loss, run)
+    settings = TrainingConfig(**{name: value for group in groups for name, value in vars(group).items()})
     if dry_run or (_is_first_process() and not settings.resume):
         planned = plan(settings)
         if dry_run:
@@ -281,7 +288,7 @@ def evaluate(
     from magical_hub.files import expanded
     from magical_hub.usefulness import evaluate_usefulness, has_defects
 
-    options = UsefulnessOptions(**{field.name: getattr(detectors, field.name) for field in fields(detectors)})
+    options = UsefulnessOptions(**vars(detectors))
     data_alone = usefulness and checkpoint is None and generated is None
     if data_alone and (real is None or output_dir is None or fail_on_leak or holdout is not None):
         raise ConfigError(

@@ -176,6 +176,8 @@ def test_help(run_command):
     assert ran.returncode == 0
     for option in ("--data", "--output-dir", "--rows", "--image-size", "--max-minutes", "--resume", "--json"):
         assert option in ran.stdout
+    for group in ("data", "canvas", "network", "critic", "loss", "run"):
+        assert f"─ {group} options ─" in ran.stdout
 
 
 def test_the_shell_completes(run_command, tmp_path):

@@ -62,7 +62,7 @@ class Players:
         shape: dict[str, Any] = {"rows": rows, "cols": cols, "image_size": canvas, "channels": 3, **widths}
         more = {"base_picture": True} if kind == "seamless" else {}
         self.generator = getattr(magical_hub, case.generator)(**shape, **more, latent_dim=self.config.latent_dim)
-        self.critic = MagicalCritic(**shape, same_location_pairs=self.config.critic_sees == "windows")
+        self.critic = MagicalCritic(**shape, same_location_pairs=self.config.critic_input == "windows")
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
         self.features, self.heads = build_feature_critic(self.config, self.generator)
         self.networks |= {} if self.heads is None else {"feature_critic": self.heads}

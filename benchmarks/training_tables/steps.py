@@ -48,7 +48,7 @@ HEADER = """\
 | step | steps/s | sub-regions/s | against the authors' order | against the same windows, one at a time |
 | --- | --- | --- | --- | --- |"""
 
-PAPERS = {"adversarial": "wasserstein", "critic_sees": "sub_regions"}
+PAPERS = {"adversarial": "wasserstein", "critic_input": "sub_regions"}
 
 
 @dataclass(frozen=True)

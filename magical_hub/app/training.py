@@ -27,8 +27,6 @@ from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
 from magical_hub.training.run import check_free, read_settings, source_of
 
-SAID_AGAIN = {"data", "output_dir", "resume", "max_minutes"}
-"""What *Resume RUN* says itself; all else a run that is gone on with must be told as it was."""
 SEEN = (0, "")
 """When curves.png was written, and the name of the last picture of samples: what a page shows already."""
 
@@ -132,22 +130,16 @@ class TrainTab:
     @in_one_line
     def _start(self, *asked: Any) -> tuple[Any, ...]:
         config = _config(*asked)
-        arguments = ["train", "--data", config.data, "--output-dir", config.output_dir]
-        for name in ("label_column", "objects_column", "max_steps", "max_minutes"):
-            arguments += _option(name, getattr(config, name))
-        self._jobs.start(config.output_dir, arguments)
+        self._jobs.start(config.output_dir, _command(vars(config)))
         return config.output_dir, *self._begin(config.output_dir)
 
     @in_one_line
     def _resume(self, run: str, minutes: float) -> tuple[Any, ...]:
         run = _named(run)
-        began = read_settings(expanded(run))
-        arguments = ["train", f"--data={began.get('data')}", f"--output-dir={run}", "--resume"]
-        for field in fields(TrainingConfig):
-            value = began.get(field.name)
-            if field.name not in SAID_AGAIN and value is not None and value != field.default:
-                arguments += _option(field.name, value)
-        self._jobs.start(run, arguments + _option("max_minutes", minutes or None))
+        settings = read_settings(expanded(run))  # a run that continues has the settings that it began with
+        self._jobs.start(
+            run, _command({**settings, "output_dir": run, "resume": True, "max_minutes": minutes or None})
+        )
         return self._begin(run)
 
     @in_one_line
@@ -211,16 +203,20 @@ def _planned(config: TrainingConfig) -> Plan:
         ) from error
 
 
-def _option(name: str, value: Any) -> list[str]:
-    """A setting as the command takes it."""
-    option = f"--{name.replace('_', '-')}"
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [option]
-    if isinstance(value, (list, tuple)):
-        return [option, *map(str, value)]
-    return [f"{option}={value}"]
+def _command(settings: dict[str, Any]) -> list[str]:
+    """The arguments of the command for these settings; what has its default is left out."""
+    arguments = ["train"]
+    for field in fields(TrainingConfig):
+        value, option = settings.get(field.name), f"--{field.name.replace('_', '-')}"
+        if value is None or value == field.default:
+            continue
+        if isinstance(value, bool):
+            arguments.append(option if value else f"--no-{option[2:]}")
+        elif isinstance(value, (list, tuple)):
+            arguments += [option, *map(str, value)]
+        else:
+            arguments.append(f"{option}={value}")
+    return arguments
 
 
 def _opened(path: Path) -> Image.Image:

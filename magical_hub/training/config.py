@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from magical_hub.grid import Grid
 
 PAPER: dict[str, Any] = {
     "generator": "magical",
-    "critic_sees": "sub_regions",  # single ones
+    "critic_input": "sub_regions",  # single ones
     "adversarial": "wasserstein",  # L_W, and L_GP at every update
     "lambda_gp": 10.0,
     "lambda_c": 1.0,  # L = L_W + L_GP + L_C + L_B
@@ -32,31 +33,42 @@ PAPER: dict[str, Any] = {
 """What differs from the defaults in the method as published (Chang, Choi and Han 2023): see docs/method.md."""
 
 PRESETS = {"paper": PAPER}
+COMPARISONS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
-def setting(default: Any, *, public: bool = False, may_change: bool = False) -> Any:
+def setting(
+    default: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    public: bool = False,
+    may_change: bool = False,
+    old_name: str | None = None,
+) -> Any:
     """A field with the facts about it that other modules need.
 
     Args:
-        default: its value.
-        public: whether its value may be published, in records and on the Hub: never names, paths or columns.
+        default: the value unless given; None is always allowed where it is the default.
+        at_least, above, at_most, below: the range of the value, or of each of its numbers.
+        public: whether the value may be published, in records and on the Hub: never names, paths or columns.
         may_change: whether a resumed run may have another value: the weights do not depend on it, except by rounding
             and by the number of steps.
+        old_name: the name in the saved settings of earlier runs.
     """
-    return field(default=default, metadata={"public": public, "may_change": may_change})
+    words = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    bounds = {word: bound for word, bound in words.items() if bound is not None}
+    facts = {"bounds": bounds, "public": public, "may_change": may_change, "old_name": old_name}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What `train` does. Every default was chosen for a few hundred to a few thousand images.
+class DataOptions:
+    """Where the images are, what is said of them, and how they are divided."""
 
-    Raises:
-        ConfigError: where a setting is out of its range.
-    """
-
-    # -- data ----------------------------------------------------------------------------------------------------
     data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")] = field(
-        metadata={"public": False, "may_change": True}
+        metadata={"may_change": True}
     )
     """Folder of images (any depth), or the id of a dataset on the Hub; in Python also a datasets.Dataset or
     IterableDataset."""
@@ -84,119 +96,140 @@ class TrainingConfig:
     largest that occur. Otherwise the whole range of 8 and 16 bits."""
     files_below: str | None = None
     """Folder below which the rows of a dataset may name image files, beside those of the dataset itself."""
-    defect_share: float = setting(0.1, public=True)
+    defect_share: float = setting(0.1, at_least=0, at_most=1, public=True)
     """Share of a sub-region that a box or a mask must cover for the sub-region to be labelled with the defect; the one
     that a defect covers most always is."""
-    defect_balance: float = setting(0.5, public=True)
+    defect_balance: float = setting(0.5, at_least=0, at_most=1, public=True)
     """Share of the windows that are drawn around a sub-region with a defect, every class of defect equally often."""
     split: str = "train"
     """Split of a dataset on the Hub."""
     streaming: bool = False
     """Read a dataset of the Hub image by image; only the decoded canvases are kept on the disk."""
-    max_images: int | None = None
+    max_images: int | None = setting(None, at_least=1)
     """Use only the first so many images."""
-    validation_fraction: float = setting(0.1, public=True)
+    validation_fraction: float = setting(0.1, at_least=0, below=1, public=True)
     """Share of the groups that training is monitored with."""
-    holdout_fraction: float = setting(0.1, public=True)
+    holdout_fraction: float = setting(0.1, at_least=0, below=1, public=True)
     """Share of the groups that only the evaluation uses."""
     strict: bool = setting(False, may_change=True)
     """Stop at the first image that can't be read or has another shape, instead of skipping or stretching it."""
 
-    # -- canvas and grid; what is not given is chosen from the data ------------------------------------------------
-    image_size: int | tuple[int, int] | None = setting(None, public=True)
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasOptions:
+    """The canvas, its grid of sub-regions and the windows of a step. What is not given is chosen from the data."""
+
+    image_size: int | tuple[int, int] | None = setting(None, at_least=1, public=True)
     """Side of a square canvas, or its height and width, in pixels."""
-    rows: int | None = setting(None, public=True)
+    rows: int | None = setting(None, at_least=1, public=True)
     """Rows of sub-regions."""
-    cols: int | None = setting(None, public=True)
+    cols: int | None = setting(None, at_least=1, public=True)
     """Columns of sub-regions."""
     channels: Literal[1, 3] | None = setting(None, public=True)
     """1 (grey) or 3 (RGB)."""
+    window_rows: int = setting(2, at_least=1, public=True)
+    """Rows of sub-regions in a window."""
+    window_cols: int = setting(2, at_least=1, public=True)
+    """Columns of sub-regions in a window."""
 
-    # -- networks --------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The generator and the sizes of the networks."""
+
     generator: Literal["seamless", "magical"] = setting("seamless", public=True)
     """"magical": the paper's, whose sub-regions are joined by the boundary loss; "seamless": they agree by
     construction."""
-    latent_dim: int = setting(128, public=True)
+    latent_dim: int = setting(128, at_least=1, public=True)
     """Length of a latent."""
-    base_width: int = setting(32, public=True)
+    base_width: int = setting(32, at_least=1, public=True)
     """Channels of both networks at half the resolution of a sub-region; doubled with every halving."""
-    max_width: int = setting(128, public=True)
+    max_width: int = setting(128, at_least=1, public=True)
     """The most channels at any level."""
     init_from: str | None = None
     """Checkpoint (a folder, a bundled name or an id on the Hub) that a new run is initialised from. Its networks must
     have the shape of this run's."""
 
-    # -- one step --------------------------------------------------------------------------------------------------
-    batch_size: int = setting(16, public=True)
-    """Windows in a step, over all processes together. An even number is drawn as same-location pairs, two images of
-    one class at one location, whose difference shows the critics mode collapse."""
-    gradient_accumulation: int = setting(1, public=True, may_change=True)
-    """Parts that a batch is cut into, of which one is in memory at a time. The result is that of the whole batch, up
-    to rounding. Several cost another forward pass of the generator."""
-    window_rows: int = setting(2, public=True)
-    """Rows of sub-regions in a window."""
-    window_cols: int = setting(2, public=True)
-    """Columns of sub-regions in a window."""
-    critic_sees: Literal["windows", "sub_regions"] = setting("windows", public=True)
-    """"sub_regions": the critic's images are single sub-regions, as in the paper; "windows": neighbouring ones,
-    joined."""
+
+@dataclass(frozen=True, kw_only=True)
+class CriticOptions:
+    """What the critic is given, how often it is updated, and how its images are augmented."""
+
+    critic_input: Literal["windows", "sub_regions"] = setting("windows", public=True, old_name="critic_sees")
+    """What the critic is given: "sub_regions", single ones, as in the paper; "windows": neighbouring ones, joined."""
+    n_critic: int = setting(1, at_least=1, public=True)
+    """Updates of the critic to one of the generator."""
     augment: Literal["adaptive", "off"] = setting("adaptive", public=True)
     """"adaptive": the critics' images are augmented (brightness, contrast, saturation, cut-out) with a strength that
     follows the critic's overfitting, measured on the validation part."""
-    augment_target: float = setting(0.5, public=True)
+    augment_target: float = setting(0.5, at_least=0, below=1, public=True)
     """The overfitting r_v to hold (Karras et al. 2020): from 0, none, to 1, where held-out images score as generated
     ones."""
-    augment_windows: int = setting(100_000, public=True)
+    augment_windows: int = setting(100_000, at_least=1, public=True)
     """Windows of training in which the strength can rise from 0 to 1."""
-    n_critic: int = setting(1, public=True)
-    """Updates of the critic to one of the generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """The losses and their weights, the batch, and the optimisers."""
+
+    batch_size: int = setting(16, at_least=1, public=True)
+    """Windows in a step, over all processes together. An even number is drawn as same-location pairs, two images of
+    one class at one location, whose difference shows the critics mode collapse."""
+    gradient_accumulation: int = setting(1, at_least=1, public=True, may_change=True)
+    """Parts that a batch is cut into, of which one is in memory at a time. The result is that of the whole batch, up
+    to rounding. Several cost another forward pass of the generator."""
     adversarial: Literal["relativistic", "wasserstein"] = setting("relativistic", public=True)
     """"wasserstein": the paper's loss, with its gradient penalty; "relativistic" (with R1 and R2) learns faster."""
-    lambda_gp: float = setting(10.0, public=True)
+    lambda_gp: float = setting(10.0, at_least=0, public=True)
     """Weight of the gradient penalty (wasserstein)."""
-    lambda_r: float = setting(0.5, public=True)
+    lambda_r: float = setting(0.5, at_least=0, public=True)
     """Weight of R1 and of R2 at the start (relativistic). It falls, down to a tenth, while the critic has no advantage
     (balance_at), and rises again while it has one."""
-    penalty_every: int = setting(4, public=True)
+    penalty_every: int = setting(4, at_least=1, public=True)
     """Updates of the critic to one penalty, whose weight is multiplied by this number (relativistic)."""
-    lambda_f: float = setting(0.25, public=True)
+    lambda_f: float = setting(0.25, at_least=0, public=True)
     """Weight of a second critic, on frozen ImageNet features (relativistic), which is enabled once the first one has
     no advantage (balance_at); 0 for none."""
-    balance_at: float = setting(0.65, public=True)
+    balance_at: float = setting(0.65, at_least=0, public=True)
     """Running mean of the critic's loss (relativistic) from which on it has no advantage over the generator; guessing
     has 0.69. With 0 the feature critic is enabled from the first step, which suits a run with init_from."""
-    lambda_c: float = setting(0.2, public=True)
+    lambda_c: float = setting(0.2, at_least=0, public=True)
     """Weight of the auxiliary classifier: the cross-entropy of the location and, where there are any, of class and
     defect."""
-    lambda_b: float | None = setting(None, public=True)
+    lambda_b: float | None = setting(None, at_least=0, public=True)
     """Weight of the boundary loss. None: 0 for the seamless generator, which needs none, and 1 for the paper's. It is
     205 in the authors' code, where nothing else joins the sub-regions; together with a critic of windows, that smears
     the seams."""
-    boundary_thickness: int = setting(1, public=True)
+    boundary_thickness: int = setting(1, at_least=1, public=True)
     """Pixel lines on each side of a seam that the boundary loss compares."""
     classify_fakes: bool = setting(False, public=True)
     """Whether the critic is trained to classify generated sub-regions too, as in the paper's formula."""
-    generator_lr: float = setting(2e-3, public=True)
+    generator_lr: float = setting(2e-3, above=0, below=math.inf, public=True)
     """Adam's learning rate for the generator, whose layers have equalised learning rates (hence the high number)."""
-    critic_lr: float = setting(2e-3, public=True)
+    critic_lr: float = setting(2e-3, above=0, below=math.inf, public=True)
     """Adam's learning rate for the critics."""
-    adam_betas: tuple[float, float] = setting((0.0, 0.99), public=True)
+    adam_betas: tuple[float, float] = setting((0.0, 0.99), at_least=0, below=1, public=True)
     """Adam's decay rates for generator and critics."""
     lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", public=True)
     """Learning rates: constant, or falling to zero at max_steps along a line or half a cosine."""
-    warmup_steps: int = setting(0, public=True)
+    warmup_steps: int = setting(0, at_least=0, public=True)
     """Steps in which the learning rates rise from zero."""
-    max_grad_norm: float | None = setting(None, public=True)
+    max_grad_norm: float | None = setting(None, above=0, public=True)
     """Norm that the gradients of each network are clipped to; None for no clipping."""
-    ema_decay: float = setting(0.998, public=True)
+    ema_decay: float = setting(0.998, at_least=0, below=1, public=True)
     """Decay a step of the EMA weights of the generator, which are the ones that a checkpoint generates with."""
 
-    # -- length, seed and machine ----------------------------------------------------------------------------------
-    max_steps: int | None = setting(None, public=True, may_change=True)
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The length of the run, its seed, the machine, and what is written to RUN."""
+
+    max_steps: int | None = setting(None, at_least=1, public=True, may_change=True)
     """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
-    max_minutes: float | None = setting(None, public=True, may_change=True)
+    max_minutes: float | None = setting(None, above=0, public=True, may_change=True)
     """Minutes of this call, after which training ends as if done; it makes at least one step."""
-    seed: int = setting(0, public=True)
+    seed: int = setting(0, at_least=0, below=2**63, public=True)
     """Everything random in training depends only on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", public=True)
     """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
@@ -208,24 +241,31 @@ class TrainingConfig:
     auto_batch_size: bool = setting(False, may_change=True)
     """Where memory runs out, continue from the last checkpoint with gradient_accumulation doubled, which gives the
     result of the same batch_size. In one process; several stop with an error."""
-
-    # -- what is written -------------------------------------------------------------------------------------------
     output_dir: str = setting("", may_change=True)
     """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
     resume: bool = setting(False, may_change=True)
     """Continue from the last checkpoint in RUN; without one, start from zero and say so."""
-    checkpoint_every: int = setting(1000, may_change=True)
+    checkpoint_every: int = setting(1000, at_least=1, may_change=True)
     """Steps between checkpoints."""
-    keep_checkpoints: int = setting(2, may_change=True)
+    keep_checkpoints: int = setting(2, at_least=1, may_change=True)
     """How many of the last checkpoints to keep."""
     validate: bool = setting(False, may_change=True)
     """Measure KID against the validation part at every checkpoint (extra "eval"), and keep the best checkpoint too."""
-    sample_every: int = setting(500, may_change=True)
+    sample_every: int = setting(500, at_least=1, may_change=True)
     """Steps between picture grids (of fixed latents) and their metrics."""
-    log_every: int = setting(50, may_change=True)
+    log_every: int = setting(50, at_least=1, may_change=True)
     """Steps between lines of history.jsonl."""
     report_to: Literal["nothing", "tensorboard", "wandb", "trackio", "mlflow"] = setting("nothing", may_change=True)
     """Tracker that gets the same figures; its package must be installed. MLflow gets the trained model, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, CanvasOptions, DataOptions):
+    """What `train` does. Every default was chosen for a few hundred to a few thousand images.
+
+    Raises:
+        ConfigError: where a setting is out of its range.
+    """
 
     def __post_init__(self) -> None:
         if not self.output_dir:
@@ -236,46 +276,22 @@ class TrainingConfig:
             name = re.split(r"[/\\]", str(self.data).rstrip("/\\"))[-1] or "run"
             object.__setattr__(self, "output_dir", str(Path("runs") / name))
         object.__setattr__(self, "output_dir", str(expanded(self.output_dir)))
-        whole = (
-            "batch_size gradient_accumulation window_rows window_cols n_critic boundary_thickness latent_dim "
-            "base_width max_width penalty_every augment_windows checkpoint_every keep_checkpoints "
-            "sample_every log_every"
-        )
-        for name in whole.split():
-            self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("rows", "cols", "max_steps"):
-            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
-        self._check(
-            "image_size", self.canvas is None or (len(self.canvas) == 2 and min(self.canvas) >= 1), "at least 1"
-        )
-        self._check("adam_betas", all(0 <= beta < 1 for beta in self.adam_betas), "at least 0 and below 1")
-        for name in ("lambda_gp", "lambda_r", "lambda_f", "lambda_c", "balance_at"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
-        self._check("lambda_b", self.lambda_b is None or self.lambda_b >= 0, "at least 0")
-        for name in ("generator_lr", "critic_lr"):
-            self._check(name, 0 < getattr(self, name) < math.inf, "greater than 0")
-        for name in ("defect_share", "defect_balance"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        for name in ("validation_fraction", "holdout_fraction", "ema_decay", "augment_target"):
-            self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        kinds = get_type_hints(type(self))
+        for option in fields(self):
+            name, value, bounds = option.name, getattr(self, option.name), option.metadata.get("bounds", {})
+            if choices := _choices(kinds[name]):
+                self._check(name, value in choices, " or ".join(map(repr, choices)))
+            if bounds and (value is not None or option.default is not None):
+                numbers = value if isinstance(value, (tuple, list)) else [value]
+                right = all(COMPARISONS[word](number, bound) for number in numbers for word, bound in bounds.items())
+                self._check(name, right, " and ".join(f"{word} {bound}" for word, bound in bounds.items()))
+        self._check("image_size", self.canvas is None or len(self.canvas) == 2, "one number, or height and width")
         if isinstance(self.intensity_range, (tuple, list)):
             low, high = self.intensity_range
-            self._check(
-                "intensity_range",
-                math.isfinite(low) and math.isfinite(high) and low < high,
-                "two finite numbers, the darker first",
-            )
+            right = math.isfinite(low) and math.isfinite(high) and low < high
+            self._check("intensity_range", right, "two finite numbers, the darker first")
         else:
             self._check("intensity_range", self.intensity_range in (None, "auto"), "two numbers or 'auto'")
-        self._check("warmup_steps", self.warmup_steps >= 0, "at least 0")
-        self._check("max_images", self.max_images is None or self.max_images >= 1, "at least 1")
-        self._check("max_grad_norm", self.max_grad_norm is None or self.max_grad_norm > 0, "greater than 0")
-        self._check("max_minutes", self.max_minutes is None or self.max_minutes > 0, "greater than 0")
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is Literal:
-                self._check(name, getattr(self, name) in get_args(kind), " or ".join(map(repr, get_args(kind))))
-        self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
-        self._check("channels", self.channels in (None, 1, 3), "1 or 3")
         if self.batch_size % self.gradient_accumulation:
             raise ConfigError(
                 f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
@@ -329,10 +345,20 @@ class TrainingConfig:
         return {field.name for field in fields(cls) if field.metadata.get(mark, False)}
 
     @classmethod
+    def renamed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of an earlier run, by the names of now."""
+        names = {field.metadata.get("old_name"): field.name for field in fields(cls)}
+        return {names.get(name, name): value for name, value in settings.items()}
+
+    @classmethod
     def public_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Of the settings of a run those that may be published, as far as their values are of the field's own."""
         kinds, names = get_type_hints(cls), cls.names("public")
-        return {name: value for name, value in settings.items() if name in names and _is_plain(value, kinds[name])}
+        return {
+            name: value
+            for name, value in cls.renamed(settings).items()
+            if name in names and _is_plain(value, kinds[name])
+        }
 
     def to_json(self) -> str:
         """What RUN/training_config.json holds; a dataset that was given as an object is named by its kind alone."""
@@ -342,10 +368,16 @@ class TrainingConfig:
         return json.dumps(values, indent=2, default=str)
 
 
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The values of a Literal, or of one that may be None; nothing for another type."""
+    parts = [kind] if get_origin(kind) is Literal else [part for part in get_args(kind) if part is not type(None)]
+    if len(parts) != 1 or get_origin(parts[0]) is not Literal:
+        return ()
+    return (*get_args(parts[0]), None) if parts[0] is not kind else get_args(kind)
+
+
 def _is_plain(value: Any, kind: Any) -> bool:
     """Whether a value is a number, numbers, or one of the words that its field allows."""
     if isinstance(value, (list, tuple)):
         return all(isinstance(part, (int, float)) for part in value)
-    return (
-        value is None or isinstance(value, (int, float)) or (get_origin(kind) is Literal and value in get_args(kind))
-    )
+    return value is None or isinstance(value, (int, float)) or value in _choices(kind)

@@ -59,7 +59,7 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
             Of several, those with memory left wait for the one without in the middle of a step, and could not be told.
     """
     at_once = config.batch_size // (num_processes * config.gradient_accumulation)
-    divides = at_once % (4 if config.critic_sees == "windows" else 2) == 0  # same-location pairs stay together
+    divides = at_once % (4 if config.critic_input == "windows" else 2) == 0  # same-location pairs stay together
     if config.auto_batch_size and num_processes == 1 and divides:
         return replace(config, gradient_accumulation=2 * config.gradient_accumulation)
     height, width = config.canvas or (0, 0)

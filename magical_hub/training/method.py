@@ -85,7 +85,7 @@ class Method:
         self.augmentation, self.penalty = augmentation, penalty
         self.bare_critic: MagicalCritic = bare["critic"]  # type: ignore[assignment]
         self.bare_feature_critic: FeatureCritic | None = bare.get("feature_critic")  # type: ignore[assignment]
-        self.windows_to_critic = config.critic_sees == "windows"
+        self.windows_to_critic = config.critic_input == "windows"
 
     # -- 1. Crop: psi(x, c') ------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
         defect_frequencies=_defect_frequencies(store, train),
         intensity_range=None if store.intensity is None else [store.intensity.low, store.intensity.high],
     )
-    critic = MagicalCritic(**shape, same_location_pairs=config.critic_sees == "windows")
+    critic = MagicalCritic(**shape, same_location_pairs=config.critic_input == "windows")
     return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 
@@ -108,7 +108,7 @@ def build_feature_critic(
     """The frozen features, and the critic on them; None twice where the configuration has none."""
     if config.adversarial != "relativistic" or not config.lambda_f:
         return None, None
-    image = generator.grid.window(config.window if config.critic_sees == "windows" else (1, 1))
+    image = generator.grid.window(config.window if config.critic_input == "windows" else (1, 1))
     features = FrozenFeatures(image.height, image.width)
     return features, FeatureCritic(
         generator.grid, features.widths, generator.config.num_classes, generator.config.num_defects

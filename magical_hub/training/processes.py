@@ -34,7 +34,7 @@ def check_shares(config: TrainingConfig, split: Split, num_processes: int) -> No
             f"give a multiple of {'the product' if many else 'their number'}"
         )
     parts = num_processes * config.gradient_accumulation
-    if config.critic_sees == "windows" and config.batch_size % 2 == 0 and config.batch_size // parts % 2:
+    if config.critic_input == "windows" and config.batch_size % 2 == 0 and config.batch_size // parts % 2:
         raise ConfigError(
             f"batch_size {config.batch_size} in {parts} parts would separate same-location pairs: "
             f"give a multiple of {2 * parts}, or an odd number, which has no pairs"

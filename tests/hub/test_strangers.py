@@ -70,6 +70,7 @@ def test_a_setting_is_published_only_where_it_says_so():
     assert public | free <= {field.name for field in fields(TrainingConfig)}
     settings = json.loads(TrainingConfig(data="acme/private", output_dir="/home/alice/run").to_json())
     kept = kept_settings({**settings, "a_later_setting": "/home/alice"})
+    assert kept_settings({"critic_sees": "windows"}) == {"critic_input": "windows"}  # of an earlier run
     assert kept.keys() == public and "acme/private" not in json.dumps(kept)
     hostile = {
         "mixed_precision": "file:///home/alice/x",

@@ -27,7 +27,7 @@ def weights(run):
     [
         {},
         pytest.param(
-            {"adversarial": "wasserstein", "critic_sees": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
+            {"adversarial": "wasserstein", "critic_input": "sub_regions", "n_critic": 2, "max_grad_norm": 0.1},
             marks=pytest.mark.slow,
         ),
     ],

@@ -229,7 +229,7 @@ def test_a_run_writes_how_strong_it_is_and_why(tiny_config, tmp_path):
         assert strength[step] == pytest.approx(expected)
 
 
-def test_once_it_rises_the_critic_sees_altered_images_real_and_generated(tiny_config, tmp_path):
+def test_once_it_rises_the_critic_is_given_altered_images_real_and_generated(tiny_config, tmp_path):
     """The step after it starts from the weights of a run without, and gives another score to both."""
     train(tiny_config(tmp_path / "with", max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
     train(tiny_config(tmp_path / "without", max_steps=9, augment="off", seed=3))

@@ -34,7 +34,7 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
         {},
         pytest.param({"mixed_precision": "bf16", "balance_at": 0.0}, marks=pytest.mark.slow),
         pytest.param(
-            {"generator": "magical", "critic_sees": "sub_regions", "adversarial": "wasserstein", "n_critic": 2},
+            {"generator": "magical", "critic_input": "sub_regions", "adversarial": "wasserstein", "n_critic": 2},
             marks=pytest.mark.slow,
         ),
         pytest.param({"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1}, marks=pytest.mark.slow),

@@ -28,7 +28,7 @@ PIXELS, LATENT, RATE, FACTOR = 4, 3, 0.05, 0.3
 """Of a sub-region of 2 x 2; of a latent; of both optimizers; by which lambda_r is multiplied."""
 MEMBERS = np.array([[0, 1, 3, 4], [1, 2, 4, 5]])
 """Two windows of 2 x 2 sub-regions."""
-PAPER = {"critic_sees": "sub_regions", "adversarial": "wasserstein", "lambda_b": 205.0, "classify_fakes": True}
+PAPER = {"critic_input": "sub_regions", "adversarial": "wasserstein", "lambda_b": 205.0, "classify_fakes": True}
 
 
 class Critic(nn.Module):

@@ -171,6 +171,11 @@ def test_a_contradiction_on_resume_is_refused(run, tiny_config, name, value):
 def test_resume_of_a_run_that_is_done_changes_nothing(run, tiny_config, tmp_path):
     folder, _ = run
     shutil.copytree(folder, tmp_path / "run")
+    saved = tmp_path / "run" / "training_config.json"
+    assert '"critic_input": "windows"' in saved.read_text()
+    saved.write_text(saved.read_text().replace("critic_input", "critic_sees"))  # the name in earlier runs
+    with pytest.raises(ConfigError, match="critic_input is 'sub_regions', and the run began with 'windows'"):
+        train(tiny_config(tmp_path / "run", resume=True, critic_input="sub_regions"))
     result = train(tiny_config(tmp_path / "run", resume=True))
     assert result.steps == 4
     for name in ("generator", "critic"):

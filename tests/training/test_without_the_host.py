@@ -38,7 +38,7 @@ def store(tmp_path_factory):
     [
         ({}, False),
         pytest.param({"max_grad_norm": 1.0, "n_critic": 2, "gradient_accumulation": 2}, True, marks=pytest.mark.slow),
-        ({"generator": "magical", "critic_sees": "sub_regions", "classify_fakes": True}, True),
+        ({"generator": "magical", "critic_input": "sub_regions", "classify_fakes": True}, True),
         ({"adversarial": "wasserstein", "window_rows": 3, "augment": "off"}, False),
     ],
 )

@@ -161,9 +161,9 @@ def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What RUN/training_config.json holds.
+    """What RUN/training_config.json holds, by the names of now.
 
     Raises:
         DataError: where it is missing or damaged.
     """
-    return read_json(folder / SETTINGS, folder, DataError, MEND)
+    return TrainingConfig.renamed(read_json(folder / SETTINGS, folder, DataError, MEND))
