@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from numbers import Integral, Real
+from typing import Any
 
 from magical_hub.texts import plain
 
@@ -55,6 +58,40 @@ class MissingPackageError(MagicalError):
 
 class TrainingStopped(Exception):
     """Training was stopped by a signal, after it wrote a checkpoint: no mistake of the user."""
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+    error: type[MagicalError] = ConfigError,
+) -> None:
+    """Raise an error where an argument is out of its range, as NaN always is.
+
+    Args:
+        name: of the argument.
+        value: a number.
+        at_least, above, at_most, below: the ends of the range; None where there is none.
+        whole: whether it must be a whole number.
+        error: what is raised.
+    """
+    bounds = {
+        "at least": (operator.ge, at_least),
+        "above": (operator.gt, above),
+        "at most": (operator.le, at_most),
+        "below": (operator.lt, below),
+    }
+    given = {word: (compare, bound) for word, (compare, bound) in bounds.items() if bound is not None}
+    kind = "whole number" if whole else "number"
+    right = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not right or not all(compare(value, bound) for compare, bound in given.values()):
+        allowed = " and ".join(f"{word} {bound}" for word, (_, bound) in given.items())
+        raise error(f"{name} is {value!r}: it must be {'' if right else f'a {kind}, '}{allowed}")
 
 
 def first_line(error: BaseException) -> str:

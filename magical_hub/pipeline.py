@@ -23,7 +23,7 @@ from magical_hub import provenance
 from magical_hub.annotations import DefectObject, annotate, find_defects, join_masks
 from magical_hub.checkpoint import PULLING, as_os_error, fetch, saved_whole
 from magical_hub.conditions import Conditioning, Defects, LabelNames, draw_conditioning
-from magical_hub.errors import CheckpointError, ConfigError, in_one_line
+from magical_hub.errors import CheckpointError, ConfigError, check_number, in_one_line
 from magical_hub.files import expanded, write_text
 from magical_hub.grid import Window
 from magical_hub.models import Generator, LabelVerifier, MagicalCritic
@@ -138,8 +138,7 @@ class MagicalPipeline(DiffusionPipeline):
                 f"batch_size is {batch_size}: give num_images for the number of images, images_per_batch for how many "
                 "are generated at a time"
             )
-        if images_per_batch < 1:
-            raise ConfigError(f"images_per_batch is {images_per_batch}: it must be at least 1")
+        check_number("images_per_batch", images_per_batch, at_least=1)
         maps = defects if isinstance(defects, (list, tuple)) or np.ndim(defects) == 3 else None  # type: ignore[arg-type]
         count = _count(num_images, seeds, latents, class_labels, maps)
         own_seeds = _seeds(count, seeds, generator)
@@ -374,8 +373,7 @@ def _count(num_images: int, *many: Any) -> int:
         raise ConfigError(
             f"num_images is {num_images}, and seeds, latents, class_labels or defects are for {count}: let them agree"
         )
-    if count < 1:
-        raise ConfigError(f"num_images is {count}: it must be at least 1")
+    check_number("num_images", count, at_least=1)
     return count
 
 

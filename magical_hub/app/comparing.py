@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from magical_hub.app.generating import CHECKPOINT, PICTURE, computing
 from magical_hub.app.mistakes import in_one_line
-from magical_hub.errors import ConfigError
+from magical_hub.errors import check_number
 from magical_hub.evaluation import Comparison, compare
 from magical_hub.pictures import enlarged
 from magical_hub.texts import plain
@@ -111,8 +111,7 @@ class CompareTab:
 
     @in_one_line
     def _start(self, name: str, real: str, number: int, seed: int) -> tuple[Any, ...]:
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}: give 0 or more")
+        check_number("seed", seed, at_least=0)
         compared = compare(name.strip(), real.strip() or None, num_images=number, seed=seed)
         # By chance, and not by the seed: nobody may know the answers of another game.
         sides = tuple(bool(side) for side in np.random.default_rng().integers(0, 2, len(compared.real)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from magical_hub.augmentation.keeping import Keep
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.seeds import whole_number
 
 Engine = Literal["local", "ray"]
@@ -39,12 +39,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("num_images", "batch_size", "num_proc"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise ConfigError(f"{name} is {number}: it must be at least 1")
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), at_least=1)
         whole_number(self.seed)
-        if not 0 < self.probability < 1:
-            raise ConfigError(f"probability is {self.probability}: give a number between 0 and 1")
+        check_number("probability", self.probability, above=0, below=1)
         if self.keep not in ("verified", "all") and not callable(self.keep):
             raise ConfigError(f"keep is {self.keep!r}: give 'verified', 'all' or a filter")
         if self.engine not in get_args(Engine):

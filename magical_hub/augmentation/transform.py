@@ -21,7 +21,7 @@ from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, read_objects
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.pipeline import MagicalPipeline
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class MagicalTransform:
         num_proc: int | None = None,
         keep: Keep = "verified",
     ) -> None:
-        if not (0 <= p <= 1 and 0 <= defect_share <= 1):
-            raise ConfigError(f"p is {p} and defect_share {defect_share}: both must be from 0 to 1")
+        for name, share in (("p", p), ("defect_share", defect_share)):
+            check_number(name, share, at_least=0, at_most=1)
         columns = (image_column, label_column, objects_column, mask_column, mask_values)
         settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
         self.p = p

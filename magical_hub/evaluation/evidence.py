@@ -11,7 +11,7 @@ import numpy as np
 from magical_hub.checkpoint import weights_sha256
 from magical_hub.data import Intensity, Source, inspect_image, open_source, open_store, prepare_store
 from magical_hub.data.images import image_size
-from magical_hub.errors import ConfigError, DataError
+from magical_hub.errors import ConfigError, DataError, check_number
 from magical_hub.evaluation.images import Computed, ImageSet
 from magical_hub.export import write_imagefolder
 from magical_hub.files import expanded
@@ -109,8 +109,7 @@ def gather(
         ConfigError: where something is missing or out of range.
         DataError, GridError: where images are no good, or held-out ones were trained on.
     """
-    if num_images < 1:
-        raise ConfigError(f"num_images is {num_images}: give 1 or more")
+    check_number("num_images", num_images, at_least=1)
     grid, channels = _canvas(subject, rows, cols)
     train, holdout_set = _real(subject, real, holdout, label_column, grid, channels, scratch)
     names = train.store.class_names or []

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from magical_hub import provenance
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.export.croissant import write_croissant
 from magical_hub.export.request import ClassLabels, check_folder, check_request, each_class, record_of
 from magical_hub.files import append_text, expanded, only_writer, write_text, written_whole
@@ -57,8 +57,7 @@ def write_imagefolder(
     """
     folder = expanded(folder)
     check_request(num_images, class_labels)
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
+    check_number("batch_size", batch_size, at_least=1)
     with only_writer(folder):
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
         _begin(folder, record)

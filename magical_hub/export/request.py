@@ -8,7 +8,7 @@ from typing import Any
 
 from magical_hub import provenance
 from magical_hub.data.images import EXTENSIONS
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.pipeline import MagicalPipeline
 
 ClassLabels = Sequence[int | str] | int | str | None
@@ -17,8 +17,7 @@ ClassLabels = Sequence[int | str] | int | str | None
 
 def check_request(num_images: int, class_labels: ClassLabels) -> None:
     """Raise a ConfigError unless there is at least one image, and a class for all or one an image."""
-    if num_images < 1:
-        raise ConfigError(f"num_images is {num_images}: it must be at least 1")
+    check_number("num_images", num_images, at_least=1)
     if class_labels is not None and not isinstance(class_labels, (int, str)) and len(class_labels) != num_images:
         raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one an image")
 

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from magical_hub.packages.render import (
-    DEFECTS,
-    PACKAGES,
-    PackageImage,
-    check_request,
-    check_whole,
-    render_package,
-)
+from magical_hub.errors import DataError, check_number
+from magical_hub.packages.render import DEFECTS, PACKAGES, PackageImage, check_request, render_package
 
 if TYPE_CHECKING:
     import datasets
@@ -49,7 +43,7 @@ def package_dataset(
     from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
     from datasets import Image as ImageFeature
 
-    check_whole("num_images", num_images, 1, None)
+    check_number("num_images", num_images, at_least=1, whole=True, error=DataError)
     check_request(image_size, seed, defect_rate)
     kinds = ClassLabel(names=[NORMAL, *DEFECTS])
     features = Features(

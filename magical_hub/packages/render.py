@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magical_hub.boxes import Box, box_of
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, check_number
 from magical_hub.packages.defects import DAMAGES, damage
 from magical_hub.packages.painter import paint_overlays, paint_scene
 from magical_hub.packages.scene import LAYOUTS, draw_scene
@@ -47,7 +47,7 @@ def render_package(index: int, image_size: int = 128, seed: int = 0, defect_rate
         DataError: an argument is out of its range.
     """
     check_request(image_size, seed, defect_rate)
-    check_whole("index", index, 0, None)
+    check_number("index", index, at_least=0, whole=True, error=DataError)
     scene_rng, defect_rng, surface_rng = np.random.default_rng([seed, index]).spawn(3)
     scene = draw_scene(scene_rng)
     surface = Surface(image_size, scene.light, surface_rng)
@@ -69,22 +69,9 @@ def check_request(image_size: int, seed: int, defect_rate: float) -> None:
     Raises:
         DataError: the argument, its value and its range.
     """
-    check_whole("image_size", image_size, _SMALLEST, _LARGEST)
-    check_whole("seed", seed, 0, None)
-    if not isinstance(defect_rate, (int, float, np.number)) or not 0 <= defect_rate <= 1:
-        raise DataError(f"defect_rate is {defect_rate!r}: give a share from 0 to 1")
-
-
-def check_whole(name: str, value: int, low: int, high: int | None) -> None:
-    """Refuse what is not a whole number from `low` to `high` (None: no upper end).
-
-    Raises:
-        DataError: the argument, its value and its range.
-    """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
-        wanted = f"of {low} or more" if high is None else f"from {low} to {high}"
-        raise DataError(f"{name} is {value!r}: give a whole number {wanted}")
+    check_number("image_size", image_size, at_least=_SMALLEST, at_most=_LARGEST, whole=True, error=DataError)
+    check_number("seed", seed, at_least=0, whole=True, error=DataError)
+    check_number("defect_rate", defect_rate, at_least=0, at_most=1, error=DataError)
 
 
 def _changed_box(sound: np.ndarray, faulty: np.ndarray) -> Box:

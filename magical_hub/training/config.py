@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
 
@@ -33,32 +32,21 @@ PAPER: dict[str, Any] = {
 """What differs from the defaults in the method as published (Chang, Choi and Han 2023): see docs/method.md."""
 
 PRESETS = {"paper": PAPER}
-COMPARISONS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
 def setting(
-    default: Any,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    public: bool = False,
-    may_change: bool = False,
-    old_name: str | None = None,
+    default: Any, *, public: bool = False, may_change: bool = False, old_name: str | None = None, **bounds: float
 ) -> Any:
     """A field with the facts about it that other modules need.
 
     Args:
         default: the value unless given; None is always allowed where it is the default.
-        at_least, above, at_most, below: the range of the value, or of each of its numbers.
         public: whether the value may be published, in records and on the Hub: never names, paths or columns.
         may_change: whether a resumed run may have another value: the weights do not depend on it, except by rounding
             and by the number of steps.
         old_name: the name in the saved settings of earlier runs.
+        bounds: the range of the value, or of each of its numbers, as for `check_number`.
     """
-    words = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    bounds = {word: bound for word, bound in words.items() if bound is not None}
     facts = {"bounds": bounds, "public": public, "may_change": may_change, "old_name": old_name}
     return field(default=default, metadata=facts)
 
@@ -282,9 +270,8 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
             if choices := _choices(kinds[name]):
                 self._check(name, value in choices, " or ".join(map(repr, choices)))
             if bounds and (value is not None or option.default is not None):
-                numbers = value if isinstance(value, (tuple, list)) else [value]
-                right = all(COMPARISONS[word](number, bound) for number in numbers for word, bound in bounds.items())
-                self._check(name, right, " and ".join(f"{word} {bound}" for word, bound in bounds.items()))
+                for number in value if isinstance(value, (tuple, list)) else [value]:
+                    check_number(name, number, **bounds)
         self._check("image_size", self.canvas is None or len(self.canvas) == 2, "one number, or height and width")
         if isinstance(self.intensity_range, (tuple, list)):
             low, high = self.intensity_range

@@ -167,7 +167,7 @@ def test_unfit_images_and_settings_are_refused(ask):
         ask(images[:, :, :16], classes)
     with pytest.raises(DataError, match="have 39 labels"):
         ask(images, classes[1:])
-    with pytest.raises(ConfigError, match="seeds is 1: give 2 or more"):
+    with pytest.raises(ConfigError, match="seeds is 1: it must be at least 2"):
         ask(images, classes, seeds=1)
     with pytest.raises(DataError, match="20 test images are among the real ones"):
         measure_usefulness((images, classes), images[:20], classes[:20], images, classes, progress=False)

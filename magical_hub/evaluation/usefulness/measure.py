@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from magical_hub.data.canvas import digest
-from magical_hub.errors import ConfigError, DataError
+from magical_hub.errors import DataError, check_number
 from magical_hub.evaluation.usefulness.anomaly import detect
 from magical_hub.evaluation.usefulness.classification import classify, makers
 from magical_hub.evaluation.usefulness.effort import Effort
@@ -64,8 +64,7 @@ def measure_usefulness(
     """
     least = {"seeds": (seeds, 2), "steps": (steps, 1), "num_extra": (num_extra, 2), "resamples": (resamples, 100)}
     for name, (value, low) in least.items():
-        if value < low:
-            raise ConfigError(f"{name} is {value}: give {low} or more")
+        check_number(name, value, at_least=low)
     synthesiser = _synthesiser(pipe_or_generated, seed)
     _check(synthesiser, real_images, real_labels, test_images, test_labels)
     kept = _some(len(test_images), num_test, seed)
