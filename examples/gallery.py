@@ -25,7 +25,7 @@ from magical_hub import DefectBank, MagicalPipeline
 from magical_hub.data import package_dataset, render_package
 from magical_hub.files import written_whole
 from magical_hub.grid import Grid
-from magical_hub.pictures import enlarged, picture_grid, save_picture_grid, with_marks
+from magical_hub.pictures import enlarged, picture_grid, save_picture_grid, with_labels
 
 COUNT, COLUMNS = 24, 6
 AROUND = 16
@@ -79,7 +79,7 @@ def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
         bank = DefectBank.from_dataset(same)  # one for each type of product
         good = next(row["image"] for row in same if not row["objects"])
         after = bank.paint(good, containing=defect, seed=seed)
-        marked = with_marks(after.image, after.objects, None, bank.classes)
+        marked = with_labels(after.image, after.objects, None, bank.classes)
         made = pipe(class_labels=label, seeds=[seed], defects=none(pipe)).images[0]
         shown = [enlarged(good), marked, enlarged(made)]
         sheet += [np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in shown]
@@ -113,7 +113,7 @@ def defects(pipe: MagicalPipeline, labels: list[str]) -> np.ndarray:
         asked: dict[str, Any] = {"class_labels": label, "seeds": [number]}
         before = pipe(**asked, defects={}).images[0]
         after = pipe(**asked, defects={place: name}, masks=True)
-        marked = with_marks(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
+        marked = with_labels(after.images[0], after.annotations[0]["objects"], after.masks[0], names)
         shown = [enlarged(before), enlarged(after.images[0]), marked]
         sheet += [np.asarray(image).transpose(2, 0, 1) for image in shown]
     return np.stack(sheet)

@@ -1,4 +1,4 @@
-"""What people look at: sheets of many images, and an image with what is said of it."""
+"""Pictures for people: sheets of many images, and images with their labels or their grid drawn on them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from magical_hub.files import written_whole
+from magical_hub.grid import Grid
 
 SHOWN = 512
 """Pixels that the longer side of an image is enlarged to, about: by a whole factor, so that pixels stay pixels."""
 COLOURS = ((255, 90, 90), (90, 220, 90), (90, 160, 255), (255, 200, 40), (220, 110, 255), (60, 220, 220))
 """Of the defect classes, in turn."""
+LINE, FRAME = (64, 160, 255), (255, 160, 0)
+"""Colours of the lines of a grid, and of the frame of a sub-region."""
 
 
 def picture_grid(images: np.ndarray, columns: int) -> np.ndarray:
@@ -46,7 +49,7 @@ def enlarged_by(image: Image.Image) -> int:
     return max(1, round(SHOWN / max(image.size)))
 
 
-def with_marks(
+def with_labels(
     image: Image.Image, objects: Sequence[dict[str, Any]], mask: np.ndarray | None, names: Sequence[str]
 ) -> Image.Image:
     """An enlarged image with the box of each defect, its name, and its mask as a veil.
@@ -74,6 +77,19 @@ def with_marks(
         y = top - text[3] - 4 if top > text[3] + 4 else min(top + height, shown.height - text[3] - 4)
         draw.rectangle((x, y, x + text[2] + 4, y + text[3] + 4), fill="black")
         draw.text((x + 2, y + 2), thing["category"], fill=colour, font=font)
+    return shown
+
+
+def with_grid(image: Image.Image, grid: Grid, defect_map: np.ndarray | None = None) -> Image.Image:
+    """An enlarged image under the lines of its grid; sub-regions with a defect in the map (R, K) have a frame."""
+    shown, factor = enlarged(image), enlarged_by(image)
+    draw = ImageDraw.Draw(shown, "RGBA")
+    boxes = [tuple(int(side) * factor for side in box) for box in grid.boxes()]
+    for box in boxes:
+        draw.rectangle(box, outline=(*LINE, 150))
+    for location in np.flatnonzero(defect_map) if defect_map is not None else ():
+        left, top, right, bottom = boxes[location]
+        draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline=FRAME, width=3)
     return shown
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +96,7 @@ class Banks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[str, Stock] = OrderedDict()
+        self._stock = lru_cache(MOST_BANKS)(_stock)
 
     def get(self, name: str) -> Stock:
         """Build or load a bank, or find it.
@@ -109,13 +108,8 @@ class Banks:
         Raises:
             DataError, ConfigError: as `open_dataset`, `DefectBank.from_dataset` and `DefectBank.load`.
         """
-        with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = _stock(name)
-                while len(self._loaded) > MOST_BANKS:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(name)
-            return self._loaded[name]
+        with self._lock:  # two users at once load it once
+            return self._stock(name)
 
 
 def _stock(name: str) -> Stock:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from magical_hub.app.drawing import place_of, with_grid
-from magical_hub.app.making import Made, make, place
+from magical_hub.app.making import Made, Pipelines, make, place, walk
 from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.packing import BOXES, FORMATS, pack
-from magical_hub.app.pipelines import Pipelines
 from magical_hub.conditions import LabelNames
 from magical_hub.errors import ConfigError
-from magical_hub.pictures import enlarged, with_marks
+from magical_hub.grid import Grid
+from magical_hub.pictures import enlarged, enlarged_by, with_grid, with_labels
 from magical_hub.texts import listed, markdown
 
 ANY = "as often as in training"
@@ -130,7 +130,7 @@ class GenerateTab:
             f"**{markdown(Path(name).name)}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} "
             f"sub-regions of {grid.cell_height} x {grid.cell_width} px. {defects}"
         )
-        formats = [its for its in FORMATS if known.defects or its not in BOXES]
+        formats = [name for name in FORMATS if known.defects or name not in BOXES]
         return (
             name,
             about,
@@ -181,7 +181,7 @@ class GenerateTab:
     def _click(self, made: Made | None, marks: bool, defect: str, event: gr.SelectData) -> tuple[Any, ...]:
         made = _something(made)
         grid = self._pipelines.get(made.checkpoint).generator.grid
-        return self._placed(made, marks, defect, *place_of(event.index, made.picture.image, grid))
+        return self._placed(made, marks, defect, *_sub_region_at(event.index, made.picture.image, grid))
 
     @in_one_line
     def _put(self, made: Made | None, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
@@ -204,7 +204,7 @@ class GenerateTab:
         known, grid = LabelNames.of(pipe.generator.config), pipe.generator.grid
         after = enlarged(picture.image)
         if marks:
-            after = with_marks(picture.image, picture.objects, picture.mask, known.defects)
+            after = with_labels(picture.image, picture.objects, picture.mask, known.defects)
         label = "" if picture.label is None else f", {markdown(known.classes[picture.label], 80)}"
         facts = [f"Seed {picture.seed}{label}"]
         for thing in picture.objects:
@@ -223,6 +223,63 @@ class GenerateTab:
         return str(pack(self._pipelines.get(made.checkpoint), made, format_name, self._folder))
 
 
+class WalkBox:
+    """The components of the walk, and what they do.
+
+    Args:
+        pipelines: of all users.
+        tab: whose checkpoint, class and truncation count.
+    """
+
+    def __init__(self, pipelines: Pipelines, tab: GenerateTab) -> None:
+        self._pipelines, self._tab = pipelines, tab
+        self.frames = gr.State([])
+        with gr.Accordion("Walk between two seeds", open=False):
+            gr.Markdown(
+                "From the first image of one seed to that of another, through latents between theirs. Class and local "
+                "noise stay those of the first. A generator that has learned its images by heart jumps."
+            )
+            with gr.Row():
+                self.start = gr.Number(0, label="From seed", precision=0, min_width=100)
+                self.end = gr.Number(1, label="To seed", precision=0, min_width=100)
+                self.number = gr.Slider(2, 24, value=9, step=1, label="Frames", min_width=160)
+                self.go = gr.Button("Walk", min_width=100)
+            self.position = gr.Slider(1, 9, value=1, step=1, label="Frame", interactive=True)
+            self.frame = gr.Image(
+                **PICTURE,
+                label="The walk",
+                height=420,
+                buttons=[],
+                alt_text="One image of the walk: move the slider above to see the others",
+            )
+
+    def wire(self) -> None:
+        """Say what each of the components does; inside the page."""
+        tab = self._tab
+        asked = [tab.loaded, self.start, self.end, self.number, tab.label, tab.truncation]
+        self.go.click(self._walk, asked, [self.frames, self.position, self.frame], **computing(self.frame))
+        self.position.input(self._turn, [self.frames, self.position], self.frame, show_progress="hidden")
+
+    @in_one_line
+    def _walk(
+        self,
+        loaded: str,
+        start: int,
+        end: int,
+        number: int,
+        label: str,
+        truncation: float,
+        progress: gr.Progress = PROGRESS,
+    ) -> tuple[Any, ...]:
+        asked = None if label == ANY else label
+        frames = walk(self._pipelines.get(loaded), (start, end), number, asked, truncation, progress)
+        return frames, gr.Slider(1, number, value=1, step=1), enlarged(frames[0])
+
+    @in_one_line
+    def _turn(self, frames: list[Image.Image], position: int) -> Any:
+        return enlarged(frames[position - 1]) if frames else gr.skip()
+
+
 def computing(where: Any) -> dict[str, Any]:
     """How an event runs that makes images.
 
@@ -235,3 +292,11 @@ def _something(made: Made | None) -> Made:
     if made is None:
         raise ConfigError("there are no images yet: press Generate")
     return made
+
+
+def _sub_region_at(pixel: tuple[int, int], image: Image.Image, grid: Grid) -> tuple[int, int]:
+    """Row and column of the sub-region under a pixel (x, y) of the enlarged image."""
+    factor = enlarged_by(image)
+    x, y = (min(max(0, int(place)) // factor, size - 1) for place, size in zip(pixel, image.size, strict=True))
+    location, _ = grid.cover(y, x, 1, 1)
+    return divmod(location, grid.cols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -16,7 +17,9 @@ from magical_hub.files import expanded
 PATIENCE = 60
 """Seconds that a process has for its checkpoint, once it was asked to stop."""
 REMEMBERED = 16
-"""Jobs that have ended and can still be asked about."""
+"""Jobs that have ended and can still be shown."""
+EVERY = 2
+"""Seconds between two updates of the page."""
 
 
 class Job:
@@ -127,14 +130,21 @@ class Jobs:
                 raise ConfigError(f"{folder} is being written already: stop that first, or give another folder")
             self._jobs[key] = Job(arguments)
             self._jobs.move_to_end(key)
-            ended = [its for its, job in self._jobs.items() if not job.runs]
-            for its in ended[:-REMEMBERED]:
-                del self._jobs[its]
+            ended = [path for path, job in self._jobs.items() if not job.runs]
+            for path in ended[:-REMEMBERED]:
+                del self._jobs[path]
 
     def find(self, folder: str | Path) -> Job | None:
         """The last job that wrote to a folder."""
         with self._lock:
             return self._jobs.get(_key(folder))
+
+    def cancel(self, folder: str) -> str:
+        """Ask the last job that wrote to a folder to stop, where there is one; what the page then shows."""
+        job = self.find(folder) if folder else None
+        if job is not None:
+            job.stop()
+        return status(job)
 
     def stop(self) -> None:
         """Stop all, and wait for them."""
@@ -148,3 +158,18 @@ class Jobs:
 
 def _key(folder: str | Path) -> Path:
     return expanded(folder).resolve()
+
+
+def status(job: Job | None) -> str:
+    """A job for the page, read out by a screen reader as it changes; an empty place where there is none."""
+    if job is None:
+        return '<div role="status"></div>'
+    line = html.escape(job.line)
+    bar = ""
+    if job.runs:
+        value = "" if job.share is None else f' value="{job.share}"'
+        bar = f'<progress{value} max="1" aria-label="Progress" style="width: 100%"></progress>'
+    kind = "alert" if job.failed else "status"
+    return (
+        f'<div role="{kind}" class="job {kind}">{bar}<pre style="white-space: pre-wrap; margin: 0">{line}</pre></div>'
+    )

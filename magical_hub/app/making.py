@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from magical_hub.devices import move
 from magical_hub.errors import ConfigError
+from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -20,6 +24,37 @@ MOST_PIXELS = 2**26
 """Of all images that are asked for together: the page keeps them."""
 Progress = Callable[[tuple[int, int]], Any]
 """Is told how many images are done, of how many."""
+
+
+class Pipelines:
+    """Gives the pipeline of a checkpoint, for all users of the page; of many, the longest unused goes.
+
+    Args:
+        device: where they run.
+        most: how many stay loaded.
+    """
+
+    def __init__(self, device: str = "cpu", most: int = 3) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._load_once = lru_cache(most)(self._load)
+
+    def get(self, checkpoint: str) -> MagicalPipeline:
+        """Load a checkpoint, or find it loaded. A pipeline keeps no state between calls, so that all may share it.
+
+        Raises:
+            CheckpointError, ConfigError: as `from_pretrained`, and where there is no such device.
+        """
+        index = expanded(checkpoint) / "model_index.json"
+        with self._lock:
+            return self._load_once(checkpoint, index.stat().st_mtime_ns if index.is_file() else 0)
+
+    def _load(self, checkpoint: str, written: int) -> MagicalPipeline:
+        """`written` is when the index in its folder was: a RUN that was trained on is loaded again."""
+        pipe = MagicalPipeline.from_pretrained(checkpoint)
+        move(self._device, pipe)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,13 @@ from starlette.middleware import Middleware
 
 from magical_hub.app.banks import PACKAGES, Banks, data_of
 from magical_hub.app.comparing import CompareTab
-from magical_hub.app.generating import GenerateTab
+from magical_hub.app.generating import GenerateTab, WalkBox
 from magical_hub.app.guard import LOOPBACK, Guard
 from magical_hub.app.jobs import Jobs
+from magical_hub.app.making import Pipelines
 from magical_hub.app.painting import PaintTab
-from magical_hub.app.pipelines import Pipelines
 from magical_hub.app.reporting import ReportTab
 from magical_hub.app.training import TrainTab
-from magical_hub.app.walking import WalkBox
 from magical_hub.errors import ConfigError, MagicalError
 from magical_hub.texts import plain
 

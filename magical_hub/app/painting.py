@@ -16,7 +16,7 @@ from magical_hub.app.mistakes import in_one_line
 from magical_hub.app.packing import FORMATS, pack_painted
 from magical_hub.defects import Painted
 from magical_hub.errors import AugmentationError, ConfigError
-from magical_hub.pictures import enlarged, enlarged_by, with_marks
+from magical_hub.pictures import enlarged, enlarged_by, with_labels
 from magical_hub.texts import listed, markdown
 
 DATA = (
@@ -225,7 +225,7 @@ class PaintTab:
             left, top_, width, height = thing["bbox"]
             category = markdown(thing["category"], 80)
             facts.append(f"- {category}: {width:g} x {height:g} px from column {left:g}, row {top_:g} on")
-        shown = with_marks(after, painted.objects, painted.mask, names) if marks else enlarged(after)
+        shown = with_labels(after, painted.objects, painted.mask, names) if marks else enlarged(after)
         return painting, enlarged(_picture(painting.image)), shown, "\n".join(facts), painting.seed
 
     @in_one_line

@@ -9,9 +9,8 @@ from typing import Any
 import gradio as gr
 
 from magical_hub.app.generating import CHECKPOINT
-from magical_hub.app.jobs import Jobs
+from magical_hub.app.jobs import EVERY, Jobs, status
 from magical_hub.app.mistakes import in_one_line
-from magical_hub.app.watching import EVERY, status
 from magical_hub.errors import DataError
 from magical_hub.files import expanded
 from magical_hub.safety import read_json
@@ -75,7 +74,7 @@ class ReportTab:
         gr.on([self.open.click, self.folder.submit], self._open, self.folder, shown, show_progress_on=self.verdicts)
         asked = [self.name, self.real, self.holdout, self.output, self.number]
         self.start.click(self._start, asked, [self.watched, self.status, self.timer], show_progress="hidden")
-        self.cancel.click(self._cancel, self.watched, self.status, show_progress="hidden")
+        self.cancel.click(self._jobs.cancel, self.watched, self.status, show_progress="hidden")
         ticked = [self.status, self.timer, self.folder, *shown]
         self.timer.tick(self._tick, self.watched, ticked, show_progress="hidden")
 
@@ -111,12 +110,6 @@ class ReportTab:
             arguments += [option, value.strip()] if value.strip() else []
         self._jobs.start(folder, arguments)
         return folder, status(self._jobs.find(folder)), gr.Timer(active=True)
-
-    def _cancel(self, folder: str) -> str:
-        job = self._jobs.find(folder) if folder else None
-        if job is not None:
-            job.stop()
-        return status(job)
 
     def _tick(self, folder: str) -> tuple[Any, ...]:
         job = self._jobs.find(folder)

@@ -14,15 +14,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from magical_hub.app.drawing import with_grid
 from magical_hub.app.generating import PICTURE, computing
-from magical_hub.app.jobs import Jobs
+from magical_hub.app.jobs import EVERY, Jobs, status
 from magical_hub.app.mistakes import in_one_line
-from magical_hub.app.watching import EVERY, status
 from magical_hub.data import inspect_image
 from magical_hub.errors import ConfigError, DataError, TrainingError
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
+from magical_hub.pictures import with_grid
 from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
 from magical_hub.training.run import check_free, read_settings, source_of
@@ -96,7 +95,7 @@ class TrainTab:
         self.start.click(self._start, asked, [self.run, *watched], show_progress="hidden")
         self.resume.click(self._resume, [self.run, self.minutes], watched, show_progress="hidden")
         self.watch.click(self._watch, self.run, watched, show_progress="hidden")
-        self.stop.click(self._stop, self.watched, self.status, show_progress="hidden")
+        self.stop.click(self._jobs.cancel, self.watched, self.status, show_progress="hidden")
         self.timer.tick(
             self._tick,
             [self.watched, self.seen],
@@ -151,12 +150,6 @@ class TrainTab:
 
     def _begin(self, run: str) -> tuple[Any, ...]:
         return run, SEEN, status(self._jobs.find(run)), gr.Timer(active=True)
-
-    def _stop(self, run: str) -> str:
-        job = self._jobs.find(run) if run else None
-        if job is not None:
-            job.stop()
-        return status(job)
 
     def _tick(self, run: str, seen: tuple[int, str]) -> tuple[Any, ...]:
         job = self._jobs.find(run)

@@ -21,7 +21,7 @@ from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
 from magical_hub.export.samples import Samples
 from magical_hub.files import expanded
-from magical_hub.pictures import save_picture_grid, with_marks
+from magical_hub.pictures import save_picture_grid, with_labels
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import of_images, of_painted
 
@@ -117,13 +117,13 @@ def write_augmented(
     synthetic, pictures = range(len(dataset), len(made.dataset))[:PICTURES], None
     if format == "hf" and synthetic and not is_remote(output_dir):  # whose images no viewer opens
         pictures = str(Path(place) / "samples.png")
-        labelled = with_labels(made.dataset.select(synthetic), columns, settings.mask_values)
+        labelled = labelled_images(made.dataset.select(synthetic), columns, settings.mask_values)
         save_picture_grid(labelled, Path(pictures), 4)
     num_images = origin["image"]["num_images"]
     return Written(place, format, len(dataset), num_images, made.counts, pictures, record)
 
 
-def with_labels(
+def labelled_images(
     dataset: datasets.Dataset, columns: LabelledColumns, mask_values: Mapping[int, str] | None
 ) -> np.ndarray:
     """The images of a dataset with their boxes and masks drawn over them: (N, 3, H, W) uint8, for `picture_grid`."""
@@ -133,7 +133,7 @@ def with_labels(
         objects = [{"bbox": thing.box, "category": thing.category} for thing in sample.objects or ()]
         mask = sample.mask_classes if columns.mask is not None else None
         image = grey_or_rgb(pixels_of(sample.image, name), name)
-        shown.append(np.asarray(with_marks(image, objects, mask, samples.categories).reduce(2)).transpose(2, 0, 1))
+        shown.append(np.asarray(with_labels(image, objects, mask, samples.categories).reduce(2)).transpose(2, 0, 1))
     return np.stack(shown)
 
 

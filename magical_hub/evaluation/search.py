@@ -20,7 +20,6 @@ import numpy as np
 
 from magical_hub.data.canvas import digest
 from magical_hub.evaluation.evidence import Evidence
-from magical_hub.evaluation.planted import Planted, plant
 from magical_hub.evaluation.views import Matches, View, match, num_parts, views
 from magical_hub.extras import extra
 from magical_hub.metrics import Neighbours
@@ -32,6 +31,12 @@ LEAST = 30
 """Images of each kind below which no test says anything."""
 KINDS, KIND_SIZE, KIND_SAMPLE = 8, 20, 10_000
 """Kinds of image at the most, the images of either set that a kind needs, and what the kinds are found from."""
+COPIES = 40
+"""Planted copies of each kind at the most."""
+SHIFT = 3
+"""Pixels of the greatest shift of a planted copy."""
+CONTRAST, BRIGHTNESS = 1.1, 12
+"""What a brightened copy's grey levels are multiplied by, and what is added."""
 
 
 class Compared(NamedTuple):
@@ -54,9 +59,9 @@ class Compared(NamedTuple):
         generator draws a few pictures again and again), an image has to stand out among held-out images beside
         training images too: those are independent of each other, whatever the generator does.
         """
-        innocent = _one_each(self.unseen)
-        p_values = self.parts * single_tests(matches.worst, innocent)
-        if len(innocent) < LEAST:
+        null_scores = _one_each(self.unseen)
+        p_values = self.parts * single_tests(matches.worst, null_scores)
+        if len(null_scores) < LEAST:
             p_values = np.maximum(p_values, single_tests(matches.worst, self.held_out.worst))
         return np.minimum(1, p_values)
 
@@ -129,7 +134,7 @@ def _tests(one: Compared, kinds: tuple[np.ndarray, np.ndarray], evidence: Eviden
     generated, unseen = one.generated.first(count), one.unseen.first(count)
     somewhere = []
     for kind in np.unique(kinds[0]):
-        made, real = (its == kind for its in kinds)
+        made, real = (numbers == kind for numbers in kinds)
         if min(made.sum(), real.sum()) >= KIND_SIZE:
             somewhere.append(_nearer(generated.where(made), unseen.where(made), one.held_out.where(real), evidence))
     return {
@@ -171,7 +176,7 @@ def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound
         from scipy.stats import binomtest
 
     digests = [digest([image]) for image in planted.images]
-    found = np.array([its == evidence.train.digests[own] for its, own in zip(digests, planted.sources, strict=True)])
+    found = np.array([sha == evidence.train.digests[row] for sha, row in zip(digests, planted.sources, strict=True)])
     for one in compared:
         matches = match(one.view, one.view.of_pixels(planted.images), one.train, one.parts, "planted")
         found |= (one.p_values(matches) <= bound) & (matches.worst_suspect == planted.sources)
@@ -182,3 +187,42 @@ def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound
         "share": float(found.mean()),
         "interval_95": [float(interval.low), float(interval.high)],
     }
+
+
+class Planted(NamedTuple):
+    """Copies of one kind: images (n, C, H, W) uint8, and the row of the training image that each is of."""
+
+    images: np.ndarray
+    sources: np.ndarray
+
+
+def plant(evidence: Evidence) -> dict[str, Planted]:
+    """Copies of training images chosen by chance: exact, shifted, brightened, and generated images with one sub-region
+    of a training image."""
+    draw = np.random.default_rng(evidence.seed)
+    count = min(COPIES, len(evidence.train), len(evidence.generated))
+    sources = draw.choice(len(evidence.train), count, replace=False)
+    exact = evidence.train.read(sources)
+    planted = {"exact": exact, "shifted": _shifted(exact, draw), "brightened": _brightened(exact)}
+    grid = evidence.grid
+    if evidence.has_grid:
+        hosts = evidence.generated.read(draw.choice(len(evidence.generated), count, replace=False))
+        for host, copied in zip(hosts, exact, strict=True):
+            rows, cols = grid.span(int(draw.integers(grid.num_locations)))
+            host[:, rows, cols] = copied[:, rows, cols]
+        planted["one sub-region"] = hosts
+    return {kind: Planted(images, sources) for kind, images in planted.items()}
+
+
+def _shifted(images: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    height, width = images.shape[2:]
+    wide = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
+    ways = np.array([step for step in range(2 * SHIFT + 1) if step != SHIFT])
+    starts = draw.choice(ways, (len(images), 2))
+    return np.stack(
+        [image[:, top : top + height, left : left + width] for image, (top, left) in zip(wide, starts, strict=True)]
+    )
+
+
+def _brightened(images: np.ndarray) -> np.ndarray:
+    return np.clip(images * CONTRAST + BRIGHTNESS, 0, 255).astype(np.uint8)

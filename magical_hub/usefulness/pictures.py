@@ -11,7 +11,7 @@ from PIL import Image
 
 from magical_hub.errors import DataError
 from magical_hub.evaluation.plots import as_png
-from magical_hub.pictures import enlarged, with_marks
+from magical_hub.pictures import enlarged, with_labels
 from magical_hub.seeds import image_seed
 from magical_hub.usefulness.answering import NAMES, Answer, Claim
 from magical_hub.usefulness.arms import CLASSICAL, Draw, bank_of
@@ -47,7 +47,7 @@ def example(draw: Draw) -> bytes:
         )
     made.sort(key=lambda pair: np.count_nonzero(pair[1].changed))
     target, painted = made[len(made) // 2]
-    left, right = enlarged(target), with_marks(painted.image, painted.objects, None, bank.classes)
+    left, right = enlarged(target), with_labels(painted.image, painted.objects, None, bank.classes)
     sheet = Image.new("RGB", (left.width + GAP + right.width, left.height), "white")
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + GAP, 0))

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from magical_hub.evaluation.usefulness.effort import Effort
-from magical_hub.evaluation.usefulness.looking import Looker
+from magical_hub.evaluation.usefulness.extractor import Extractor
 from magical_hub.evaluation.usefulness.resampling import auroc, image_weights
-from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, compare
+from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, Effort, TaskResult, compare
 from magical_hub.metrics.memory_bank import coreset_extension, distances_to, k_centres, patches
 
 _BANK = 1000  # features of real normals, and the most that synthetic ones add
@@ -25,7 +24,7 @@ _CANDIDATES = 20_000  # the most features of each kind of image that a bank is c
 
 
 def detect(
-    looker: Looker,
+    extractor: Extractor,
     normals: np.ndarray,
     draw: Callable[[int, int], np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
@@ -34,20 +33,20 @@ def detect(
     """Fill both banks under every seed, and test them.
 
     Args:
-        looker: the frozen network.
+        extractor: the frozen network.
         normals: real normal images, (N, C, H, W) uint8.
         draw: from a count and the turn to synthetic normal images.
         test: images and whether each is an anomaly (M,) bool.
         effort: each seed has its own synthetic normals, its own choice of features and its own start.
     """
     images, anomalous = test
-    pool = _features(looker, normals, 2 * _CANDIDATES, torch.Generator().manual_seed(effort.seed))
+    pool = _features(extractor, normals, 2 * _CANDIDATES, torch.Generator().manual_seed(effort.seed))
     effort.progress(len(normals))
     banks: dict[str, list[Tensor]] = {REAL: [], SYNTHETIC: []}
     for turn in range(effort.seeds):
         source = torch.Generator().manual_seed(effort.seed * 1000 + turn)
         real = _some(pool, _CANDIDATES, source)
-        made = _features(looker, draw(effort.num_extra, turn), _CANDIDATES, source)
+        made = _features(extractor, draw(effort.num_extra, turn), _CANDIDATES, source)
         effort.progress(effort.num_extra)
         bank = k_centres(real, _BANK, source)
         banks[REAL].append(bank)
@@ -56,7 +55,7 @@ def detect(
     rng = np.random.default_rng([effort.seed, 1])
     weights = image_weights(anomalous.astype(np.int64), effort.resamples, rng)
     stacked: dict[str, dict[str, np.ndarray]] = {}
-    every = iter(_distances(looker, images, banks[REAL] + banks[SYNTHETIC], effort.progress))
+    every = iter(_distances(extractor, images, banks[REAL] + banks[SYNTHETIC], effort.progress))
     for arm in banks:
         maps = [next(every) for _ in range(effort.seeds)]
         found = [auroc(_two_columns(_score(one)), anomalous.astype(np.int64), weights) for one in maps]
@@ -64,18 +63,18 @@ def detect(
     scores, comparisons = compare(stacked, rng)
     counts = {"real normals": len(normals), "synthetic normals for each seed": effort.num_extra, "test": len(images)}
     return TaskResult(
-        detector=f"A memory of {_BANK} features of {looker.network.name}, chosen by greedy k-centres as in PatchCore",
+        detector=f"A memory of {_BANK} features of {extractor.network.name}, chosen by greedy k-centres as in PatchCore",
         counts=counts,
         scores=scores,
         comparisons=comparisons,
     )
 
 
-def _features(looker: Looker, images: np.ndarray, count: int, source: torch.Generator) -> Tensor:
+def _features(extractor: Extractor, images: np.ndarray, count: int, source: torch.Generator) -> Tensor:
     """Features of places of the images, about `count` of them, as many from each image: (M, F)."""
     each = -(-count // len(images))
     kept = []
-    for maps in looker.maps(images):
+    for maps in extractor.maps(images):
         kept += [_some(rows, each, source) for rows in patches(maps)]
     return torch.cat(kept)
 
@@ -85,11 +84,11 @@ def _some(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
 
 
 def _distances(
-    looker: Looker, images: np.ndarray, banks: list[Tensor], progress: Callable[[int], Any]
+    extractor: Extractor, images: np.ndarray, banks: list[Tensor], progress: Callable[[int], Any]
 ) -> list[Tensor]:
     """Of every place of every image to each bank: (N, h, w) a bank. The features themselves are not kept."""
     made: list[list[Tensor]] = [[] for _ in banks]
-    for maps in looker.maps(images):
+    for maps in extractor.maps(images):
         rows = patches(maps).flatten(0, 1)
         for bank, kept in zip(banks, made, strict=True):
             kept.append(distances_to(bank, rows).view(len(maps), *maps.shape[2:]))

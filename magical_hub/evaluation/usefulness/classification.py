@@ -1,4 +1,4 @@
-"""Classification: one small classifier, taught with and without synthetic images and by their cheaper rivals.
+"""Classification: one small classifier, trained with and without synthetic images and by their cheaper rivals.
 
 The classifier is a linear softmax head on the mean and the maximum over space of the maps of a frozen ImageNet
 network: what engineers take for a few hundred images. On ELPV at 128 px it was ahead of a small convolutional network
@@ -18,8 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from magical_hub.data.blends import procedural_defect
-from magical_hub.evaluation.usefulness.effort import Effort
-from magical_hub.evaluation.usefulness.looking import Looker
+from magical_hub.evaluation.usefulness.extractor import Extractor
 from magical_hub.evaluation.usefulness.resampling import auroc, balanced_accuracy, image_weights, macro_f1
 from magical_hub.evaluation.usefulness.result import (
     ALONE,
@@ -27,6 +26,7 @@ from magical_hub.evaluation.usefulness.result import (
     PROCEDURAL,
     REAL,
     SYNTHETIC,
+    Effort,
     TaskResult,
     compare,
 )
@@ -42,24 +42,24 @@ Maker = Callable[[np.ndarray, int], np.ndarray]
 
 
 def classify(
-    looker: Looker,
+    extractor: Extractor,
     makers: Mapping[str, Maker],
     real: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     effort: Effort,
 ) -> TaskResult:
-    """Teach and test every arm under every seed.
+    """Train and test every arm under every seed.
 
     Args:
-        looker: the frozen network.
-        makers: of the arms with images beside the real ones; the synthetic ones also teach alone.
+        extractor: the frozen network.
+        makers: of the arms with images beside the real ones; one more arm has the synthetic ones alone.
         real, test: images (N, C, H, W) uint8 and classes from 0 to C - 1, all of which occur in both.
         effort: each seed has its own batches and its own further images, as many of every class.
     """
     (real_images, real_labels), (test_images, test_labels) = real, test
     classes = int(real_labels.max()) + 1
     extra_labels = np.arange(effort.num_extra) % classes
-    real_features, test_features = looker.pooled(real_images), looker.pooled(test_images)
+    real_features, test_features = extractor.pooled(real_images), extractor.pooled(test_images)
     effort.progress(len(real_images) + len(test_images))
     rng = np.random.default_rng([effort.seed, 0])
     weights = image_weights(test_labels, effort.resamples, rng)
@@ -68,27 +68,27 @@ def classify(
     for turn in range(effort.seeds):
         own, extra = (real_features, real_labels), {}
         for name, maker in makers.items():
-            extra[name] = looker.pooled(maker(extra_labels, turn)), extra_labels
+            extra[name] = extractor.pooled(maker(extra_labels, turn)), extra_labels
             effort.progress(effort.num_extra)
         arms = {REAL: [own], **{name: [own, further] for name, further in extra.items()}, ALONE: [extra[SYNTHETIC]]}
         for name, parts in arms.items():
-            said = taught(parts, classes, effort.steps, turn)(test_features)
+            predicted = train_linear(parts, classes, effort.steps, turn)(test_features)
             for measure, of in MEASURES.items():
-                resampled.setdefault(name, {}).setdefault(measure, []).append(of(said, test_labels, weights))
+                resampled.setdefault(name, {}).setdefault(measure, []).append(of(predicted, test_labels, weights))
     stacked = {arm: {name: np.stack(rows) for name, rows in measures.items()} for arm, measures in resampled.items()}
     scores, comparisons = compare(stacked, rng)
     return TaskResult(
-        detector=f"A linear classifier on the pooled maps of {looker.network.name}",
+        detector=f"A linear classifier on the pooled maps of {extractor.network.name}",
         counts={"real": len(real_images), "further for each seed": effort.num_extra, "test": len(test_images)},
         scores=scores,
         comparisons=comparisons,
     )
 
 
-def taught(
+def train_linear(
     parts: list[tuple[np.ndarray, np.ndarray]], classes: int, steps: int, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Teach a linear softmax classifier; gives what turns features (N, F) into probabilities (N, classes).
+    """Train a linear softmax classifier; gives what turns features (N, F) into probabilities (N, classes).
 
     Args:
         parts: features and classes of one set of images, or of two, which then are half of every batch each; a set has

@@ -1,4 +1,4 @@
-"""The one call: which questions can be asked of these images, and the answers."""
+"""Usefulness of synthetic images for two detectors: which of them can be measured on these images, and the scores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from magical_hub.data.canvas import digest
 from magical_hub.errors import DataError, check_number
 from magical_hub.evaluation.usefulness.anomaly import detect
 from magical_hub.evaluation.usefulness.classification import classify, makers
-from magical_hub.evaluation.usefulness.effort import Effort
-from magical_hub.evaluation.usefulness.looking import Looker
-from magical_hub.evaluation.usefulness.result import CONFIDENCE, PROCEDURAL, TaskResult, UsefulnessResult
+from magical_hub.evaluation.usefulness.extractor import Extractor
+from magical_hub.evaluation.usefulness.result import CONFIDENCE, PROCEDURAL, Effort, TaskResult, UsefulnessResult
 from magical_hub.evaluation.usefulness.synthetic import FromPipeline, FromSet, Synthesiser
 from magical_hub.metrics import FeatureNetwork, efficientnet_lite0
 from magical_hub.pipeline import MagicalPipeline
@@ -54,7 +53,7 @@ def measure_usefulness(
         num_extra: further images of each kind for each seed.
         num_test: the most test images; where there are more, some are drawn.
         resamples: of seeds and test images, for the intervals.
-        seed: everything random hangs on it.
+        seed: everything random depends on it alone.
         progress: show a bar on stderr.
 
     Raises:
@@ -68,7 +67,7 @@ def measure_usefulness(
     synthesiser = _synthesiser(pipe_or_generated, seed)
     _check(synthesiser, real_images, real_labels, test_images, test_labels)
     kept = _some(len(test_images), num_test, seed)
-    looker = Looker(network if network is not None else efficientnet_lite0())
+    extractor = Extractor(network if network is not None else efficientnet_lite0())
     images = _Images(
         synthesiser=synthesiser,
         real=real_images,
@@ -81,9 +80,9 @@ def measure_usefulness(
     left_out: dict[str, str] = {}
     with tqdm(desc="usefulness", unit="image", disable=not progress) as bar:
         effort = Effort(seeds, steps, num_extra, resamples, seed, bar.update)
-        for name, ask in (("classification", _classification), ("anomaly_detection", _anomaly_detection)):
+        for name, measure in (("classification", _classification), ("anomaly_detection", _anomaly_detection)):
             try:
-                tasks[name] = ask(images, looker, effort)
+                tasks[name] = measure(images, extractor, effort)
             except _LeftOut as reason:
                 left_out[name] = str(reason)
     if "classification" in tasks and PROCEDURAL not in tasks["classification"].scores:
@@ -95,15 +94,15 @@ def measure_usefulness(
         "resamples": resamples,
         "seed": seed,
         "confidence": CONFIDENCE,
-        "network": looker.network.name,
-        "network_image_size": looker.network.image_size,
-        "precision": looker.precision,
+        "network": extractor.network.name,
+        "network_image_size": extractor.network.image_size,
+        "precision": extractor.precision,
     }
     return UsefulnessResult(tasks, left_out, settings)
 
 
 class _LeftOut(Exception):
-    """Why a question can't be asked of these images."""
+    """Why a detector can't be measured on these images."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class _Images:
     test_labels: np.ndarray
 
 
-def _classification(images: _Images, looker: Looker, effort: Effort) -> TaskResult:
+def _classification(images: _Images, extractor: Extractor, effort: Effort) -> TaskResult:
     if images.labels is None:
         raise _LeftOut("the real images have no labels")
     if images.synthesiser.classes is None:
@@ -131,10 +130,10 @@ def _classification(images: _Images, looker: Looker, effort: Effort) -> TaskResu
         raise _LeftOut(f"there are no synthetic images of the classes {', '.join(map(str, unknown))}")
     real, labels = _of(classes, images.real, images.labels)
     ways = makers(images.synthesiser, classes, real, labels, _place(classes, images.normal), effort.seed)
-    return classify(looker, ways, (real, labels), _of(classes, images.test, images.test_labels), effort)
+    return classify(extractor, ways, (real, labels), _of(classes, images.test, images.test_labels), effort)
 
 
-def _anomaly_detection(images: _Images, looker: Looker, effort: Effort) -> TaskResult:
+def _anomaly_detection(images: _Images, extractor: Extractor, effort: Effort) -> TaskResult:
     normal = images.normal
     if normal is None:
         raise _LeftOut("no normal_class was given")
@@ -153,7 +152,7 @@ def _anomaly_detection(images: _Images, looker: Looker, effort: Effort) -> TaskR
     def draw(count: int, turn: int) -> np.ndarray:
         return images.synthesiser.draw(None if known is None else np.full(count, normal), count, turn)
 
-    return detect(looker, normals, draw, (images.test, anomalous), effort)
+    return detect(extractor, normals, draw, (images.test, anomalous), effort)
 
 
 def _synthesiser(given: MagicalPipeline | np.ndarray | tuple[np.ndarray, np.ndarray], seed: int) -> Synthesiser:

@@ -1,8 +1,8 @@
-"""What usefulness came to: scores, paired differences, verdicts; as JSON and as Markdown."""
+"""How much is done to measure usefulness, and the result: scores, paired differences, verdicts; JSON and Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,10 +22,31 @@ PAIRS = (
     (PROCEDURAL, REAL),
     (ALONE, REAL),
 )
-"""Which arm is compared with which: the question first, then the rivals, then what the others are worth."""
+"""Which arm is compared with which: the question first, then the rivals, then the others alone."""
 
 CONFIDENCE = 0.95
 """What the intervals of one measure hold together, over all its comparisons (Bonferroni)."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What both detectors share.
+
+    Attributes:
+        seeds: how often everything is done anew.
+        steps: gradient steps of each classifier.
+        num_extra: further images of each kind for each seed.
+        resamples: of seeds and test images.
+        seed: everything random depends on it alone.
+        progress: called with the number of images done.
+    """
+
+    seeds: int
+    steps: int
+    num_extra: int
+    resamples: int
+    seed: int
+    progress: Callable[[int], Any]
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,7 @@ class UsefulnessResult:
     Attributes:
         tasks: "classification" and "anomaly_detection", those that could be measured.
         left_out: what was not measured, and why.
-        settings: seeds, steps and all else that the figures hang on.
+        settings: seeds, steps and all else that the figures depend on.
     """
 
     tasks: dict[str, TaskResult]

@@ -1,4 +1,4 @@
-"""Both detectors look through the same frozen network, at the maps in its middle: small defects still show there."""
+"""Feature maps of the middle of a frozen network, which both detectors read: small defects still show there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from magical_hub.training.processes import multiplies_bf16
 _BATCH = 16
 
 
-class Looker:
+class Extractor:
     """Turns images (N, C, H, W) uint8 into feature maps, by batches; in bf16 where the hardware multiplies it."""
 
     def __init__(self, network: FeatureNetwork) -> None:
