@@ -1,4 +1,4 @@
-"""One finished picture: a scene under its light, its defect if any, and the box of the pixels that the defect changed."""
+"""One finished picture: a scene under its light, its defect if any, and the box of the pixels that it changed."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def detect(
     scores, comparisons = compare(stacked, rng)
     counts = {"real normals": len(normals), "synthetic normals for each seed": effort.num_extra, "test": len(images)}
     return TaskResult(
-        detector=f"A memory of {_BANK} features of {extractor.network.name}, chosen by greedy k-centres as in PatchCore",
+        detector=f"A memory of {_BANK} features of {extractor.network.name}, by greedy k-centres as in PatchCore",
         counts=counts,
         scores=scores,
         comparisons=comparisons,
