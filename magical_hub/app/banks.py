@@ -24,7 +24,7 @@ from magical_hub.texts import plain
 from magical_hub.training.run import read_settings
 
 PACKAGES = "rendered packages"
-"""What the page opens with, unless it is told other data."""
+"""What the page opens with, unless other data is given."""
 SERIES, SIDE = 3330, 128
 GOOD, DEFECTIVE = (3, 0, 1, 13), (4, 5, 6, 7, 11, 12)
 """Of this series, in this size: two packages each with contamination, a void, a scratch; half a second to render."""
@@ -135,11 +135,11 @@ def _stock(name: str) -> Stock:
 
 
 def _packages() -> Stock:
-    """Rendered packages; of a defective one the reference is its twin without the defect."""
+    """Rendered packages; of a defective one the reference is the same package without the defect."""
     import datasets
 
     pictures = [render_package(number, SIDE, SERIES) for number in DEFECTIVE]
-    twins = [render_package(number, SIDE, SERIES, defect_rate=0) for number in DEFECTIVE]
+    sound = [render_package(number, SIDE, SERIES, defect_rate=0) for number in DEFECTIVE]
     classes = datasets.ClassLabel(names=sorted({str(picture.defect) for picture in pictures}))
     box = datasets.List(datasets.Value("float32"), length=4)
     features = {
@@ -149,7 +149,7 @@ def _packages() -> Stock:
     }
     columns = {
         "image": [Image.fromarray(picture.image) for picture in pictures],
-        "reference": [Image.fromarray(twin.image) for twin in twins],
+        "reference": [Image.fromarray(picture.image) for picture in sound],
         "objects": [[{"bbox": box, "category": picture.defect} for box in picture.boxes] for picture in pictures],
     }
     dataset = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
@@ -169,7 +169,7 @@ def data_of(checkpoint: str) -> str | None:
 
 
 def read_good(file: str) -> tuple[str, np.ndarray]:
-    """The name and the pixels of an image that somebody gave: (H, W) or (H, W, 3), uint8 or uint16.
+    """The name and the pixels of an image that a user gave: (H, W) or (H, W, 3), uint8 or uint16.
 
     Raises:
         DataError: where it cannot be read, or is larger than the page can hold.

@@ -19,13 +19,13 @@ from magical_hub.texts import plain
 
 DISTANCES = (
     "The number is the distance by pixels: 0 is equal but for light and a shift of a few pixels, 1.41 has nothing in "
-    "common. It proves nothing: whether images are copies is what the tab Report asks."
+    "common. It proves nothing: the tab Report tests whether images are copies."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Game:
-    """What one user has seen and answered.
+class Quiz:
+    """The pairs that one user is shown, and the answers given.
 
     Args:
         compared: the images, pair by pair.
@@ -48,12 +48,12 @@ class Game:
         if not given:
             return "No answers yet."
         interval = binomtest(right, given).proportion_ci(0.95, method="wilson")
-        said = f"{right} of {given} right: {right / given:.0%} (95%: {interval.low:.0%} to {interval.high:.0%}). "
+        text = f"{right} of {given} right: {right / given:.0%} (95%: {interval.low:.0%} to {interval.high:.0%}). "
         if interval.low > 0.5:
-            return said + "Better than guessing: the images can be told apart."
+            return text + "Better than guessing: the images can be told apart."
         if not self.is_over:
-            return said
-        return said + "That may be guessing (50%): with more pairs it could still come out."
+            return text
+        return text + "That may be guessing (50%): with more pairs it could still come out."
 
 
 class CompareTab:
@@ -64,7 +64,7 @@ class CompareTab:
     """
 
     def __init__(self, checkpoint: str) -> None:
-        self.game = gr.State()
+        self.quiz = gr.State()
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 self.name = gr.Textbox(checkpoint, label="Checkpoint to compare", info=CHECKPOINT)
@@ -74,7 +74,7 @@ class CompareTab:
                 )
                 self.number = gr.Slider(4, 48, value=12, step=1, label="Pairs")
                 self.seed = gr.Number(0, label="Seed of the pairs", precision=0)
-                self.start = gr.Button("Start the game", variant="primary")
+                self.start = gr.Button("Start", variant="primary")
             with gr.Column(scale=2, min_width=320):
                 self.question = gr.Markdown("One of each pair is real, the other one generated. **Which is real?**")
                 with gr.Row():
@@ -101,42 +101,42 @@ class CompareTab:
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""
         shown = [
-            *(self.game, self.left, self.right, self.say_left, self.say_right),
+            *(self.quiz, self.left, self.right, self.say_left, self.say_right),
             *(self.score, self.give_up, self.answers, self.closest, self.reals),
         ]
         self.start.click(self._start, [self.name, self.real, self.number, self.seed], shown, **computing(self.left))
-        self.say_left.click(self._say_left, self.game, shown, show_progress="hidden")
-        self.say_right.click(self._say_right, self.game, shown, show_progress="hidden")
-        self.give_up.click(lambda game: self._show(game, reveal=True), self.game, shown, show_progress="hidden")
+        self.say_left.click(self._say_left, self.quiz, shown, show_progress="hidden")
+        self.say_right.click(self._say_right, self.quiz, shown, show_progress="hidden")
+        self.give_up.click(lambda quiz: self._show(quiz, reveal=True), self.quiz, shown, show_progress="hidden")
 
     @in_one_line
     def _start(self, name: str, real: str, number: int, seed: int) -> tuple[Any, ...]:
         check_number("seed", seed, at_least=0)
         compared = compare(name.strip(), real.strip() or None, num_images=number, seed=seed)
-        # By chance, and not by the seed: nobody may know the answers of another game.
+        # By chance, and not by the seed: nobody can know the answers of another quiz.
         sides = tuple(bool(side) for side in np.random.default_rng().integers(0, 2, len(compared.real)))
-        return self._show(Game(compared, sides))
+        return self._show(Quiz(compared, sides))
 
-    def _say_left(self, game: Game) -> tuple[Any, ...]:
-        return self._say(game, True)
+    def _say_left(self, quiz: Quiz) -> tuple[Any, ...]:
+        return self._say(quiz, True)
 
-    def _say_right(self, game: Game) -> tuple[Any, ...]:
-        return self._say(game, False)
+    def _say_right(self, quiz: Quiz) -> tuple[Any, ...]:
+        return self._say(quiz, False)
 
-    def _say(self, game: Game, left: bool) -> tuple[Any, ...]:
-        if game.is_over:  # a second click on the last pair
-            return self._show(game)
-        right = game.real_is_left[len(game.answers)] == left
-        return self._show(replace(game, answers=(*game.answers, right)))
+    def _say(self, quiz: Quiz, left: bool) -> tuple[Any, ...]:
+        if quiz.is_over:  # a second click on the last pair
+            return self._show(quiz)
+        right = quiz.real_is_left[len(quiz.answers)] == left
+        return self._show(replace(quiz, answers=(*quiz.answers, right)))
 
-    def _show(self, game: Game, reveal: bool = False) -> tuple[Any, ...]:
+    def _show(self, quiz: Quiz, reveal: bool = False) -> tuple[Any, ...]:
         """All components: the next pair, or all images."""
-        over, compared = game.is_over or reveal, game.compared
+        over, compared = quiz.is_over or reveal, quiz.compared
         pair: list[Any] = [gr.skip(), gr.skip()]
         if not over:
-            number = len(game.answers)
+            number = len(quiz.answers)
             pair = [_image(compared.real[number]), _image(compared.generated[number])]
-            pair = pair if game.real_is_left[number] else pair[::-1]
+            pair = pair if quiz.real_is_left[number] else pair[::-1]
         closest, reals = [], []
         if over:
             for made, near, name, distance in zip(
@@ -145,9 +145,9 @@ class CompareTab:
                 closest += [(_image(made), "generated"), (_image(near), f"{distance:.2f} {plain(name, 80)}")]
             reals = [_image(real) for real in compared.real]
         buttons = [gr.Button(interactive=not over) for _ in range(2)]
-        left = len(game.real_is_left) - len(game.answers)
-        score = game.score() + ("" if over else f" {left} pairs to go.")
-        return (game, *pair, *buttons, score, gr.Button(interactive=not over), gr.Column(visible=over), closest, reals)
+        left = len(quiz.real_is_left) - len(quiz.answers)
+        score = quiz.score() + ("" if over else f" {left} pairs to go.")
+        return (quiz, *pair, *buttons, score, gr.Button(interactive=not over), gr.Column(visible=over), closest, reals)
 
 
 def _image(pixels: np.ndarray) -> Image.Image:

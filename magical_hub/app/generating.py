@@ -1,4 +1,4 @@
-"""The tab Generate: images of a checkpoint, and defects put into them where somebody clicks."""
+"""The tab Generate: images of a checkpoint, and defects put into them where the user clicks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANY = "as often as in training"
 NONE = "none"
 CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
-"""Of every component with images: lossless; its name stands above it, where it hides no pixel."""
+"""Of every component with images: lossless; the name is above the image, where it hides no pixel."""
 PROGRESS = gr.Progress()
 QUICK = 256 * 256
 """Pixels of a canvas of which the page opens with images."""
@@ -103,12 +103,12 @@ class GenerateTab:
         named, shown = [self.name, self.loaded], [self.canvas, self.slider, self.facts]
         described = [self.loaded, self.about, self.label, self.draw, self.tools, self.defect, self.marks, self.format]
         gr.on([self.load.click, self.name.submit], self._load, self.name, described, **computing(self.about))
-        asked = [self.loaded, self.number, self.seed, self.label, self.truncation, self.draw, self.marks]
+        inputs = [self.loaded, self.number, self.seed, self.label, self.truncation, self.draw, self.marks]
         page.load(self._load, self.name, described, **computing(self.about)).success(
-            self._open, [self.made, *asked], [self.made, self.gallery, *shown], **computing(self.gallery)
+            self._open, [self.made, *inputs], [self.made, self.gallery, *shown], **computing(self.gallery)
         )
         self.go.click(self._load_if_new, named, described, **computing(self.about)).success(
-            self._generate, asked, [self.made, self.gallery, *shown], **computing(self.gallery)
+            self._generate, inputs, [self.made, self.gallery, *shown], **computing(self.gallery)
         )
         looked_at = [self.made, self.marks]
         self.gallery.select(self._choose, looked_at, [self.made, *shown], show_progress="hidden")
@@ -158,18 +158,18 @@ class GenerateTab:
         marks: bool,
         progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:
-        asked = None if label == ANY else label
+        class_label = None if label == ANY else label
         pipe = self._pipelines.get(loaded)
-        made = Made(loaded, truncation, make(pipe, number, seed, asked, truncation, draw, progress))
+        made = Made(loaded, truncation, make(pipe, number, seed, class_label, truncation, draw, progress))
         return made, self._thumbnails(made), *self._show(made, marks)
 
     @in_one_line
-    def _open(self, made: Made | None, loaded: str, *asked: Any) -> tuple[Any, ...]:
-        """The first images, before anybody asks for some; not of canvases that take long."""
+    def _open(self, made: Made | None, loaded: str, *inputs: Any) -> tuple[Any, ...]:
+        """The first images, when the page is opened; not of canvases that take long."""
         grid = self._pipelines.get(loaded).generator.grid
         if made is not None or grid.height * grid.width > QUICK:
             return (gr.skip(),) * 5
-        images: tuple[Any, ...] = self._generate(loaded, *asked)
+        images: tuple[Any, ...] = self._generate(loaded, *inputs)
         return images
 
     @in_one_line
@@ -197,7 +197,7 @@ class GenerateTab:
 
     @in_one_line
     def _show(self, made: Made | None, marks: bool) -> tuple[Any, ...]:
-        """The canvas, before and after, and what is known of the picture that is looked at."""
+        """The canvas, before and after, and what is known of the chosen picture."""
         if made is None:
             return gr.skip(), gr.skip(), gr.skip()
         pipe, picture = self._pipelines.get(made.checkpoint), made.picture
@@ -211,9 +211,9 @@ class GenerateTab:
             left, top, width, height = thing["bbox"]
             category = markdown(thing["category"], 80)
             facts.append(f"- {category}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
-        asked = 0 if picture.field is None else int((picture.field > 0).sum())
-        if asked and not picture.objects:
-            facts.append("- what was asked for does not show: no box, no mask")
+        requested = 0 if picture.field is None else int((picture.field > 0).sum())
+        if requested and not picture.objects:
+            facts.append("- the defect that was put here does not show: no box, no mask")
         canvas = with_grid(picture.image, grid, picture.field)
         return canvas, (enlarged(picture.sound), after), "\n".join(facts)
 
@@ -256,8 +256,8 @@ class WalkBox:
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""
         tab = self._tab
-        asked = [tab.loaded, self.start, self.end, self.number, tab.label, tab.truncation]
-        self.go.click(self._walk, asked, [self.frames, self.position, self.frame], **computing(self.frame))
+        inputs = [tab.loaded, self.start, self.end, self.number, tab.label, tab.truncation]
+        self.go.click(self._walk, inputs, [self.frames, self.position, self.frame], **computing(self.frame))
         self.position.input(self._turn, [self.frames, self.position], self.frame, show_progress="hidden")
 
     @in_one_line
@@ -271,8 +271,8 @@ class WalkBox:
         truncation: float,
         progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:
-        asked = None if label == ANY else label
-        frames = walk(self._pipelines.get(loaded), (start, end), number, asked, truncation, progress)
+        class_label = None if label == ANY else label
+        frames = walk(self._pipelines.get(loaded), (start, end), number, class_label, truncation, progress)
         return frames, gr.Slider(1, number, value=1, step=1), enlarged(frames[0])
 
     @in_one_line

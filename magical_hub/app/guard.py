@@ -21,7 +21,7 @@ EVERYWHERE = ("0.0.0.0", "::", "")
 COOKIE = "magical-hub-{}"
 """With the port, for cookies belong to a name whatever the port, and one user may have two pages."""
 OPEN = "/gradio_api/startup-events"
-"""What Gradio asks of its own server while it starts; it tells nothing and changes nothing."""
+"""What Gradio requests from its own server while it starts; it reveals nothing and changes nothing."""
 POLICY = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # which Gradio's own page needs

@@ -15,7 +15,7 @@ from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
 
 PATIENCE = 60
-"""Seconds that a process has for its checkpoint, once it was asked to stop."""
+"""Seconds that a process has for its checkpoint, once it was told to stop."""
 REMEMBERED = 16
 """Jobs that have ended and can still be shown."""
 EVERY = 2
@@ -39,8 +39,8 @@ class Job:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._asked_to_stop = False
-        self._said: list[str] = []
+        self._stopping = False
+        self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -57,17 +57,17 @@ class Job:
 
     @property
     def line(self) -> str:
-        """The last line that it said; of one that ended, how it ended."""
-        said = self._said[-1] if self._said else ""
+        """The last line of its output; of one that ended, how it ended."""
+        last = self._lines[-1] if self._lines else ""
         if self.runs:
-            return "stopping, once a step is done" if self._asked_to_stop else said or "starting"
+            return "stopping, once a step is done" if self._stopping else last or "starting"
         self._reader.join(timeout=5)
-        said = next((line for line in reversed(self._said) if "%|" not in line), "")
-        if self._asked_to_stop and self._process.returncode < 0:
+        last = next((line for line in reversed(self._lines) if "%|" not in line), "")
+        if self._stopping and self._process.returncode < 0:
             return "stopped"  # before it could say so
-        if self._process.returncode < 0 or not said:
+        if self._process.returncode < 0 or not last:
             return f"ended with code {self._process.returncode}, by a signal or for want of memory"
-        return said
+        return last
 
     @property
     def is_done(self) -> bool:
@@ -77,11 +77,11 @@ class Job:
     @property
     def failed(self) -> bool:
         """Whether it ended otherwise than done or stopped."""
-        return not self.runs and self._process.returncode != 0 and not self._asked_to_stop
+        return not self.runs and self._process.returncode != 0 and not self._stopping
 
     def stop(self) -> None:
-        """Ask it to stop: training writes a checkpoint first."""
-        self._asked_to_stop = True
+        """Tell it to stop: training writes a checkpoint first."""
+        self._stopping = True
         if self.runs:
             self._process.terminate()
 
@@ -105,10 +105,10 @@ class Job:
 
     def _keep(self, lines: list[bytes]) -> None:
         for text in filter(None, (line.decode(errors="replace").strip() for line in lines)):
-            if "%|" in text and self._said and "%|" in self._said[-1]:
-                self._said[-1] = text
+            if "%|" in text and self._lines and "%|" in self._lines[-1]:
+                self._lines[-1] = text
             else:
-                self._said = [*self._said[-50:], text]
+                self._lines = [*self._lines[-50:], text]
 
 
 class Jobs:
@@ -140,7 +140,7 @@ class Jobs:
             return self._jobs.get(_key(folder))
 
     def cancel(self, folder: str) -> str:
-        """Ask the last job that wrote to a folder to stop, where there is one; what the page then shows."""
+        """Stop the last job that wrote to a folder, where there is one; returns what the page then shows."""
         job = self.find(folder) if folder else None
         if job is not None:
             job.stop()

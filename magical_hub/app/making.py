@@ -1,4 +1,4 @@
-"""What the page makes of a pipeline: images, a defect put where somebody clicked, a walk between two images."""
+"""What the page makes of a pipeline: images, a defect put where the user clicked, a walk between two images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from magical_hub.seeds import image_seed
 BATCH = 8
 """Images at a time, as the command does."""
 MOST_PIXELS = 2**26
-"""Of all images that are asked for together: the page keeps them."""
+"""Of all images that are requested together: the page keeps them."""
 Progress = Callable[[tuple[int, int]], Any]
-"""Is told how many images are done, of how many."""
+"""Called with how many images are done, and of how many."""
 
 
 class Pipelines:
@@ -64,11 +64,11 @@ class Picture:
     Args:
         seed: its own.
         label: the number of its class; None without classes.
-        field: (R, K) int64, the defects asked for; None where the checkpoint knows none.
+        field: (R, K) int64, the requested defect map; None where the checkpoint was trained without defects.
         image: with them.
         sound: without.
         objects: boxes and names of those that show.
-        mask: (H, W) uint8; None where the checkpoint knows no defects.
+        mask: (H, W) uint8; None where the checkpoint was trained without defects.
     """
 
     seed: int
@@ -88,7 +88,7 @@ class Made:
         checkpoint: that it was made from.
         truncation_psi: of all pictures.
         pictures: one an image.
-        chosen: the number of the one that is looked at.
+        chosen: the number of the picture that is shown.
     """
 
     checkpoint: str
@@ -98,7 +98,7 @@ class Made:
 
     @property
     def picture(self) -> Picture:
-        """The one that is looked at."""
+        """The picture that is shown."""
         return self.pictures[self.chosen]
 
 
@@ -131,7 +131,7 @@ def check_count(pipe: MagicalPipeline, num_images: int) -> None:
     grid = pipe.generator.grid
     if num_images < 1 or num_images * grid.height * grid.width > max(MOST_PIXELS, grid.height * grid.width):
         raise ConfigError(
-            f"{num_images} images of {grid.height} x {grid.width} px are none or more than the page holds: ask for "
+            f"{num_images} images of {grid.height} x {grid.width} px are none or more than the page holds: give "
             f"1 to {max(1, MOST_PIXELS // (grid.height * grid.width))}, or take magical-hub generate"
         )
 
@@ -144,7 +144,9 @@ def place(pipe: MagicalPipeline, made: Made, row: int, col: int, defect: str) ->
     """
     before = made.picture
     if before.field is None:
-        raise ConfigError(f"{made.checkpoint} knows no defects: take a checkpoint that was trained with them")
+        raise ConfigError(
+            f"{made.checkpoint} was trained without defects: take a checkpoint that was trained with them"
+        )
     field = {(int(r), int(k)): int(before.field[r, k]) for r, k in np.argwhere(before.field)} | {(row, col): defect}
     (after,) = _pictures(pipe, [before.seed], before.label, made.truncation_psi, field, [before.sound])
     pictures = [*made.pictures]
@@ -160,7 +162,7 @@ def walk(
     truncation_psi: float,
     progress: Progress,
 ) -> list[Image.Image]:
-    """From the first image of one seed to that of another, along the sphere that latents lie about.
+    """From the first image of one seed to that of another, along the sphere near which latents are.
 
     Class and local noise stay those of the first, so that nothing jumps.
 
@@ -176,8 +178,8 @@ def walk(
     )
     images: list[Image.Image] = []
     for some in path.split(BATCH):
-        asked = _asked(pipe, label, {})
-        made = pipe(latents=some, seeds=own[:1] * len(some), truncation_psi=truncation_psi, **asked)
+        labels = _labels(pipe, label, {})
+        made = pipe(latents=some, seeds=own[:1] * len(some), truncation_psi=truncation_psi, **labels)
         images += made.images
         progress((len(images), frames))
     return images
@@ -191,11 +193,11 @@ def _between(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tens
     return (((1 - share) * angle).sin() * start + (share * angle).sin() * end) / angle.sin()
 
 
-def _asked(pipe: MagicalPipeline, label: int | str | None, defects: Any) -> dict[str, Any]:
-    """Classes and defects, of a checkpoint that knows such."""
+def _labels(pipe: MagicalPipeline, label: int | str | None, defects: Any) -> dict[str, Any]:
+    """The arguments of a call of the pipeline for classes and defects, where the checkpoint has some."""
     config = pipe.generator.config
-    asked = {"class_labels": label} if label is not None else {}
-    return asked | ({"defects": defects, "masks": True} if config.num_defects else {})
+    labels = {"class_labels": label} if label is not None else {}
+    return labels | ({"defects": defects, "masks": True} if config.num_defects else {})
 
 
 def _pictures(
@@ -207,13 +209,15 @@ def _pictures(
     sound: Sequence[Image.Image] | None = None,
 ) -> list[Picture]:
     """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
-    made = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_asked(pipe, label, defects))
+    made = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_labels(pipe, label, defects))
     images: list[Any] = list(made.images)
     if sound is None:
         sound = images
         if made.defects is not None and made.defects.any():
-            bare = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_asked(pipe, label, {}))
-            sound = list(bare.images)
+            without = pipe(
+                seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_labels(pipe, label, {})
+            )
+            sound = list(without.images)
     annotations = made.annotations or [{} for _ in seeds]
     return [
         Picture(

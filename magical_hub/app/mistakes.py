@@ -12,7 +12,7 @@ import gradio as gr
 from magical_hub.errors import MagicalError
 
 SHOWN: dict[str, Any] = {"title": "error", "duration": 30, "print_exception": False}
-"""Long enough to be read twice; the terminal of the page is not for them."""
+"""Long enough to be read twice; the terminal of the page does not show them."""
 
 
 def in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -53,7 +53,7 @@ def pack_painted(
         bank: of the defects.
         painted: the image.
         name: of its file, without the ending.
-        about: what was asked for, for the record.
+        about: the request, for the record.
         format_name, folder: as of `pack`.
 
     Raises:

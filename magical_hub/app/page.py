@@ -1,4 +1,4 @@
-"""The page: its tabs put together, and served to this machine alone unless told otherwise."""
+"""The page: its tabs put together, and served to this machine alone by default."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build(
         jobs: what trains and evaluates.
         folder: for files of the page, gone with it.
         local: with all that reads and writes folders of the machine. Without, the one checkpoint's images alone, which
-            is what strangers may see.
+            is what anybody may see.
     """
     with gr.Blocks(analytics_enabled=False, title="magical_hub", delete_cache=(3600, 24 * 3600)) as page:
         gr.Markdown("# magical_hub\nFew, large, aligned images in; many labelled ones out.")
@@ -83,7 +83,7 @@ def serve(
     local: bool = True,
     device: str = "cpu",
 ) -> None:
-    """Serve the page until the process is told to stop; trainings that it started are stopped then, with a checkpoint.
+    """Serve the page until the process is stopped; trainings that it started are stopped then, with a checkpoint.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
@@ -99,7 +99,7 @@ def serve(
         CheckpointError, DataError, ConfigError: where checkpoint or data can't be loaded, or the port is taken.
     """
     pipelines, jobs, banks = Pipelines(device), Jobs(), Banks()
-    pipelines.get(checkpoint)  # a mistake is told before there is a page
+    pipelines.get(checkpoint)  # a mistake is reported before there is a page
     data = (data if data is not None else _own_data(checkpoint, banks)) if local else PACKAGES
     if local:
         banks.get(data)
@@ -148,7 +148,7 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool, token: str | N
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"?token={token}" if token else "")
     print(f"the page is at {address} until Ctrl-C", file=sys.stderr)
     if host not in LOOPBACK:
-        print("whoever has that address can use the page", file=sys.stderr)
+        print("anybody who has that address can use the page", file=sys.stderr)
     if browser:
         webbrowser.open(address)
 

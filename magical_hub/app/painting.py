@@ -1,4 +1,4 @@
-"""The tab Paint: a defect of the data put where somebody clicks on a good image."""
+"""The tab Paint: a defect of the data put where the user clicks on a good image."""
 
 from __future__ import annotations
 
@@ -122,15 +122,15 @@ class PaintTab:
         shown = [self.painting, self.before, self.after, self.facts, self.seed]
         opened = [self.loaded, self.about, self.defect, self.gallery, *shown]
         gr.on([page.load, self.load.click, self.data.submit], self._load, self.data, opened, **computing(self.about))
-        asked = [self.painting, self.marks]
+        inputs = [self.painting, self.marks]
         self.gallery.select(self._choose, [self.loaded, self.marks], shown, show_progress="hidden")
         self.upload.upload(self._drop, [self.loaded, self.upload, self.marks], shown, **computing(self.after))
-        placed = [*asked, self.defect, self.seed]
+        placed = [*inputs, self.defect, self.seed]
         self.before.select(self._click, placed, shown, **computing(self.after))
         self.put.click(self._put, [*placed, self.x, self.y], shown, **computing(self.after))
-        self.again.click(self._again, [*asked, self.seed], shown, **computing(self.after))
-        self.clear.click(self._clear, asked, shown, show_progress="hidden")
-        self.marks.change(self._show, asked, shown, show_progress="hidden")
+        self.again.click(self._again, [*inputs, self.seed], shown, **computing(self.after))
+        self.clear.click(self._clear, inputs, shown, show_progress="hidden")
+        self.marks.change(self._show, inputs, shown, show_progress="hidden")
         self.pack.click(self._pack, [self.painting, self.format], self.packed, **computing(self.packed))
 
     @in_one_line
@@ -142,7 +142,7 @@ class PaintTab:
         if stock.good:
             label, image = stock.good[0]
             clicks, seed = stock.suggestion(image)
-            painting = _painting(stock, Painting(name, label, image, clicks, seed, _bare(image)))
+            painting = _painting(stock, Painting(name, label, image, clicks, seed, _without_defects(image)))
             shown = self._show(painting, False)
         else:
             about += " A bank holds no good images: drop one of your own."
@@ -165,7 +165,7 @@ class PaintTab:
         return self._begin(loaded, name, image, marks)
 
     def _begin(self, loaded: str, name: str, image: np.ndarray, marks: bool) -> tuple[Any, ...]:
-        return self._show(Painting(loaded, name, image, (), 0, _bare(image)), marks)
+        return self._show(Painting(loaded, name, image, (), 0, _without_defects(image)), marks)
 
     @in_one_line
     def _click(
@@ -246,12 +246,12 @@ def _painting(stock: Stock, painting: Painting) -> Painting:
     if not isinstance(painting.seed, int) or painting.seed < 0:
         raise ConfigError(f"seed is {painting.seed}: must be a whole number from 0 on")
     if not painting.clicks:
-        return replace(painting, painted=_bare(painting.image))
+        return replace(painting, painted=_without_defects(painting.image))
     defects = stock.defects(painting.clicks, painting.image.shape[:2], painting.seed)
     return replace(painting, painted=stock.bank.paint(painting.image, defects, seed=painting.seed))
 
 
-def _bare(image: np.ndarray) -> Painted:
+def _without_defects(image: np.ndarray) -> Painted:
     """An image without defects."""
     return Painted(image, [], np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], bool))
 

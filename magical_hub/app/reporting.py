@@ -17,7 +17,7 @@ from magical_hub.safety import read_json
 from magical_hub.texts import markdown
 
 EXPLAINED = {
-    "split": "*If held-out images show what was trained on, every other figure flatters. Split by board or lot then.*",
+    "split": "*If held-out images show what was trained on, all other figures are too good. Split by board or lot then.*",
     "fidelity": "*How far the generated images are from real ones, beside how far other real images are (the floor).*",
     "seams": "*Steps in brightness where sub-regions meet, beside those of real images: 1 is right.*",
     "coherence": "*Whether the parts of an image belong together: one light, one lot, one rotation.*",
@@ -60,8 +60,10 @@ class ReportTab:
 
     def _lay_out_request(self, checkpoint: str) -> None:
         self.name = gr.Textbox(checkpoint, label="Checkpoint to judge", info=CHECKPOINT)
-        self.real = gr.Textbox(label="Training images", info="A folder, or a dataset's id. A RUN knows its own.")
-        self.holdout = gr.Textbox(label="Held-out images", info="Real ones that it never saw. A RUN knows its own.")
+        self.real = gr.Textbox(label="Training images", info="A folder, or a dataset's id. A RUN has its own.")
+        self.holdout = gr.Textbox(
+            label="Held-out images", info="Real images that were not used for training. A RUN has its own."
+        )
         self.output = gr.Textbox(label="Folder of the report", info="RUN/evaluation unless given.")
         self.number = gr.Slider(10, 2000, value=600, step=10, label="Images to judge")
         with gr.Row():
@@ -72,8 +74,8 @@ class ReportTab:
         """Say what each of the components does; inside the page."""
         shown = [self.verdicts, self.page]
         gr.on([self.open.click, self.folder.submit], self._open, self.folder, shown, show_progress_on=self.verdicts)
-        asked = [self.name, self.real, self.holdout, self.output, self.number]
-        self.start.click(self._start, asked, [self.watched, self.status, self.timer], show_progress="hidden")
+        inputs = [self.name, self.real, self.holdout, self.output, self.number]
+        self.start.click(self._start, inputs, [self.watched, self.status, self.timer], show_progress="hidden")
         self.cancel.click(self._jobs.cancel, self.watched, self.status, show_progress="hidden")
         ticked = [self.status, self.timer, self.folder, *shown]
         self.timer.tick(self._tick, self.watched, ticked, show_progress="hidden")

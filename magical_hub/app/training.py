@@ -26,7 +26,7 @@ from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
 from magical_hub.training.run import check_free, read_settings, source_of
 
-SEEN = (0, "")
+NOTHING_SHOWN = (0, "")
 """When curves.png was written, and the name of the last picture of samples: what a page shows already."""
 
 
@@ -40,7 +40,7 @@ class TrainTab:
 
     def __init__(self, jobs: Jobs, folder: Path) -> None:
         self._jobs, self._folder = jobs, folder
-        self.watched, self.seen = gr.State(""), gr.State(SEEN)
+        self.watched, self.shown = gr.State(""), gr.State(NOTHING_SHOWN)
         self.timer = gr.Timer(EVERY, active=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -88,18 +88,18 @@ class TrainTab:
 
     def wire(self) -> None:
         """Say what each of the components does; inside the page."""
-        asked = [self.data, self.classes, self.objects, self.run, self.steps, self.minutes]
-        watched = [self.watched, self.seen, self.status, self.timer]
+        inputs = [self.data, self.classes, self.objects, self.run, self.steps, self.minutes]
+        watched = [self.watched, self.shown, self.status, self.timer]
         self.upload.upload(self._upload, self.upload, self.data)
-        self.look.click(self._look, asked, [self.run, self.plan, self.canvas], **computing(self.plan))
-        self.start.click(self._start, asked, [self.run, *watched], show_progress="hidden")
+        self.look.click(self._look, inputs, [self.run, self.plan, self.canvas], **computing(self.plan))
+        self.start.click(self._start, inputs, [self.run, *watched], show_progress="hidden")
         self.resume.click(self._resume, [self.run, self.minutes], watched, show_progress="hidden")
         self.watch.click(self._watch, self.run, watched, show_progress="hidden")
         self.stop.click(self._jobs.cancel, self.watched, self.status, show_progress="hidden")
         self.timer.tick(
             self._tick,
-            [self.watched, self.seen],
-            [self.status, self.curves, self.samples, self.seen, self.timer],
+            [self.watched, self.shown],
+            [self.status, self.curves, self.samples, self.shown, self.timer],
             show_progress="hidden",
         )
 
@@ -112,8 +112,8 @@ class TrainTab:
         return str(folder)
 
     @in_one_line
-    def _look(self, *asked: Any) -> tuple[Any, ...]:
-        config = _config(*asked)
+    def _look(self, *inputs: Any) -> tuple[Any, ...]:
+        config = _config(*inputs)
         check_free(config)
         source = source_of(config)  # before another process takes seconds to start, only to say the same
         planned = _planned(config)
@@ -127,8 +127,8 @@ class TrainTab:
         return config.output_dir, planned.text(), canvas
 
     @in_one_line
-    def _start(self, *asked: Any) -> tuple[Any, ...]:
-        config = _config(*asked)
+    def _start(self, *inputs: Any) -> tuple[Any, ...]:
+        config = _config(*inputs)
         self._jobs.start(config.output_dir, _command(vars(config)))
         return config.output_dir, *self._begin(config.output_dir)
 
@@ -149,17 +149,17 @@ class TrainTab:
         return self._begin(run)
 
     def _begin(self, run: str) -> tuple[Any, ...]:
-        return run, SEEN, status(self._jobs.find(run)), gr.Timer(active=True)
+        return run, NOTHING_SHOWN, status(self._jobs.find(run)), gr.Timer(active=True)
 
-    def _tick(self, run: str, seen: tuple[int, str]) -> tuple[Any, ...]:
+    def _tick(self, run: str, shown: tuple[int, str]) -> tuple[Any, ...]:
         job = self._jobs.find(run)
         folder = expanded(run)
         curves, samples = folder / "curves.png", sorted(folder.glob("samples/step-*.png"))
         new = (curves.stat().st_mtime_ns if curves.is_file() else 0, samples[-1].name if samples else "")
         pictures: list[Any] = [gr.skip(), gr.skip()]
-        if new[0] != seen[0]:
+        if new[0] != shown[0]:
             pictures[0] = gr.Image(_opened(curves), visible=True)
-        if new[1] != seen[1]:
+        if new[1] != shown[1]:
             pictures[1] = gr.Image(_opened(samples[-1]), visible=True)
         goes_on = job is None or job.runs  # another program's training is watched until the page is left
         return status(job), *pictures, new, gr.skip() if goes_on else gr.Timer(active=False)
