@@ -74,7 +74,7 @@ class CompareTab:
                 )
                 self.number = gr.Slider(4, 48, value=12, step=1, label="Pairs")
                 self.seed = gr.Number(0, label="Seed of the pairs", precision=0)
-                self.start = gr.Button("Start", variant="primary")
+                self.start = gr.Button("Show the pairs", variant="primary")
             with gr.Column(scale=2, min_width=320):
                 self.question = gr.Markdown("One of each pair is real, the other one generated. **Which is real?**")
                 with gr.Row():

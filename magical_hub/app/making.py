@@ -144,9 +144,7 @@ def place(pipe: MagicalPipeline, made: Made, row: int, col: int, defect: str) ->
     """
     before = made.picture
     if before.field is None:
-        raise ConfigError(
-            f"{made.checkpoint} was trained without defects: take a checkpoint that was trained with them"
-        )
+        raise ConfigError(f"{made.checkpoint} was trained without defects: take one that was trained with them")
     field = {(int(r), int(k)): int(before.field[r, k]) for r, k in np.argwhere(before.field)} | {(row, col): defect}
     (after,) = _pictures(pipe, [before.seed], before.label, made.truncation_psi, field, [before.sound])
     pictures = [*made.pictures]
@@ -214,10 +212,8 @@ def _pictures(
     if sound is None:
         sound = images
         if made.defects is not None and made.defects.any():
-            without = pipe(
-                seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_labels(pipe, label, {})
-            )
-            sound = list(without.images)
+            labels = _labels(pipe, label, {})
+            sound = list(pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **labels).images)
     annotations = made.annotations or [{} for _ in seeds]
     return [
         Picture(

@@ -17,7 +17,7 @@ from magical_hub.safety import read_json
 from magical_hub.texts import markdown
 
 EXPLAINED = {
-    "split": "*If held-out images show what was trained on, all other figures are too good. Split by board or lot then.*",
+    "split": "*If held-out images show what was trained on, the other figures are too good: split by board or lot.*",
     "fidelity": "*How far the generated images are from real ones, beside how far other real images are (the floor).*",
     "seams": "*Steps in brightness where sub-regions meet, beside those of real images: 1 is right.*",
     "coherence": "*Whether the parts of an image belong together: one light, one lot, one rotation.*",
@@ -62,7 +62,7 @@ class ReportTab:
         self.name = gr.Textbox(checkpoint, label="Checkpoint to judge", info=CHECKPOINT)
         self.real = gr.Textbox(label="Training images", info="A folder, or a dataset's id. A RUN has its own.")
         self.holdout = gr.Textbox(
-            label="Held-out images", info="Real images that were not used for training. A RUN has its own."
+            label="Held-out images", info="Real images not used for training. A RUN has its own."
         )
         self.output = gr.Textbox(label="Folder of the report", info="RUN/evaluation unless given.")
         self.number = gr.Slider(10, 2000, value=600, step=10, label="Images to judge")

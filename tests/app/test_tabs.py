@@ -100,11 +100,11 @@ def test_which_is_real(visit, trained):
     user = visit()
     page = user.page
     user.turn_to("Compare")
-    user.press("Start", exact=True)
+    user.press("Show the pairs")
     user.says("there is nothing to compare with")
     user.fill("Checkpoint to compare", trained)
     user.fill("Pairs", 4)
-    user.press("Start", exact=True)
+    user.press("Show the pairs")
     pairs = 2  # so many images are held out
     user.says(f"No answers yet. {pairs} pairs to go.")
     for number in range(pairs):
@@ -247,7 +247,7 @@ def test_every_tab_fits_and_can_be_read(visit, trained, packages, scheme, width,
             user.says("pixels changed")
         if tab == "Compare":
             user.fill("Checkpoint to compare", trained)
-            user.press("Start", exact=True)
+            user.press("Show the pairs")
             user.says("pairs to go")
         if tab == "Train":
             user.fill("Images", packages)
