@@ -81,7 +81,7 @@ def annotate(
     Args:
         names: of the classes and defects.
         conditioning: of the images.
-        objects: the visible defects of each image; None where none were looked for.
+        objects: the visible defects of each image; None where they were not searched for.
     """
     if conditioning.class_labels is None and objects is None:
         return None

@@ -13,7 +13,7 @@ from magical_hub.texts import plain
 class MagicalError(ValueError):
     """Root of every error that this library raises for a user's mistake (exit code 2 of the command).
 
-    Names in it may be a stranger's: the message is one plain line, whatever they hold.
+    Names in it may come from others: the message is one plain line, whatever they hold.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -45,7 +45,7 @@ class LeakageError(MagicalError):
 
 
 class TrainingError(MagicalError):
-    """Training that cannot go on: a loss that is not finite, say."""
+    """Training that cannot continue: a loss that is not finite, say."""
 
 
 class AugmentationError(MagicalError):

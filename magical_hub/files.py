@@ -1,7 +1,7 @@
 """Files and folders that appear whole under their name or not at all, one writer at a time, never through a link.
 
-What is being written has a random name beside its own, `.NAME.RANDOM.incomplete`, made exclusively: nobody can put a
-link there beforehand, and nothing of the user's has such a name. What a kill left of it is removed by the next writer,
+What is being written has a random name beside its own, `.NAME.RANDOM.incomplete`, made exclusively: no link can be put
+there beforehand, and nothing of the user's has such a name. What a kill left of it is removed by the next writer,
 which holds the lock.
 """
 
@@ -117,7 +117,7 @@ def clear_left(folder: Path, name: str | None = None) -> None:
 
 
 def check_plain(path: Path) -> None:
-    """Refuse a file or folder that is, or holds, anything but files and folders: what somebody sent may hold links.
+    """Refuse a file or folder that is, or holds, anything but files and folders: what others sent may hold links.
 
     Raises:
         DataError: naming the first link, pipe or device.

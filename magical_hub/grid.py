@@ -186,7 +186,7 @@ class Grid:
     def file_tile(self) -> tuple[int, int]:
         """Height and width of the tiles of a file that holds the image: a sub-region, or several side by side.
 
-        Multiples of 16, as TIFF wants them; neither so small that a file has more tiles than pixels are worth, nor so
+        Multiples of 16, as TIFF wants them; neither so small that a file has too many tiles, nor so
         large that reading one sub-region costs much more than itself.
         """
         sides = ((self.cell_height, self.height), (self.cell_width, self.width))

@@ -335,9 +335,7 @@ class MagicalPipeline(DiffusionPipeline):
             ConfigError: where a network's weights are larger than `max_shard_size`.
         """
         if kwargs.pop("push_to_hub", False):
-            raise ConfigError(
-                "save_pretrained does not push: call push_to_hub, which is private unless told otherwise"
-            )
+            raise ConfigError("save_pretrained does not push: call push_to_hub, which is private by default")
         try:
             with saved_whole(expanded(save_directory)) as beside:
                 super().save_pretrained(beside, **{**kwargs, "safe_serialization": True})
@@ -348,11 +346,11 @@ class MagicalPipeline(DiffusionPipeline):
             raise as_os_error(error) from error
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> PushResult:
-        """Publish on the Hub: privately unless told otherwise, and not without a leakage check.
+        """Publish on the Hub: privately by default, and not without a leakage check.
 
         Takes what `magical_hub.push` takes, which this is.
         """
-        from magical_hub.hub import push  # the one upward call, so that its gate holds here too
+        from magical_hub.hub import push  # the one upward call, so that its leakage gate holds here too
 
         return push(self, repo_id, **kwargs)
 

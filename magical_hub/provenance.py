@@ -27,7 +27,7 @@ from magical_hub.texts import plain
 from magical_hub.version import __version__
 
 FILE = "provenance.json"
-"""The name of a record in the folder that it speaks of."""
+"""The name of a record in the folder that it describes."""
 
 MEND = "put the right one back, or delete it"
 LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
@@ -67,7 +67,7 @@ def origin(name: str | Path, folder: Path) -> dict[str, Any]:
 
     Args:
         name: a folder, a bundled checkpoint's name, or an id on the Hub.
-        folder: where its files lie; of one on the Hub that of the commit in the cache.
+        folder: where its files are; of one on the Hub that of the commit in the cache.
 
     Returns:
         checkpoint and revision, of what has a public name; record, where one came with it.
@@ -126,7 +126,7 @@ def of_painted(bank: Any, image: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_weights(pipe: Any) -> dict[str, Any] | None:
-    """The record of a pipeline's weights: the one that it came with, where they are those that it speaks of.
+    """The record of a pipeline's weights: the one that it came with, where it describes those.
 
     Others come "from" it, by whatever happened since. None where it came with none.
     """
@@ -178,7 +178,7 @@ def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
         before = record.get("from")
         steps.append({key: value for key, value in record.items() if key != "from"})
         if before and "image" in record and record["image"].get("weights_sha256") != before.get("weights_sha256"):
-            steps[-1]["doubt"] = "the weights are not those that the record of the checkpoint speaks of"
+            steps[-1]["doubt"] = "the weights are not those that the record of the checkpoint describes"
         record = before
     return steps
 
@@ -199,7 +199,7 @@ def tell(steps: list[dict[str, Any]]) -> str:
 
 
 def _own_record(path: Path) -> dict[str, Any] | None:
-    """The record that lies in a folder or in a file."""
+    """The record in a folder or in a file."""
     if path.is_dir():
         record = read(path / FILE)
         if record is None and (path / "zarr.json").is_file():
@@ -259,7 +259,7 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
 
 
 def _command(arguments: list[str]) -> str | None:
-    """The command line with its options and numbers alone: any other value may be a name of the house.
+    """The command line with its options and numbers alone: any other value may be a name of the machine or its owner.
 
     None where the library was called from Python.
     """

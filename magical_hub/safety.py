@@ -1,4 +1,4 @@
-"""Reading files that a stranger wrote: bounded, never run, never outside their folder."""
+"""Reading files from others: bounded, never run, never outside their folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from magical_hub.errors import CheckpointError, MagicalError, first_line
 
 MOST_BYTES = 2**24
-"""Of a JSON file; most have a few hundred, but how often each defect stands at each of 1,024 places takes millions."""
+"""Of a JSON file; most have a few hundred, but the frequencies of defects at each of 1,024 locations take millions."""
 MOST_BYTES_OF_LINES = 2**28
-"""Of a file of JSON lines that is looked at."""
+"""Of a file of JSON lines."""
 MOST_BYTES_OF_IMAGES = 2**30
 """Of a JSON file with an entry an image."""
 
@@ -46,11 +46,11 @@ def read_json(
     mend: str = "take another checkpoint",
     most: int = MOST_BYTES,
 ) -> dict[str, Any]:
-    """The object in a JSON file that lies in a folder.
+    """The object in a JSON file of a folder.
 
     Args:
         path: the file.
-        folder: which it must lie in, links followed.
+        folder: which it must be in, links followed.
         error: what is raised.
         mend: what the error tells the user to do.
         most: bytes of the file.
@@ -97,7 +97,7 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def read_json_lines(path: Path, most: int = MOST_BYTES_OF_LINES) -> tuple[list[dict[str, Any]], int]:
-    """The objects in a file of JSON lines that is only looked at, and how many lines could not be read.
+    """The objects in a file of JSON lines that is only displayed, and how many lines could not be read.
 
     A line that a kill cut off, or that is damaged, is left out; of a huge file the last bytes are read.
     """

@@ -47,8 +47,8 @@ def augment_dataset(
 ) -> Data:
     """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
 
-    Synthetic rows lie in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them there, a
-    call that was cut off goes on, and whatever the rows depend on makes other files. Image i comes from
+    Synthetic rows are stored in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them
+    there, an interrupted call continues, and other arguments, weights or data make other files. Image i comes from
     `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows depend
     neither on the number of processes nor, within a grey level, on the batch size. What was dropped is logged.
 
@@ -67,7 +67,7 @@ def augment_dataset(
         mask_values: names of the defect classes that values of the masks stand for ({1: "dark", 2: "crack"}). None
             finds out what they mean (data/masks.py says how); synthetic masks have the same values.
         balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream
-            (whose counts nobody knows) as many of each. Otherwise as the dataset has them (of a stream: the
+            (whose counts are not known) as many of each. Otherwise as the dataset has them (of a stream: the
             checkpoint).
         seed: of the series of images.
         batch_size: images at a time.

@@ -150,7 +150,7 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise an OSError where nobody listens at HOST:PORT: Ray itself would wait for minutes."""
+    """Raise an OSError where nothing listens at HOST:PORT: Ray itself would wait for minutes."""
     place = urlsplit(address if "://" in address else f"//{address}")
     if place.hostname and place.port:
         socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()

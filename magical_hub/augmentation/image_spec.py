@@ -84,11 +84,11 @@ def survey_images(
     """
     if mask_values is not None and columns.mask is None:
         raise DataError("mask_values name what masks mark, and no column has masks: name it by mask_column")
-    seen: Counter[tuple[tuple[int, int], str]] = Counter()
-    masks = survey_masks(_checked(rows, columns, seen), mask_values)
-    if not seen:
+    counted: Counter[tuple[tuple[int, int], str]] = Counter()
+    masks = survey_masks(_checked(rows, columns, counted), mask_values)
+    if not counted:
         raise DataError(f"column {columns.image!r} holds no image: give a dataset with images")
-    (size, mode), _ = seen.most_common(1)[0]
+    (size, mode), _ = counted.most_common(1)[0]
     if mode == "RGB;16":
         raise DataError("the images are in colour of 16 bits a channel, which Pillow can't hold: convert them to 8")
     if mode not in WIDE_TYPES:
@@ -105,14 +105,14 @@ def survey_images(
 
 
 def _checked(
-    rows: Iterable[Mapping[str, Any]], columns: LabelledColumns, seen: Counter[tuple[tuple[int, int], str]]
+    rows: Iterable[Mapping[str, Any]], columns: LabelledColumns, counted: Counter[tuple[tuple[int, int], str]]
 ) -> Iterator[tuple[Path | bytes, str]]:
     """The masks of rows, once what else the rows hold was checked and counted."""
     for number, row in enumerate(rows):
         if row[columns.image] is None:
             continue
         size, mode = read_header(file_of(row[columns.image]), f"the image of row {number}")
-        seen[size, mode] += 1
+        counted[size, mode] += 1
         if columns.objects is not None:
             for box, _ in read_objects(row[columns.objects], f"row {number}") or ():
                 checked_box(box, (size[1], size[0]), f"row {number}")

@@ -52,7 +52,7 @@ def label_columns(
         features: the dataset's.
         columns: the column that must be among them is `columns.label`.
         known: to the checkpoint.
-        present: the values that occur in each column of classes; others need not be known. None where nobody has
+        present: the values that occur in each column of classes; others need not be known. None where they were not
             counted: `columns.label` must be a ClassLabel then.
 
     Raises:
@@ -64,9 +64,9 @@ def label_columns(
     for name, feature in features.items():
         if name != columns.label and not isinstance(feature, datasets.ClassLabel):
             continue
-        seen = None if present is None else present[name]
-        values = stored_values(feature, seen)
-        occurring = [name for name, value in values.items() if seen is None or value in seen]
+        occurring_values = None if present is None else present[name]
+        values = stored_values(feature, occurring_values)
+        occurring = [name for name, value in values.items() if occurring_values is None or value in occurring_values]
         column = _column(occurring, known)
         if column is not None and (name == columns.label or {*values} & {*known.classes, *known.defects}):
             found[name] = LabelColumn(values, *column)
@@ -78,9 +78,9 @@ def label_columns(
 def _unknown(name: str, occurring: Sequence[str], known: LabelNames) -> DataError:
     if not occurring:
         return DataError(f"column {name!r} holds no known classes: cast it to a ClassLabel, or name another")
-    strangers = [name for name in occurring if name not in known.classes + known.defects]
+    unknown = [name for name in occurring if name not in known.classes + known.defects]
     return DataError(
-        f"the checkpoint doesn't know {', '.join(map(repr, strangers))} of column {name!r} (it knows {known}): rename "
+        f"the checkpoint doesn't know {', '.join(map(repr, unknown))} of column {name!r} (it knows {known}): rename "
         "the classes, take another checkpoint, or leave the column out by label_column=None"
     )
 

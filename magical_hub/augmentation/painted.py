@@ -183,7 +183,7 @@ def good_rows(dataset: datasets.Dataset, bank: DefectBank, settings: Settings) -
     """The rows of a dataset, the good ones known."""
     label = settings.label_column
     if label == "label" and label not in dataset.features:
-        label = None  # which is what it is called unless somebody says otherwise
+        label = None  # the default, which this dataset does not have
     return Rows(
         dataset,
         settings.image_column,

@@ -131,7 +131,7 @@ def _counted(dataset: datasets.Dataset, label_column: str | None) -> dict[str, d
 
 
 def _counts(encoder: RowEncoder, occurring: Mapping[str, Mapping[Any, int]] | None, balance: bool) -> dict[str, int]:
-    """How often each name of the label column occurs; of a stream nobody knows."""
+    """How often each name of the label column occurs; of a stream it is not known."""
     label, column = encoder.label, encoder.columns.label
     if label is None or column is None:
         return {}

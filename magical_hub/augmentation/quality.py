@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import datasets
 
 LEAST = 30
-"""Real images below which nobody can say how near two of them are."""
+"""The least number of real images for which the distances between them can be estimated."""
 K = 8
 QUANTILE = 0.99
 _AT_ONCE = 64

@@ -1,4 +1,4 @@
-"""Rows on the disk: Arrow files in the cache of `datasets`, each whole or not there, so that a killed call goes on."""
+"""Rows on the disk: Arrow files in the cache of `datasets`, whole or not there, so that a killed call can continue."""
 
 from __future__ import annotations
 

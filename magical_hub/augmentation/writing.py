@@ -61,7 +61,7 @@ def write_augmented(
 ) -> Written:
     """Augment a dataset and write it, real and synthetic images together; provenance.json says where they come from.
 
-    In the format "hf", whose images lie inside of files, samples.png shows synthetic ones with their labels.
+    In the format "hf", whose images are inside of Arrow files, samples.png shows synthetic ones with their labels.
 
     Args:
         data: as of `data.open_dataset`: a folder of images, one that `save_to_disk` wrote, or the id of a dataset on

@@ -28,7 +28,7 @@ TransportError: type[Exception] = importlib.import_module(
 
 ATTEMPTS = 5
 PASSING = {408, 409, 412, 425, 429, 500, 502, 503, 504}
-"""HTTP answers that another attempt may change; 409 and 412: somebody else was writing at the same time."""
+"""HTTP answers that another attempt may change; 409 and 412: another process was writing at the same time."""
 LONGEST_WAIT = 60.0
 """Seconds at the most, whatever Retry-After says."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -133,7 +133,7 @@ def pull(
 def _is_whole(file: Path) -> bool:
     """Whether a file of the cache is what its name there says, which is the hash that the Hub gave; else it goes."""
     if not file.is_file():
-        return True  # missing, which is told apart
+        return True  # missing, which is an error of its own
     blob = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         with blob.open("rb") as content:
@@ -160,7 +160,7 @@ def _instead(repo_id: str, revision: str, file: str, token: str | bool | None) -
 
 
 def what_stands_there(names: Sequence[str]) -> str:
-    """The end of a sentence on missing weights, by what lies in their place."""
+    """The end of a sentence on missing weights, by what is there instead."""
     pickles = sorted(Path(name).name for name in names if name.endswith(PICKLES))
     if pickles:
         return (

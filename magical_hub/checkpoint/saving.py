@@ -1,7 +1,7 @@
 """A pipeline folder is replaced whole: a kill leaves what was there before, or what was saved, and no mixture.
 
 All files are first written into a temporary folder. Its renaming to `.saved` inside the pipeline folder is the moment
-from which the new pipeline counts: what follows is moving, which whoever opens the folder next finishes.
+from which the new pipeline counts: what follows is moving, which the next call on the folder finishes.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def weights_sha256(network: torch.nn.Module) -> str:
 
 
 def as_os_error(error: SafetensorError) -> OSError:
-    """What the operating system said (a full disk, say), which safetensors hides in its text."""
+    """The error of the operating system (a full disk, say), which safetensors hides in its text."""
     number = re.search(r"os error (\d+)", str(error))
     code = int(number.group(1)) if number else errno.EIO
     return OSError(code, os.strerror(code))

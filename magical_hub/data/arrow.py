@@ -1,8 +1,8 @@
 """Images decoded and resized once, and kept cut into sub-regions in an Arrow file.
 
-A sample then costs a read of its own bytes and not a decode. The sub-regions of an image lie one after the other, each
-(C, h, w): as rows of whole images, a window of 2 x 2 sub-regions of 64 px of an 8192 px image would lie in 128 places,
-and cold reads took 2.4 MB for its 16 kB. The file is an Arrow stream that `datasets.Dataset.from_file` opens too
+A sample then costs a read of its own bytes and not a decode. The sub-regions of an image are stored one after another,
+each (C, h, w): as rows of whole images, a window of 2 x 2 sub-regions of 64 px of an 8192 px image would be in 128
+places, and cold reads took 2.4 MB for its 16 kB. The file is an Arrow stream that `datasets.Dataset.from_file` opens too
 (`Grid.stitch` joins an image again). It holds the training images: it stays where it was written.
 
 A flipped byte is noticed: behind the stream is the SHA-256 of all that is not pixels, which is checked before Arrow

@@ -70,7 +70,7 @@ def shown_name(path: Path, folder: Path) -> str:
 
 
 def class_of(path: Path, folder: Path) -> str | None:
-    """The name of the first folder below `folder` on the way to a file; None for a file that lies in it."""
+    """The name of the first folder below `folder` on the way to a file; None for a file directly in it."""
     parts = Path(shown_name(path, folder)).parts
     return parts[0] if len(parts) > 1 else None
 
@@ -93,7 +93,7 @@ def table_of(folder: Path) -> datasets.Dataset:
 
     The column `image` holds the files by their paths, not decoded; a column `NAME_file_name` of the metadata becomes
     images in a column `NAME`. Where neither the metadata nor anything else says `label`, it is the name of the first
-    folder below `folder`, if every image lies in one.
+    folder below `folder`, if every image is in one.
 
     Raises:
         DataError: where there are no images, or the metadata cannot be read or names what is not there.
@@ -139,14 +139,14 @@ def table_of(folder: Path) -> datasets.Dataset:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """The files of a folder at any depth, linked folders included, each folder once and hidden ones never."""
-    seen = {os.path.realpath(folder)}
+    visited = {os.path.realpath(folder)}
     found = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))
-            if not name.startswith(".") and name != "__MACOSX" and real not in seen:
-                seen.add(real)
+            if not name.startswith(".") and name != "__MACOSX" and real not in visited:
+                visited.add(real)
                 kept.append(name)
         folders[:] = kept
         found += [Path(parent, name) for name in files if not name.startswith(".")]

@@ -30,9 +30,9 @@ def prepare_store(
     progress: bool = True,
     defect_share: float = 0.1,
 ) -> CanvasStore:
-    """Make the store of a run, or find the one that stands.
+    """Make the store of a run, or find the one that is there.
 
-    Where all images are tiled TIFF files of the canvas's own size they are read where they lie, and the folder holds
+    Where all images are tiled TIFF files of the canvas's own size they are read in place, and the folder holds
     an index of them (tiles.json); else it holds the decoded images (canvas.arrow). The pixels, and so the digests and
     the fingerprint, are the same either way.
 
@@ -50,7 +50,7 @@ def prepare_store(
     """
     size = grid.height, grid.width
     if (folder / TILES).exists():
-        # Files may have moved. An index of other data stays as it stands: callers compare the fingerprints.
+        # Files may have moved. An index of other data is left as it is: callers compare the fingerprints.
         if TiffStore(folder / TILES).source_fingerprint == source.fingerprint:
             index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
     elif not (folder / ARROW).exists():

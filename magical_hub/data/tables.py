@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import datasets
 
 FIRST = 32
-"""Records of a stream that are kept, encoded, until it is read in earnest: as many as `training.survey` looks at."""
+"""Records of a stream that are kept, encoded, until it is read from the start: as many as `training.survey` reads."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ def _from_stream(stream: datasets.IterableDataset, fingerprint: str, columns: Co
             yield reader.record(row, example)
             row += 1
 
-    return Source(None, _LookedInto(records), reader.class_names, fingerprint, reader.defect_names)
+    return Source(None, _Rereadable(records), reader.class_names, fingerprint, reader.defect_names)
 
 
-class _LookedInto:
-    """The records of a stream, which a look at the first few does not fetch twice."""
+class _Rereadable:
+    """The records of a stream, of which the first few are kept, so that they are not fetched twice."""
 
     def __init__(self, start: Callable[[], Iterator[Record]]) -> None:
         self._start = start
@@ -158,8 +158,8 @@ class _LookedInto:
 def own_folders(dataset: datasets.Dataset, files_below: Path | None) -> list[Path] | None:
     """The folders whose files the rows of a dataset may name; None for a folder's, which the program found itself.
 
-    Those are where the dataset's own table lies, the caches of `datasets` and of the Hub, and `files_below`. Rows that
-    `load_dataset("imagefolder")` wrote into the cache on this machine name the files of the folder that was given.
+    Those are the folder of the dataset's own table, the caches of `datasets` and of the Hub, and `files_below`. Rows
+    that `load_dataset("imagefolder")` wrote into the cache of this machine name the files of the given folder.
 
     Args:
         dataset: from anywhere.
@@ -213,7 +213,7 @@ def _is_allowed(path: str, folders: list[Path] | None) -> bool:
 
 
 def _is_below(path: Path, folders: list[Path]) -> bool:
-    """Whether a file really lies in one of these folders, links followed."""
+    """Whether a file really is in one of these folders, links followed."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
@@ -335,7 +335,7 @@ class _Reader:
 
 
 def _categories(row: Any) -> list[Any]:
-    """The categories of a row's objects, as far as it can be read: what is wrong with it is said when it is used."""
+    """The categories of a row's objects, as far as it can be read: an error in it is reported when it is used."""
     try:
         return [category for _, category in read_objects(row, "") or ()]
     except DataError:

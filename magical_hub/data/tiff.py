@@ -1,4 +1,4 @@
-"""Tiled TIFF files read where they lie: a window costs the tiles that it touches, and nothing is converted beforehand.
+"""Tiled TIFF files read in place: a window costs the tiles that it touches, and nothing is converted beforehand.
 
 What is read so is what `data/images.py` would make of it, pixel for pixel, and so are the digests: the grey of 8 or 16
 bits and the RGB of 8 bits of the first page, BigTIFF and any size included. Other tiled files (turned by an EXIF
@@ -185,7 +185,7 @@ def index_tiles(
     progress: bool = True,
     defect_share: float = 0.1,
 ) -> None:
-    """Write where the files are, and the digest of each one's pixels: of a file that stands unchanged the known one.
+    """Write where the files are, and the digest of each one's pixels: of an unchanged file the known one.
 
     Every other file is decoded once for it, a row of tiles at a time.
 

@@ -1,4 +1,4 @@
-"""Are the generated images good, of one piece, varied, and nobody's copies? One call answers, in one report."""
+"""Are the generated images good, of one piece, varied, and no copies? One call, one report."""
 
 import lazy_loader
 

@@ -15,9 +15,9 @@ from magical_hub.metrics import Coherence, brightness_and_contrast, coherence_of
 
 QUESTION = "Do the sub-regions of a generated image belong to one image?"
 PAIRED = 160
-"""Images whose pairs are looked at, at the most: every pair costs two looks through the network."""
+"""Images whose pairs are compared, at the most: every pair costs two passes through the network."""
 PLACES = 8
-"""At how many places of the grid the pairs lie: images with a pair at the same place are shuffled among each other."""
+"""At how many places of the grid the pairs are: images with a pair at the same place are shuffled among each other."""
 COMPONENTS = 32
 """Principal components of the features of a sub-region that are kept: fewer than there are images."""
 LEAST = 32
@@ -84,7 +84,7 @@ def _correlations(images: ImageSet, grid: Grid) -> Coherence:
 
 
 def _kinds(grid: Grid) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Pairs of locations: neighbours, and those that lie opposite through the middle; each (n,) and (n,)."""
+    """Pairs of locations: neighbours, and those opposite each other through the middle; each (n,) and (n,)."""
     beside = [
         (location, location + step)
         for window, step in (((1, 2), 1), ((2, 1), grid.cols))

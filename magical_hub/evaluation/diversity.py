@@ -14,7 +14,7 @@ from magical_hub.metrics import manifold_scores, relative_variety
 QUESTION = "Are the generated images as varied as real ones?"
 NEIGHBOURS = 3
 MOST = 5000
-"""Images at the most: the measures look at every pair."""
+"""Images at the most: the measures compare every pair."""
 GOOD, WEAK = 0.5, 0.2
 """Recall over its floor from which images are good, and weak; also variety, where 1 is right."""
 GOOD_SHARE, WEAK_SHARE = 0.02, 0.1
@@ -30,17 +30,17 @@ def measure(evidence: Evidence) -> Section:
     ours, floor = (manifold_scores(real, some, NEIGHBOURS) for some in (made, more))
     small = [evidence.computed.whole(images)[:, None] for images in (generated, other, reference)]
     variety, variety_floor = (relative_variety(some, small[2]) for some in small[:2])
-    twins, twins_real = (_share_of_twins(evidence, images) for images in (generated, reference))
+    share, share_real = (_near_duplicate_share(evidence, images) for images in (generated, reference))
     verdicts = [
         at_least(ours.recall / floor.recall if floor.recall else float("nan"), GOOD, WEAK),
         at_least(variety, GOOD, WEAK),
-        at_most(twins - twins_real, GOOD_SHARE, WEAK_SHARE),
+        at_most(share - share_real, GOOD_SHARE, WEAK_SHARE),
     ]
     scores: dict[str, float | None] = {}
     for name in ("precision", "recall", "density", "coverage"):
         scores |= {name: getattr(ours, name), f"{name}_floor": getattr(floor, name)}
     scores |= {"variety": variety, "variety_floor": variety_floor}
-    scores |= {"near_duplicate_share": twins, "near_duplicate_share_real": twins_real}
+    scores |= {"near_duplicate_share": share, "near_duplicate_share_real": share_real}
     classes = _by_class(reference, real, made, more)
     pictures = {"Generated images": sheet(generated.read(np.arange(min(16, len(generated)))), 8)}
     pictures["Real images"] = sheet(reference.read(np.arange(min(16, len(reference)))), 8)
@@ -53,8 +53,8 @@ def measure(evidence: Evidence) -> Section:
         verdict=worst(*verdicts),
         statement=f"{ours.precision:.0%} of the generated images lie among real ones (precision; of real images "
         f"{floor.precision:.0%}), and {ours.recall:.0%} of the real ones among generated ones (recall; "
-        f"{floor.recall:.0%}). Relative variety {variety:.2f} (1 is right); {twins:.1%} have a near-duplicate "
-        f"(of real ones {twins_real:.1%}).",
+        f"{floor.recall:.0%}). Relative variety {variety:.2f} (1 is right); {share:.1%} have a near-duplicate "
+        f"(of real ones {share_real:.1%}).",
         scores=scores,
         details={
             "network": evidence.computed.network_name,
@@ -67,7 +67,7 @@ def measure(evidence: Evidence) -> Section:
     )
 
 
-def _share_of_twins(evidence: Evidence, images: ImageSet) -> float:
+def _near_duplicate_share(evidence: Evidence, images: ImageSet) -> float:
     hashes = evidence.computed.hashes(images)
     pairs = near_pairs(hashes, hashes)
     return len(np.unique(pairs[pairs[:, 0] != pairs[:, 1], 0])) / len(images)

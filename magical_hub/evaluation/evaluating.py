@@ -37,11 +37,11 @@ SECTIONS: dict[str, Question] = {
     "diversity": (diversity.QUESTION, diversity.measure),
     "leakage": (leakage.QUESTION, leakage.measure),
 }
-"""What is asked, in the order of the report."""
+"""The sections, in the order of the report."""
 
 
 ON_REQUEST: dict[str, Question] = {"usefulness": (usefulness_section.QUESTION, usefulness_section.measure)}
-"""What takes long, and is asked only when told to."""
+"""The section that takes long, and is measured on request only."""
 PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "ImageHash", "diffusers")
 
 
@@ -68,8 +68,8 @@ def evaluate(
             all of one size.
         real: the images that the generator was trained on: a folder, a dataset's id, or a `datasets.Dataset`. They are
             resized to the size of the generated images as for training. A RUN knows its own, and its held-out ones.
-        holdout: real images that it never saw, of the same kinds. Without them nothing is said of near copies, and the
-            figures compare with half of `real`.
+        holdout: real images that were not used for training, of the same kinds. Without them near copies are not
+            tested, and the figures compare with half of `real`.
         output_dir: where report.json, report.html and the cache of features go; RUN/evaluation for a RUN, else nothing
             is written unless it is given.
         num_images: how many generated images to make, or to take from the folder.
@@ -79,8 +79,8 @@ def evaluate(
         label_column: with folders, any name makes the first folder below a class; with datasets, its column.
         network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A
             `name` and an `image_size` of its own go into the report. EfficientNet-Lite0 by default.
-        usefulness: also ask whether the images make a classifier of their classes better, which takes minutes; needs
-            classes. Of boxes and masks `magical_hub.usefulness` answers.
+        usefulness: also measure whether the images make a classifier of their classes better, which takes minutes;
+            needs classes. Of boxes and masks `magical_hub.usefulness` answers.
         normal_class: name of the class without defects; without it no anomaly detector is tried.
         device: what the pipeline and the network run on.
 

@@ -1,4 +1,4 @@
-"""What a report judges by: the generated images, the real ones that they stand beside, and where all come from."""
+"""What a report is computed from: the generated images, the real ones to compare with, and where all come from."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ Data: TypeAlias = "str | Path | datasets.Dataset"
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the sections look at.
+    """What the sections are computed from.
 
     Args:
         generated: every generated image that is judged.
-        compared: as many of them as there are in `reference`, for figures that hang on the number of images.
+        compared: as many of them as there are in `reference`, for figures that depend on the number of images.
         reference: real images, held out where the caller has such.
         other: as many more real images: what they show beside `reference` is the floor.
         train: the images that the generator was trained on.
-        holdout: real images that it never saw; None where nobody knows of any.
+        holdout: real images that were not used for training; None where none are known.
         grid: how the images are cut.
-        has_grid: whether somebody said so; a grid of one sub-region stands for none.
+        has_grid: whether it was given; a grid of one sub-region means that it was not.
         computed: features and small pixels.
         seed: of every choice by chance.
         pipe: what made the generated images, where it is at hand.
-        normal_class: name of the class without defects, where somebody said so.
+        normal_class: name of the class without defects, where it was given.
     """
 
     generated: ImageSet
@@ -224,7 +224,7 @@ def _check_one_size(source: Source) -> None:
 def _check_apart(train: ImageSet, holdout: ImageSet) -> None:
     """Refuse held-out images that were trained on."""
     known = dict(zip(train.digests, train.names, strict=True))
-    both = [(name, known[its]) for name, its in zip(holdout.names, holdout.digests, strict=True) if its in known]
+    both = [(name, known[sha]) for name, sha in zip(holdout.names, holdout.digests, strict=True) if sha in known]
     if both:
         raise DataError(
             f"{len(both)} of the held-out images are training images too ({both[0][0]} is {both[0][1]}): "

@@ -84,7 +84,7 @@ class Computed:
 
     Args:
         cache: folder of the features, which may stay.
-        scratch: folder of small pixels and hashes: what real images can be seen by does not stay.
+        scratch: folder of small pixels and hashes: pictures of real images are not kept.
         network: the feature network.
     """
 
@@ -96,9 +96,9 @@ class Computed:
         self._network_key = f"{self.network_name} {hashlib.sha256(save(state)).hexdigest()}"
 
     def features(self, images: ImageSet) -> np.ndarray:
-        """(N, F) float32, what the feature network sees; of images that are new, for sets share images."""
+        """(N, F) float32, the network's features; computed of new images alone, since sets share images."""
         digests = images.digests
-        new = {its: row for row, its in reversed(list(enumerate(digests))) if its not in self._known}
+        new = {sha: row for row, sha in reversed(list(enumerate(digests))) if sha not in self._known}
         if new:
             rows = sorted(new.values())
             some = ImageSet(images.name, images.store, images.indices[rows])
@@ -106,7 +106,7 @@ class Computed:
             self._known |= {digests[row]: values for row, values in zip(rows, array, strict=True)}
             if len(rows) == len(images):
                 return array
-        return np.stack([self._known[its] for its in digests])
+        return np.stack([self._known[sha] for sha in digests])
 
     def features_of(self, pixels: np.ndarray) -> np.ndarray:
         """The same of images (n, C, H, W) uint8 in memory."""

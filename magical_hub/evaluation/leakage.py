@@ -14,7 +14,7 @@ from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.metrics import mixture_likelihood
 
 MOST = 1000
-"""Gaussians, and a third of the training images that they are fitted to, at the most: every pair is looked at."""
+"""Gaussians, and a third of the training images that they are fitted to, at the most: every pair is compared."""
 POWER = 0.5
 """The share of each kind of planted copy that a search must find to be called good."""
 SHOWN = 6
@@ -48,7 +48,10 @@ def measure(evidence: Evidence) -> Section:
             "exact_copies": float(len(exact)),
             "leakage_p_value": min(1.0, len(found.tests) * min(found.tests.values())),
             **_likelihood_gaps(evidence),
-            **{f"planted_found_{kind.replace(' ', '_')}": its["share"] for kind, its in planted.items()},
+            **{
+                f"planted_found_{kind.replace(' ', '_')}": found_of_kind["share"]
+                for kind, found_of_kind in planted.items()
+            },
         },
         details={
             "level": LEVEL,
@@ -72,8 +75,8 @@ def measure(evidence: Evidence) -> Section:
 
 def _exact_copies(evidence: Evidence) -> list[tuple[int, int]]:
     """Rows of generated images, and of the training images that they equal."""
-    known = {its: row for row, its in enumerate(evidence.train.digests)}
-    return [(row, known[its]) for row, its in enumerate(evidence.generated.digests) if its in known]
+    known = {sha: row for row, sha in enumerate(evidence.train.digests)}
+    return [(row, known[sha]) for row, sha in enumerate(evidence.generated.digests) if sha in known]
 
 
 def _named(exact: list[tuple[int, int]], evidence: Evidence) -> list[dict[str, Any]]:
@@ -113,9 +116,9 @@ def _statement(copies: list[int], alarms: dict[str, bool], control: dict[str, di
     sensitivity = f"Of planted copies this search finds: {planted}."
     if copies:
         return f"COPIES FOUND: {len(copies)} generated images. {sensitivity}"
-    ringing = ", ".join(name for name, alarm in alarms.items() if alarm)
-    if ringing:
-        return f"COPYING FOUND, though no single image can be named: {ringing}. {sensitivity}"
+    alarming = ", ".join(name for name, alarm in alarms.items() if alarm)
+    if alarming:
+        return f"COPYING FOUND, though no single image can be named: {alarming}. {sensitivity}"
     return f"No copying found at this sensitivity. {sensitivity}"
 
 

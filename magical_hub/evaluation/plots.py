@@ -12,7 +12,7 @@ from PIL import Image
 from magical_hub.pictures import picture_grid
 
 LARGEST, SMALLEST = 256, 96
-"""Longer side in pixels of an image in a sheet, about: the report is one file, and people look at it."""
+"""Longer side in pixels of an image in a sheet, about: the report is one file for people."""
 
 
 def sheet(images: np.ndarray, columns: int) -> bytes:

@@ -38,14 +38,14 @@ class EvaluationReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all sections; weak where they are good and one was left out: nobody looked there."""
+        """The worst of all sections; weak where they are good and one was left out."""
         verdicts = [section.verdict for section in self.sections.values()]
         found = worst(Verdict.NONE, *verdicts)
         return Verdict.WEAK if found is Verdict.GOOD and Verdict.NONE in verdicts else found
 
     @property
     def first_page(self) -> Section | None:
-        """The section with an answer of its own for whoever reads one page; None where there is none."""
+        """The section with an answer of its own for a reader of one page; None where there is none."""
         return next((section for section in self.sections.values() if section.headline), None)
 
     @property
@@ -116,7 +116,7 @@ class EvaluationReport:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_html(self) -> str:
-        """One page that needs nothing else: pictures lie in it."""
+        """One page that needs nothing else: pictures are in it."""
         with extra("eval"):
             from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -8,8 +8,8 @@ Three views (features, pixels, sub-regions) and four tests in each, whose alarms
 - nearer somewhere: the same among the images around one kind of training image (Meehan et al., AISTATS 2020).
 - a crowd: more generated than held-out images are suspiciously near to a training image, and to more training than
   held-out images. Those that are near to the same one count once.
-- single images: one is nearer to a training image than generated images ever are to held-out ones, which the generator
-  never saw. It finds a few copies among many images.
+- single images: one is nearer to a training image than generated images ever are to held-out ones, which were not
+  used for training. It finds a few copies among many images.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Compared(NamedTuple):
         """Of single images: (N,), before it is counted how many are tested.
 
         Generated images that are near to the same held-out image are one yardstick. Where fewer than 30 are left (the
-        generator draws a few pictures again and again), an image has to stand out among held-out images beside
+        generator draws a few pictures again and again), an image has to be conspicuous among held-out images beside
         training images too: those are independent of each other, whatever the generator does.
         """
         null_scores = _one_each(self.unseen)

@@ -1,4 +1,4 @@
-"""The ways in which a copy is looked for: by features, by pixels, and by the pixels of each sub-region."""
+"""The ways in which copies are searched for: by features, by pixels, and by the pixels of each sub-region."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from magical_hub.metrics import Neighbours, nearest, nearest_aligned
 from magical_hub.metrics.copying import memorisation
 
 NEIGHBOURS = 8
-"""How many are looked at: the nearest, and the others that it is measured by."""
+"""How many are compared: the nearest, and the others that it is measured by."""
 MAX_SHIFT = 3
 """Pixels (of the reduced image) by which a copy may be shifted and is still compared place by place."""
 MOST_PARTS = 8
@@ -132,7 +132,7 @@ def num_parts(references: int, unseen: int) -> int:
 def match(view: View, queries: Rows, references: Rows, parts: int = 1, what: str = "") -> Matches:
     """Search for images among references, part by part.
 
-    A score hangs (a little) on how many references there are. So those of training images are taken in parts of the
+    A score depends (a little) on how many references there are. So those of training images are taken in parts of the
     size of the unseen set that they are judged by, and the lowest counts. The nearest image is that among all.
     """
     found = []

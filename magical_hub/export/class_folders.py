@@ -33,7 +33,7 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
     A row of metadata.jsonl has file_name, the dataset's columns of classes (by name), text and numbers, its objects
     (bbox x, y, w, h in pixels, category, and what else they hold), and mask_file_name where there are masks, which are
     kept as they are.
-    Null stays null, which is "unknown"; the image of an unknown class lies in no class folder. Columns of names that
+    Null stays null, which is "unknown"; the image of an unknown class is in no class folder. Columns of names that
     the layout has a meaning for come as "original_NAME". Where an image's own file name would be taken for a split's
     ("test_01.png"), its file has its number; original_name says what it was.
     """

@@ -36,7 +36,7 @@ def write_imagefolder(
 ) -> list[dict[str, Any]]:
     """Generate images into a folder: 00000.png and so on, exactly `num_images`.
 
-    The same call goes on with what a killed one left: images that are there are kept.
+    The same call continues what a killed one left: images that are there are kept.
 
     Args:
         pipe: makes them.
@@ -49,7 +49,7 @@ def write_imagefolder(
         croissant: write Croissant metadata beside them too (croissant.json; extra `croissant`).
 
     Returns:
-        A row an image: file_name, seed and, where there are classes, class_label and class_name. The rows stand in
+        A row an image: file_name, seed and, where there are classes, class_label and class_name. The rows are in
         metadata.jsonl too, and where the images come from in provenance.json.
 
     Raises:
@@ -70,7 +70,7 @@ def write_imagefolder(
 
 
 def _begin(folder: Path, record: dict[str, Any]) -> None:
-    """Begin, or go on with what a killed call left: the record first, for all that follows is of this request."""
+    """Begin, or continue what a killed call left: the record first, for all that follows is of this request."""
     if (folder / ROWS).is_file() and not (folder / ROWS).is_symlink():
         before = provenance.read(folder / provenance.FILE)
         if before is not None and before.get("image") != record["image"]:

@@ -54,7 +54,7 @@ def write_dataset(
     Args:
         dataset: its images are decoded one at a time.
         folder: new or empty; or a URL (s3://bucket/name, gs://..., hf://datasets/...), which is written by way of a
-            temporary folder, and gone on with where the same call was cut off before.
+            temporary folder, and continued where the same call was interrupted before.
         format: "hf" (`datasets.load_from_disk`), "parquet" (data/train-*.parquet: what `load_dataset(folder)` reads,
             and the Hub), "imagefolder" (a folder a class and metadata.jsonl: `load_dataset("imagefolder")`), "coco"
             (images/ and annotations.json), "yolo" (images/, labels/ and data.yaml) or "anomalib" (normal/, abnormal/

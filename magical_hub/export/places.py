@@ -97,7 +97,7 @@ def _told(target: str | Path) -> Iterator[None]:
     except Exception as error:
         raise DataError(
             f"{target} can't be written to ({in_one_line(error)}): check its name, your rights there and the network; "
-            "the same call goes on where this one stopped"
+            "the same call continues where this one stopped"
         ) from error
 
 

@@ -47,7 +47,7 @@ def record_of(
     truncation_psi: float,
     format: str,
 ) -> dict[str, Any]:
-    """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and stands in metadata.jsonl."""
+    """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and is in metadata.jsonl."""
     one = class_labels is None or isinstance(class_labels, (int, str))
     labels = class_labels if one else each_class(class_labels, num_images)
     image = {"num_images": num_images, "seed": seed, "class_labels": labels, "truncation_psi": truncation_psi}

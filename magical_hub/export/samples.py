@@ -324,7 +324,7 @@ class Samples:
         return any(name is not None for name in self.files)
 
     def unwritten(self) -> Iterator[Sample]:
-        """The samples for a look at what they say, of which no image need be decoded."""
+        """The samples for reading their labels, without decoding an image."""
         columns = (self.columns.image, self.columns.label, self.columns.objects, self.columns.mask)
         for row, values in enumerate(self._rows.select_columns([name for name in columns if name is not None])):
             yield Sample(self, row, values)

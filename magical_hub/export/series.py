@@ -1,4 +1,4 @@
-"""Many large images in a folder, each written tile by tile; a series that was cut off goes on where it stopped."""
+"""Many large images in a folder, each written tile by tile; an interrupted series continues where it stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_series(
 ) -> list[dict[str, Any]]:
     """Generate images of any size into a folder: 00000.tif (or 00000.zarr) and so on, by `write`.
 
-    The same call goes on with what a killed one left: images that are there are kept.
+    The same call continues what a killed one left: images that are there are kept.
 
     Args:
         pipe: makes them.
@@ -40,7 +40,7 @@ def write_series(
         truncation_psi: 1 is as trained (see `MagicalPipeline`).
 
     Returns:
-        A row an image, as `write_imagefolder`; the rows stand in metadata.jsonl too.
+        A row an image, as `write_imagefolder`; the rows are in metadata.jsonl too.
 
     Raises:
         ConfigError: as `write`, and where the folder holds other images.

@@ -47,7 +47,7 @@ def write_tiff(path: Path, raster: Raster, record: dict[str, Any]) -> None:
         tiff = stack.enter_context(TiffWriter(beside, bigtiff=True))
         for number, (rows, cols) in enumerate(raster.levels):
             bands = _spooled(spools[number - 1], raster, cols) if number else _made(raster, path)
-            stack.callback(bands.close)  # should writing fail, the bar ends before the error is told
+            stack.callback(bands.close)  # should writing fail, the bar ends before the error is printed
             below = spools[number] if number < len(spools) else None
             first = {"subifds": len(spools), "description": json.dumps(record), "software": "magical_hub"}
             tiff.write(

@@ -32,7 +32,7 @@ def write(
     """Write the image that `pipe(seeds=[seed])` gives, however large, as tiles with the levels of a pyramid.
 
     A TIFF is written beside its name and takes it when it is whole. A Zarr grows as `PATH.incomplete`; the same call
-    goes on where a killed one stopped. Both carry the record of where they come from (see provenance.py).
+    continues where a killed one stopped. Both carry the record of where they come from (see provenance.py).
 
     Args:
         pipe: makes it; with a seamless generator any size takes the same memory.

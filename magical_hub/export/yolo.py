@@ -47,7 +47,7 @@ def write_yolo(samples: Samples, folder: Path) -> None:
 
 
 def _shares(box: Box, size: tuple[int, int]) -> str:
-    """Centre, width and height as shares; the edges that they stand for lie in the image to the last digit."""
+    """Centre, width and height as shares; the edges that they describe are in the image to the last digit."""
     (left, width), (top, height) = (_side(box[axis], box[axis + 2], size[axis]) for axis in (0, 1))
     return f"{left:.7f} {top:.7f} {width:.6f} {height:.6f}"
 

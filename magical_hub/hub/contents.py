@@ -1,4 +1,4 @@
-"""What is pushed: a list of what may go, and files that hold nothing of the house they come from."""
+"""What is pushed: a list of what may go, and files without names and paths of the machines they come from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 """The files that may be pushed beside those of components."""
 
 MIDDLE = 2048
-"""Side in pixels of the part that stands for an image too large to be made whole."""
+"""Side in pixels of the part that is shown of an image too large to be made whole."""
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 """Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
 
@@ -64,7 +64,7 @@ def may_be_pushed(name: str, components: Iterable[str]) -> bool:
 def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> MagicalPipeline:
     """Write every component of a pipeline, float32 and fp16; returns what was written, on the CPU.
 
-    The critic goes only where it is wanted: nobody needs it to generate, and what it thinks of an image tells whether
+    The critic goes on request only: generating does not need it, and its scores tell whether
     that image was trained on.
     """
     parts = {
@@ -87,17 +87,17 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
     return whole
 
 
-OF_THE_HOUSE = {"command", "dataset", "checkpoint", "revision"}
+PRIVATE = {"command", "dataset", "checkpoint", "revision"}
 """What a record says in names: of an earlier version's data, of the repository that a run began with."""
 
 
 def _public_record(record: Any) -> Any:
-    """A record of where weights come from, without what names something of the house."""
+    """A record of where weights come from, without private names."""
     if isinstance(record, list):
         return [_public_record(value) for value in record]
     if not isinstance(record, dict):
         return record
-    kept = {key: _public_record(value) for key, value in record.items() if key not in OF_THE_HOUSE}
+    kept = {key: _public_record(value) for key, value in record.items() if key not in PRIVATE}
     if isinstance(kept.get("configuration"), dict):
         kept["configuration"] = kept_settings(kept["configuration"])
     return kept

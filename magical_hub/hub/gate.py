@@ -1,4 +1,4 @@
-"""The gate: no generator is published that copies its training images, or that was not checked."""
+"""The leakage gate: no generator is published that copies its training images, or that was not checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Finding:
     """What is known of copying.
 
     Args:
-        kind: "passed" where copies were looked for and none found; "failed" where some were; else "unchecked".
+        kind: "passed" where copies were searched for and none found; "failed" where some were; else "unchecked".
         statement: a sentence, for the card.
         report: what may be published of the report of these very weights; None where there is none.
     """
@@ -56,7 +56,7 @@ def find_report(given: EvaluationReport | str | Path | None, run: Path | None) -
 
 
 def trained_on(record: dict[str, Any] | None, weights_sha256: str, run: Path | None) -> dict[str, str | None] | None:
-    """The hashes of the sets of images that weights were trained on and that were held out; None where nobody knows.
+    """The hashes of the sets of images that weights were trained on and that were held out; None where not known.
 
     Args:
         record: the one that came with the weights (see provenance.py).
@@ -116,7 +116,7 @@ def _doubt(compared: Any, images: dict[str, str | None] | None) -> str | None:
 
 
 def check(finding: Finding, allow_unchecked: bool) -> None:
-    """Raise a LeakageError unless copies were looked for and none found, or the caller wants it all the same."""
+    """Raise a LeakageError unless copies were searched for and none found, or the caller allows it."""
     if finding.kind == "passed" or allow_unchecked:
         return
     raise LeakageError(f"not pushed: {finding.statement.rstrip('.')}: {MEND}")

@@ -1,4 +1,4 @@
-"""The one call: through the gate, into a folder of what may go, and to the Hub in one commit."""
+"""Publishing: through the leakage gate, into a folder of what may be published, and to the Hub in one commit."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def push(
         checkpoint_or_pipe: RUN, or another checkpoint's folder, name or id; or a pipeline.
         repo_id: OWNER/NAME; the repository is made where it is missing.
         private: a public one is refused then, and not pushed to; None leaves it to the owner's settings.
-        report: of `evaluate`, or where it lies; None takes that in RUN/evaluation. It counts only where it names the
+        report: of `evaluate`, or its path; None takes that in RUN/evaluation. It counts only where it names the
             sha256 of these very weights.
-        allow_unchecked: publish although copies were found or none could be looked for; the card says so.
+        allow_unchecked: publish although copies were found or none could be searched for; the card says so.
         critic: publish the critic too, which others need to train on, and which knows what it was trained on.
         license: its identifier on the Hub, for the card.
         dataset: the id on the Hub of the training images, for the card.
@@ -79,7 +79,7 @@ def push(
         dry_run: write the repository to this folder instead.
 
     Raises:
-        LeakageError: where the gate refuses.
+        LeakageError: where the leakage gate refuses.
         CheckpointError, ConfigError: where the checkpoint, the report or the request is no good.
         HubError: where the Hub refuses, or can't be reached.
     """
@@ -188,9 +188,9 @@ class _Upload:
             patiently(lambda: self.api.create_branch(self.repo_id, branch=revision, exist_ok=True))
 
     def commit(self, message: str, revision: str | None, create_pr: bool) -> CommitInfo:
-        """One commit, or none where nothing changed: on what stands there now, or not at all.
+        """One commit, or none where nothing changed: on what is there now, or not at all.
 
-        A push of somebody else in between makes the Hub refuse it, and `patiently` begin again from what stands then;
+        Another push in between makes the Hub refuse it, and `patiently` begin again from what is there then;
         one whose answer was lost finds its own commit there.
         """
         head = self.api.model_info(self.repo_id, revision=revision).sha

@@ -1,4 +1,4 @@
-"""Whether images lie on each other: what the method stands on, since a location must mean the same in each."""
+"""Whether images are aligned, as the method requires: a location must show the same part in each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ SIDE = 64
 BLUR = 6.0
 """Standard deviation, in those pixels, of the brightness that is taken away: light differs where layouts agree."""
 TOLERANCE = 1
-"""An image is in place where it fits best within so many of those pixels of where it lies."""
+"""An image is in place where it fits best within so many of those pixels of its place."""
 
 
 def alignment(images: np.ndarray) -> float:
-    """Share of the images that fit the mean of the others best where they lie.
+    """Share of the images that fit the mean of the others best where they are.
 
     Each image is slid over the mean of the others, around the edges, and the place of the highest correlation is
-    looked for. Images of one layout find it at no shift (within 1/64 of the side); images that lie anyhow, or have no
-    layout in common, find it anywhere (1 of 455 by chance). Turned images are found where the layout isn't the same
-    when turned.
+    searched for. Images of one layout have it at no shift (within 1/64 of the side); images in arbitrary places, or
+    with no layout in common, have it anywhere (1 of 455 by chance). Turned images are found where the layout isn't the
+    same when turned.
 
     Args:
         images: (N, 64, 64) grey, of any range; at least 3. Others are to be resized first (`SIDE`).

@@ -1,6 +1,6 @@
 """Tests of whether generated images are copies of training images, with held-out images for the null distribution.
 
-Held-out images are nobody's copies, and as near to the training images as other images of the product are. If
+Held-out images are no copies, and as near to the training images as other images of the product are. If
 generated images are nearer than those, something was learned by heart. All distances are to one set, the training
 images: distances to two sets of different sizes can't be compared, for among more images the nearest is nearer.
 """
@@ -30,7 +30,7 @@ def memorisation(neighbours: Neighbours) -> np.ndarray:
 
     Returns:
         (N,), from 0, a copy, to 1, as near to many as to one. 1 too where all distances are 0: a sub-region that looks
-        the same in many images is nobody's.
+        the same in many images is no copy.
     """
     nearest, others = neighbours.distances[:, 0], neighbours.distances[:, 1:].mean(1)
     return np.divide(nearest, others, out=np.ones(len(nearest)), where=others > 0)
@@ -102,7 +102,7 @@ def single_tests(scores: np.ndarray, null_scores: np.ndarray) -> np.ndarray:
     """Tests each image alone: whether it is more suspicious than images under the null hypothesis, without copying.
 
     A few blatant copies among many images shift no mean and no rank (Bhattacharjee et al., NeurIPS 2023). Their scores
-    lie beyond all null scores, where no count helps: the tail has to be continued. Distances to a nearest neighbour
+    are beyond all null scores, where no count helps: the tail has to be continued. Distances to a nearest neighbour
     have a tail of a power, P(score < x) ~ x^a, with `a` the dimension that the images fill (Hill, 1975). Then
     log(bound / score) is exponential below a bound, and that of one more image over the sum of those of n null
     ones is above t with a chance of (1 + t)^-n: exact, whatever `a` is.
@@ -110,7 +110,7 @@ def single_tests(scores: np.ndarray, null_scores: np.ndarray) -> np.ndarray:
     Args:
         scores: (N,), of the images to test; a low one is suspicious.
         null_scores: (M,), scores that can't come from copying, 30 and more: those of generated images and images that
-            the generator never saw, as many as are searched for `scores`.
+            that were not used for training, as many as are searched for `scores`.
 
     Returns:
         p-values (N,); multiply by the number of images tested.

@@ -99,7 +99,7 @@ def extract(
 
     Args:
         images: float, (N, C, H, W) in [-1, 1], with C of 1 (grey) or 3 (RGB).
-        network: what to look through, as from `efficientnet_lite0`.
+        network: the feature network, as from `efficientnet_lite0`.
         batch_size: images at once; on a CPU small batches are faster, for they stay in its cache.
         progress: whether to show a bar on stderr.
 

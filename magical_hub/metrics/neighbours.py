@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from magical_hub.errors import DataError
 
 COARSE = 8
-"""Pixels a side at which the images worth aligning are found, few, so that a pixel's shift changes little."""
+"""Pixels a side at which the images to align are found, few, so that a pixel's shift changes little."""
 RESOLUTION = 2e-3
 """Aligned distances below it are called 0: float32 can't tell them apart."""
 LATTICE = 64

@@ -24,7 +24,7 @@ def seam_ratio(images: np.ndarray, grid: Grid) -> SeamRatio:
         grid: how the images are cut.
 
     Returns:
-        From 0; about 1 where seams can't be told from the rest, unless something in the real images happens to lie
+        From 0; about 1 where seams don't differ from the rest, unless something in the real images happens to be
         there: see `relative_seam_ratio`. NaN in a direction without seams or without any step inside.
 
     Raises:

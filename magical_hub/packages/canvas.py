@@ -36,7 +36,7 @@ class Paint(NamedTuple):
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the package lies: a shift (shares of the image side) and a turn (radians)."""
+    """The place of the package: a shift (shares of the image side) and a turn (radians)."""
 
     dx: float = 0.0
     dy: float = 0.0

@@ -23,7 +23,7 @@ def package_dataset(
     """Pictures of semiconductor packages, sound and defective, with class labels and boxes.
 
     Row i is `render_package(i, image_size, seed, defect_rate)`, so a longer dataset begins with a shorter one. The
-    dataset lies in memory, as PNG bytes.
+    dataset is in memory, as PNG bytes.
 
     Columns:
         image: RGB picture, `image_size` pixels a side.

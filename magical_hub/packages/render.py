@@ -37,7 +37,7 @@ def render_package(index: int, image_size: int = 128, seed: int = 0, defect_rate
     """Draw picture `index` of the series `seed`.
 
     The picture depends on the arguments alone, to the bit. The scene, its light and its noise do not depend on
-    `defect_rate`: with a rate of 0 one gets the sound twin of a defective picture. The composition does not depend
+    `defect_rate`: with a rate of 0 one gets the defective picture without its defect. The composition does not depend
     on `image_size`.
 
     Args:

@@ -1,4 +1,4 @@
-"""What lies under the camera: plain, frozen descriptions of one package, with no pixels in them.
+"""What is under the camera: plain, frozen descriptions of one package, with no pixels in them.
 
 Lengths are shares of the image side, the origin is the image centre, x points right and y down, so that one scene
 has the same composition at every image size. Angles are in radians, clockwise on the screen.
@@ -99,7 +99,7 @@ class Overlay(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """One package as the camera sees it."""
+    """One package as the camera shows it."""
 
     package: str
     pose: Pose

@@ -53,7 +53,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Where the images are, what is said of them, and how they are divided."""
+    """The images, their labels, and how they are split."""
 
     data: Annotated[Any, tyro.conf.arg(constructor=str, metavar="FOLDER|DATASET_ID")] = field(
         metadata={"may_change": True}
@@ -316,7 +316,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
 
     @property
     def boundary_weight(self) -> float:
-        """lambda_b, or what stands for it."""
+        """lambda_b, or its default for the generator."""
         if self.lambda_b is not None:
             return self.lambda_b
         return 1.0 if self.generator == "magical" else 0.0

@@ -24,7 +24,7 @@ class NotFinite(TrainingError):
     Args:
         name: of the loss term, the figure or the weight.
         step: the step that gave it.
-        run_folder: where the last good checkpoint is looked for.
+        run_folder: where the last good checkpoint is searched for.
     """
 
     def __init__(self, name: str, step: int, run_folder: Path) -> None:
@@ -37,7 +37,7 @@ class NotFinite(TrainingError):
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: a GPU's, or what the system gives a process.
 
-    Linux may also promise memory that it lacks and kill the process later, which nobody can catch.
+    Linux may also promise memory that it lacks and kill the process later, which cannot be caught.
     """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
@@ -52,11 +52,11 @@ def with_less_at_once(config: TrainingConfig, num_processes: int, error: Excepti
     Args:
         config: what was being trained.
         num_processes: how many share a batch.
-        error: what said that memory ran out.
+        error: the one that memory ran out with.
 
     Raises:
         TrainingError: unless `auto_batch_size` is on, a pass can be halved, and there is one process.
-            Of several, those with memory left wait for the one without in the middle of a step, and could not be told.
+            Of several, those with memory left wait for the one without in the middle of a step, and cannot be stopped.
     """
     at_once = config.batch_size // (num_processes * config.gradient_accumulation)
     divides = at_once % (4 if config.critic_input == "windows" else 2) == 0  # same-location pairs stay together

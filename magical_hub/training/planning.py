@@ -35,16 +35,16 @@ if sys.platform != "win32":
 FEW = 100
 """Images, all parts together: with fewer no result of this library was ever good."""
 FEW_OF_A_KIND = 20
-"""Images of a class, or with a kind of defect, in the training part: with fewer none was seen to be learned."""
+"""Images of a class, or with a kind of defect, in the training part: with fewer none was ever learned."""
 IN_PLACE = 0.75
 """Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
 cut 5% askew they have 0.3 to 0.65."""
 WORTH_MEASURING = 50
 """Steps from which on their cost is measured, by a few."""
 STRETCH = 1.05
-"""Ratio of an image's shape to the canvas's from which on the stretching is worth a warning."""
+"""Ratio of an image's shape to the canvas's from which on the stretching gives a warning."""
 PROBED = 16
-"""Images that the measured steps learn from."""
+"""Images that the measured steps train on."""
 DEFECTIVE = 4
 """Of them with defects, where there are any: a step with defects costs more."""
 

@@ -42,7 +42,7 @@ def check_shares(config: TrainingConfig, split: Split, num_processes: int) -> No
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """The processes, precision and tracker that the configuration asks for.
+    """The processes, precision and tracker of the configuration.
 
     Raises:
         ConfigError: where this machine, or what is installed, can't give them.

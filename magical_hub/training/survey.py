@@ -27,7 +27,7 @@ from magical_hub.training.config import TrainingConfig
 LOOK_AT = 32
 """Images. A stream keeps as many at hand."""
 FEW_LEVELS = 64
-"""Grey levels of 256 under which the range of intensities is worth a warning."""
+"""Grey levels of 256 under which the range of intensities gives a warning."""
 LARGEST = 512
 """Longer side of a canvas that is chosen, in pixels; larger ones must be given."""
 FEWEST_STEPS, STEPS_OF_16, MOST_STEPS = 10_000, 20_000, 100_000
@@ -35,7 +35,7 @@ FEWEST_STEPS, STEPS_OF_16, MOST_STEPS = 10_000, 20_000, 100_000
 
 
 class Survey:
-    """What a few images are like, looked at when it is first asked for.
+    """What a few images are like, read when a property is first used.
 
     Args:
         source: what `open_source` found; of a known number of images some are taken from everywhere, of a stream the
@@ -53,17 +53,17 @@ class Survey:
     @cached_property
     def sizes(self) -> list[tuple[int, int]]:
         """Heights and widths."""
-        return [one.size for one in self._looks]
+        return [one.size for one in self._infos]
 
     @cached_property
     def grey(self) -> bool:
         """Whether all are."""
-        return all(one.mode == "L" for one in self._looks)
+        return all(one.mode == "L" for one in self._infos)
 
     @cached_property
     def alignment(self) -> float | None:
         """`metrics.alignment` of them; None for fewer than 8, and where they are too large to be decoded whole."""
-        if len(self._looks) < 8 or len(self._small) < len(self._looks):
+        if len(self._infos) < 8 or len(self._small) < len(self._infos):
             return None
         return alignment(np.stack(self._small))
 
@@ -114,11 +114,11 @@ class Survey:
 
     @cached_property
     def _values(self) -> Values:
-        return functools.reduce(Values.joined, (one.values for one in self._looks))
+        return functools.reduce(Values.joined, (one.values for one in self._infos))
 
     @cached_property
-    def _looks(self) -> list[ImageInfo]:
-        looks, started, tried, last = [], time.perf_counter(), 0, DataError("there is none")
+    def _infos(self) -> list[ImageInfo]:
+        infos, started, tried, last = [], time.perf_counter(), 0, DataError("there is none")
         for record in self._records():
             tried += 1
             try:
@@ -130,11 +130,11 @@ class Survey:
             if one.image is not None:
                 small = one.image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
                 self._small.append(np.asarray(small))
-            looks.append(one._replace(image=None))
+            infos.append(one._replace(image=None))
         self.seconds = (time.perf_counter() - started) / max(1, tried)
-        if not looks:
+        if not infos:
             raise DataError(f"none of the images looked at can be used; the last one: {last}")
-        return looks
+        return infos
 
     def _records(self) -> Iterator[Record]:
         count = self.source.count

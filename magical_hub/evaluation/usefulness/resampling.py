@@ -74,7 +74,9 @@ def _auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.
 
 def macro_f1(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over classes of F1 of the class with the highest score; arguments and result as of `auroc`."""
-    return np.mean([2 * hit / (truly + said) for hit, truly, said in _counts(scores, labels, weights)], axis=0)
+    return np.mean(
+        [2 * hit / (truly + predicted) for hit, truly, predicted in _counts(scores, labels, weights)], axis=0
+    )
 
 
 def balanced_accuracy(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -85,7 +87,7 @@ def balanced_accuracy(scores: np.ndarray, labels: np.ndarray, weights: np.ndarra
 def _counts(
     scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each class how many are found, how many are of it, and how many are said to be: (B,) each."""
-    said = scores.argmax(1)
-    of_class = [(labels == c, said == c) for c in range(scores.shape[1])]
+    """For each class how many are found, how many are of it, and how many are predicted to be: (B,) each."""
+    predicted = scores.argmax(1)
+    of_class = [(labels == c, predicted == c) for c in range(scores.shape[1])]
     return [(weights @ (true & guess), weights @ true, weights @ guess) for true, guess in of_class]

@@ -18,7 +18,7 @@ class Synthesiser(Protocol):
 
     @property
     def classes(self) -> frozenset[int] | None:
-        """The classes that can be asked for; None where the images have none."""
+        """The classes that can be drawn; None where the images have none."""
 
     @property
     def shape(self) -> tuple[int, ...]:

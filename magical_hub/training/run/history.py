@@ -156,7 +156,7 @@ def draw_curves(history: Path, picture: Path) -> None:
                 [scale * value for _, value in points],
                 label=name,
                 linewidth=1,
-                marker="." if len(points) < 30 else None,  # a line of one point can't be seen
+                marker="." if len(points) < 30 else None,  # a line of one point is invisible
             )
         title, unit = FAMILIES[family]
         axis.set(title=title, xlabel="step", ylabel=unit, xlim=(0, 1.02 * lines[-1]["step"]))

@@ -57,7 +57,7 @@ def source_of(config: TrainingConfig) -> Source:
 
 
 def check_free(config: TrainingConfig) -> None:
-    """Raise a ConfigError where RUN holds a run that was not to be gone on with."""
+    """Raise a ConfigError where RUN holds a run and resume is off."""
     if (Path(config.output_dir) / "training_config.json").exists() and not config.resume:
         raise ConfigError(
             f"{config.output_dir} holds a run already: give --resume to go on with it, or another --output-dir"
@@ -69,11 +69,11 @@ def run_folder(config: TrainingConfig, accelerator: Accelerator) -> Iterator[Non
     """Keep RUN for this training alone, and refuse one that would lead it to write elsewhere.
 
     Raises:
-        ConfigError: where another process trains there, or RUN holds a run that was not to be gone on with.
+        ConfigError: where another process trains there, or RUN holds a run and resume is off.
         DataError: where RUN holds a link in a place of the program's own.
     """
     check_free(config)
-    accelerator.wait_for_everyone()  # nobody asks that once the main process has begun the run
+    accelerator.wait_for_everyone()  # no process may check that after the main one has begun the run
     if not accelerator.is_main_process:
         yield
         return

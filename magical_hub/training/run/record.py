@@ -19,7 +19,7 @@ class RunRecord:
         config: the configuration of the run.
         store: the images.
         split: their parts.
-        last: the checkpoint that this sitting goes on from, or None.
+        last: the checkpoint that this sitting continues, or None.
         step: the steps done before it.
         origin: of the checkpoint that a new run starts from (see provenance.py), or nothing.
     """

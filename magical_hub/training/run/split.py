@@ -32,7 +32,7 @@ class Split:
     ) -> Split:
         """Put whole groups into the parts, in the order of their names' hashes, so that chance and not order decides.
 
-        Groups that share an equal image (an equal digest) count as one, so that no image stands in two parts. A part
+        Groups that share an equal image (an equal digest) count as one, so that no image is in two parts. A part
         whose fraction is above zero gets at least one group.
 
         Raises:
