@@ -105,7 +105,7 @@ def join_masks(objects: Sequence[Sequence[DefectObject]], grid: Grid) -> np.ndar
 
 
 def _groups(defect_map: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Which defect each sub-region is part of (R, K), 0 for none, and the class of each defect."""
+    """The number of the defect in each sub-region (R, K), 0 for none, and the class of each defect."""
     groups, numbers = np.zeros(defect_map.shape, dtype=np.int64), list[int]()
     for number in np.unique(defect_map[defect_map > 0]):
         pieces, count = ndimage.label(defect_map == number, structure=NEIGHBOURS)

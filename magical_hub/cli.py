@@ -486,7 +486,7 @@ def _log_plainly() -> None:
 
 
 def _is_first_process() -> bool:
-    """Under `accelerate launch` it speaks for all."""
+    """Whether this process prints for all, under `accelerate launch`."""
     return os.environ.get("RANK", "0") == "0"
 
 

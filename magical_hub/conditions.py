@@ -23,7 +23,7 @@ class Conditional(Protocol):
 
     @property
     def config(self) -> Any:
-        """As `MagicalGenerator` has it."""
+        """The configuration, as `MagicalGenerator` has it."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class LabelNames:
 
     classes: tuple[str, ...]
     defects: tuple[str, ...]
-    """Of defect 1, 2 ...; 0, no defect, is not among them."""
+    """The names of defect 1, 2 ...; 0, no defect, is not among them."""
 
     @classmethod
     def of(cls, config: Any) -> LabelNames:
-        """Of a generator's configuration."""
+        """The names in a generator's configuration."""
         classes = config.class_names or [str(number) for number in range(config.num_classes)]
         defects = config.defect_names or [str(number + 1) for number in range(config.num_defects)]
         return cls(tuple(classes), tuple(defects))
@@ -48,7 +48,7 @@ class LabelNames:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What N images are generated from, on the CPU."""
+    """The inputs that N images are generated from, on the CPU."""
 
     latents: torch.Tensor
     """(N, L)."""
@@ -60,7 +60,7 @@ class Conditioning:
     """(N,) int64, of the pixel noise."""
 
     def __getitem__(self, which: slice | torch.Tensor) -> Conditioning:
-        """That of some of the images."""
+        """The conditioning of some of the images."""
         labels, maps = (None if x is None else x[which] for x in (self.class_labels, self.defect_labels))
         return Conditioning(self.latents[which], labels, maps, self.seeds[which])
 

@@ -1,4 +1,4 @@
-"""Where things run."""
+"""Moving networks and pipelines to a device."""
 
 from __future__ import annotations
 

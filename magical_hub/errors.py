@@ -95,11 +95,11 @@ def check_number(
 
 
 def first_line(error: BaseException) -> str:
-    """What goes of another library's error into one of ours: its first line, or its kind where it says nothing."""
+    """The part of another library's error that goes into one of ours: its first line, or its kind without one."""
     return plain((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, without line breaks and without anything that looks like a token."""
+    """The message of an error, without line breaks and without anything that looks like a token."""
     text = " ".join(str(error).split()) or type(error).__name__
     return plain(re.sub(r"hf_\w+", "***", text), 400)

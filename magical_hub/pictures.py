@@ -15,7 +15,7 @@ from magical_hub.grid import Grid
 SHOWN = 512
 """Pixels that the longer side of an image is enlarged to, about: by a whole factor, so that pixels stay pixels."""
 COLOURS = ((255, 90, 90), (90, 220, 90), (90, 160, 255), (255, 200, 40), (220, 110, 255), (60, 220, 220))
-"""Of the defect classes, in turn."""
+"""The colours of the defect classes, in turn."""
 LINE, FRAME = (64, 160, 255), (255, 160, 0)
 """Colours of the lines of a grid, and of the frame of a sub-region."""
 
@@ -38,7 +38,7 @@ def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:
 
 
 def enlarged(image: Image.Image) -> Image.Image:
-    """As RGB, so large that lines over it hide little."""
+    """The image as RGB, so large that lines over it hide little."""
     factor = enlarged_by(image)
     size = image.width * factor, image.height * factor
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST)

@@ -83,7 +83,7 @@ class MagicalPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(generator=generator, critic=critic, verifier=verifier)
         self.origin: dict[str, Any] = {}
-        """Where it was loaded from, and the record that came with it: see `provenance.origin`."""
+        """The place that it was loaded from, and the record that came with it: see `provenance.origin`."""
 
     @torch.inference_mode()
     def __call__(
@@ -388,7 +388,7 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
 
 
 def _convert(images: torch.Tensor, output_type: str) -> Any:
-    """From (N, C, H, W) in [0, 1] to the output type; sub-regions (N, n, C, h, w) keep their two axes."""
+    """Convert (N, C, H, W) in [0, 1] to the output type; sub-regions (N, n, C, h, w) keep their two axes."""
     if images.dim() == 5 and output_type == "pil":
         return [_convert(cells, output_type) for cells in images]
     if output_type == "pt":

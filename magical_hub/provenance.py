@@ -31,7 +31,7 @@ FILE = "provenance.json"
 
 MEND = "put the right one back, or delete it"
 LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
-"""Those whose version may change what comes out."""
+"""The libraries whose version may change the images."""
 
 
 def made_by() -> dict[str, Any]:
@@ -92,7 +92,7 @@ def source_of(pipe: Any) -> str:
 
 
 def pipeline_sha256(pipe: Any) -> str:
-    """Of the configurations and weights that images and their verification depend on: all but the critic's."""
+    """The SHA-256 of the configurations and weights that images and their verification depend on: not the critic's."""
     about = []
     for name, network in sorted(pipe.components.items()):
         if name != "critic" and network is not None:
@@ -172,7 +172,7 @@ def chain(path: Path) -> list[dict[str, Any]]:
 
 
 def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """What a record says, as `chain`: itself, what that came from, and so on."""
+    """The steps of a record, as of `chain`: itself, the record that it came from, and so on."""
     steps = []
     while record is not None:
         before = record.get("from")
@@ -227,7 +227,7 @@ def _described(path: Path) -> dict[str, Any] | None:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    """What metadata.jsonl beside an image says of it."""
+    """The row of an image in the metadata.jsonl beside it."""
     file = path.parent / "metadata.jsonl"
     rows, damaged = read_json_lines(file)
     row = next((row for row in rows if row.get("file_name") == path.name), {})

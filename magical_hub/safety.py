@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from magical_hub.errors import CheckpointError, MagicalError, first_line
 
 MOST_BYTES = 2**24
-"""Of a JSON file; most have a few hundred, but the frequencies of defects at each of 1,024 locations take millions."""
+"""The most bytes of a JSON file; the frequencies of defects at each of 1,024 locations take millions."""
 MOST_BYTES_OF_LINES = 2**28
-"""Of a file of JSON lines."""
+"""The most bytes of a file of JSON lines."""
 MOST_BYTES_OF_IMAGES = 2**30
-"""Of a JSON file with an entry an image."""
+"""The most bytes of a JSON file with an entry an image."""
 
 
 def check_inside(path: Path, folder: Path) -> None:

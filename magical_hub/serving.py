@@ -55,7 +55,7 @@ class ServedPipeline:
 
 
 def signature(config: Any) -> ModelSignature:
-    """What MLflow checks rows by.
+    """The signature by which MLflow checks rows.
 
     Args:
         config: the generator's.

@@ -10,7 +10,7 @@ LONGEST = 1000
 """Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
 CUT = " ... "
 MARKS = re.compile(r"[\\`*_\[\]<>|~#&@]|(?<=:)/(?=/)|(?<=www)\.|^[-+=](?![\d.])")
-"""What makes more than text of a line of Markdown, anywhere or where it begins."""
+"""Characters with a meaning in Markdown, anywhere or at the start of a line."""
 SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )\S+")
 
 

@@ -24,7 +24,7 @@ from magical_hub.texts import plain
 from magical_hub.training.run import read_settings
 
 PACKAGES = "rendered packages"
-"""What the page opens with, unless other data is given."""
+"""The data that the page opens with, unless other data is given."""
 SERIES, SIDE = 3330, 128
 GOOD, DEFECTIVE = (3, 0, 1, 13), (4, 5, 6, 7, 11, 12)
 """Of this series, in this size: two packages each with contamination, a void, a scratch; half a second to render."""

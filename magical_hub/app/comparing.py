@@ -151,5 +151,5 @@ class CompareTab:
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
-    """Of (C, H, W) uint8."""
+    """An enlarged picture of pixels (C, H, W) uint8."""
     return enlarged(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))

@@ -22,7 +22,7 @@ ANY = "as often as in training"
 NONE = "none"
 CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
-"""Of every component with images: lossless; the name is above the image, where it hides no pixel."""
+"""The options of every component with images: lossless; the name is above the image, where it hides no pixel."""
 PROGRESS = gr.Progress()
 QUICK = 256 * 256
 """Pixels of a canvas of which the page opens with images."""

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")
 COOKIE = "magical-hub-{}"
-"""With the port, for cookies belong to a name whatever the port, and one user may have two pages."""
+"""Its name has the port in it: cookies belong to a host whatever the port, and one user may have two pages."""
 OPEN = "/gradio_api/startup-events"
-"""What Gradio requests from its own server while it starts; it reveals nothing and changes nothing."""
+"""The address that Gradio requests from its own server while it starts; it reveals nothing and changes nothing."""
 POLICY = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # which Gradio's own page needs
@@ -75,7 +75,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What to say instead of the page's own answer, if anything."""
+        """The answer in place of the page's own, or None."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts is not None and _name(host) not in self._hosts:
@@ -100,7 +100,7 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """Of a Host header, without the port."""
+    """The host of a Host header, without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

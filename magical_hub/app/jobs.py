@@ -86,7 +86,7 @@ class Job:
             self._process.terminate()
 
     def wait(self) -> None:
-        """Until it has ended, by force where it takes too long."""
+        """Wait until it has ended; end it by force where that takes too long."""
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What the page makes of a pipeline: images, a defect put where the user clicked, a walk between two images."""
+"""Images of the page: generated ones, a defect put where the user clicked, a walk between two images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from magical_hub.seeds import image_seed
 BATCH = 8
 """Images at a time, as the command does."""
 MOST_PIXELS = 2**26
-"""Of all images that are requested together: the page keeps them."""
+"""The most pixels of all images that are requested together: the page keeps them."""
 Progress = Callable[[tuple[int, int]], Any]
 """Called with how many images are done, and of how many."""
 

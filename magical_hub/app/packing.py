@@ -21,7 +21,7 @@ from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import of_images, of_painted
 
 FORMATS: dict[str, Format] = {"COCO": "coco", "YOLO": "yolo", "PNG and metadata.jsonl": "imagefolder"}
-"""What the page offers, and what `write_dataset` calls it. Those for boxes come first."""
+"""The formats by the names on the page, and by those of `write_dataset`; those with boxes come first."""
 BOXES = ("COCO", "YOLO")
 
 

@@ -154,7 +154,7 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool, token: str | N
 
 
 def _theme() -> gr.themes.Base:
-    """With the fonts of the system, and greys that can be read on their grounds (4.5 to 1)."""
+    """A theme with the fonts of the system, and greys with a contrast of 4.5 to 1."""
     theme = gr.themes.Default(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )

@@ -25,7 +25,7 @@ EXPLAINED = {
     "leakage": "*Whether training images come out again. The share of planted copies found is the sensitivity.*",
     "usefulness": "*Whether a detector gets better by these images than by the same real images alone.*",
 }
-"""What a section is for, in a sentence."""
+"""A sentence that explains each section."""
 LARGEST = 2**28
 """Bytes of a page; pictures are in it."""
 PAGE = (

@@ -185,7 +185,7 @@ def _config(data: str, classes: bool, objects: bool, run: str, steps: int, minut
 
 
 def _planned(config: TrainingConfig) -> Plan:
-    """In a process of its own: it measures what it holds, and this one holds images and pipelines."""
+    """The plan, made in a process of its own: it measures its memory, and this process holds images and pipelines."""
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             return pool.submit(plan, config).result()

@@ -69,7 +69,7 @@ class AlbumentationsTransform(A.DualTransform):
 
     @classmethod
     def is_serializable(cls) -> bool:
-        """It holds images, which no YAML does."""
+        """False: it holds images, which YAML cannot."""
         return False
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Augmented:
 
 
 def augment(dataset: datasets.Dataset | datasets.IterableDataset, source: Source, settings: Settings) -> Augmented:
-    """As `augment_dataset`, of one split, with the counts (of a stream none: its rows are still to be made)."""
+    """Augment one split as `augment_dataset` does; a stream has no counts, since its rows are still to be made."""
     import datasets
 
     prepared = prepare(dataset, source, settings)
@@ -175,7 +175,7 @@ def _interleaved(real: Any, prepared: Prepared, settings: Settings) -> datasets.
 
 
 def _rows(parts: list[list[SampleRequest]], maker: RowMaker) -> Iterator[dict[str, Any]]:
-    """What workers of a DataLoader share out among them is `parts`, the list."""
+    """Make rows; `parts` is a list, which the workers of a DataLoader share out among themselves."""
     counts: Counter[str] = Counter()
     for part in parts:
         rows, made = make_rows(maker, part)

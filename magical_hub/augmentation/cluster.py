@@ -121,7 +121,7 @@ class _Actor:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Within it Ray runs: what this process is connected to, else the cluster of the address, else one here."""
+    """Run Ray within the block: the cluster that this process is connected to, that of the address, or a new one."""
     import ray
 
     if ray.is_initialized():

@@ -35,7 +35,7 @@ class GeneratedRows(RowMaker):
         self._masked = encoder.columns.mask is not None and bool(LabelNames.of(pipe.generator.config).defects)
 
     def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
-        """As `RowMaker.attempt` says."""
+        """Make rows as `RowMaker.attempt` describes."""
         encoder = self.encoder
         seeds = [try_seed(encoder.seed, request.number, turn) for request in requests]
         arguments = pipeline_arguments(requests, seeds, encoder.label, self.pipe.generator.config)

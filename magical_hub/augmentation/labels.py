@@ -26,7 +26,7 @@ class LabelColumn:
     none: str | None = None
 
     def value(self, annotation: Mapping[str, Any]) -> Any:
-        """What the column holds for an image of a pipeline; None where the image doesn't say."""
+        """The value of the column for an image of a pipeline; None where its annotation does not determine it."""
         if not self.is_defect:
             return self.values.get(annotation.get("class_name", ""))
         objects = annotation.get("objects")

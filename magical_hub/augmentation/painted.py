@@ -109,7 +109,7 @@ class PaintedRows(RowMaker):
         self.identity = [identity, bank.sha256, description, features, self._seed, self._keep]
 
     def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
-        """As `RowMaker.attempt` says."""
+        """Make rows as `RowMaker.attempt` describes."""
         seeds = [try_seed(self._seed, request.number, turn) for request in requests]
         images, annotations, rows = [], [], []
         for request, seed, (image, known) in zip(requests, seeds, self._targets(seeds), strict=True):
@@ -233,7 +233,7 @@ def _label_values(rows: Rows, column: str, classes: Sequence[str]) -> dict[str, 
 
 
 def good_labels(rows: Rows) -> set[Any]:
-    """What the label column stores for good rows and for no defective one."""
+    """The values that the label column stores for good rows and for no defective one."""
     if rows.columns.label is None:
         return set()
     stored = list(rows.dataset.select_columns([rows.columns.label])[rows.columns.label])

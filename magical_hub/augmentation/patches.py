@@ -20,7 +20,7 @@ from magical_hub.errors import AugmentationError
 from magical_hub.pipeline import MagicalPipeline
 
 MODES = ("L", "RGB", "I;16", "I;16B", "I")
-"""Of images that numbers can be added to."""
+"""The modes of images that numbers can be added to."""
 FADE = 1.0
 """Pixels over which a patch fades out around its mask: the difference continues there, and an edge would show."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 Source = MagicalPipeline | DefectBank | tuple[MagicalPipeline, DefectBank]
-"""What synthetic rows come from: generated images, defects painted on good images, or on generated good images."""
+"""The source of synthetic rows: generated images, defects painted on good images, or on generated good images."""
 
 MASKS_OF_STREAMS = 32
 """Rows of a stream that are fetched to find the values of its masks."""

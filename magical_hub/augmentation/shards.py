@@ -100,7 +100,7 @@ def _make_all(
 
 
 _worker: dict[str, Any] = {}
-"""What a worker process was started with: sent once, and not with every shard."""
+"""The maker of a worker process, which is sent once and not with every shard."""
 
 
 def _start_worker(maker: RowMaker, threads: int) -> None:

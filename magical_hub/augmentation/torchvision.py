@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from magical_hub.pipeline import MagicalPipeline
 
 FILLED = ("area", "iscrowd")
-"""What COCO's targets hold of each box beside its label."""
+"""The fields of COCO's targets for each box, beside its label."""
 
 
 class TorchvisionTransform(v2.Transform):

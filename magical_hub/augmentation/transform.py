@@ -90,7 +90,7 @@ class MagicalTransform:
 
     @property
     def masks(self) -> MaskValues | None:
-        """What the values of masks mean; None where the dataset has none."""
+        """The meaning of the values of masks; None where the dataset has no masks."""
         return self._change.masks
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:

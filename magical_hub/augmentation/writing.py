@@ -35,7 +35,7 @@ PICTURES = 12
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_augmented` made: images of either kind, how many were made and dropped why, pictures, its record."""
+    """The result of `write_augmented`: numbers of images, the reasons for dropped ones, pictures, its record."""
 
     output_dir: str
     format: str
@@ -176,5 +176,5 @@ def _painted(
 
 
 def _about(settings: Settings) -> dict[str, Any]:
-    """What a record says of the images that were requested."""
+    """The request as a record holds it."""
     return {"seed": settings.seed, "num_images": settings.num_images, "balance": settings.balance}

@@ -57,7 +57,7 @@ def _is_text(value: object) -> bool:
 
 
 def explain(about: dict[str, Any]) -> str:
-    """What `describe` found, for a person: what the checkpoint generates, and how to call it."""
+    """The result of `describe` in words: what the checkpoint generates, and how to call it."""
     (height, width), (rows, cols), cell = about["image_size"], about["grid"], about["sub_region"]
     name, classes, defects = plain(about["checkpoint"]), about["class_names"], about["defect_names"]
     seamless = about["generator"] == "SeamlessGenerator"

@@ -33,11 +33,11 @@ LONGEST_WAIT = 60.0
 """Seconds at the most, whatever Retry-After says."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download"}
-"""What a `from_pretrained` passes on to `pull`."""
+"""The arguments that a `from_pretrained` passes on to `pull`."""
 
 
 def versioned() -> dict[str, str]:
-    """What the client tells the Hub of this library."""
+    """The user agent that the client sends to the Hub."""
     return {"library_name": "magical_hub", "library_version": __version__}
 
 
@@ -150,7 +150,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _instead(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
-    """What the repository has in place of a missing file, and the mend."""
+    """The end of an error on a missing file: what the repository has instead, and the mend."""
     try:
         names = patiently(lambda: HfApi(token=token, **versioned()).list_repo_files(repo_id, revision=revision))
     except (HfHubHTTPError, OSError, TransportError):

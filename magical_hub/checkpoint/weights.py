@@ -86,7 +86,7 @@ def check_weights(network: torch.nn.Module, name: str) -> None:
 
 
 def weights_sha256(network: torch.nn.Module) -> str:
-    """Of the weights as `save_pretrained` writes them: what a report of them names."""
+    """The SHA-256 of the weights as `save_pretrained` writes them, by which a report names them."""
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     return hashlib.sha256(save(weights, metadata={"format": "pt"})).hexdigest()
 

@@ -2,8 +2,8 @@
 
 A sample then costs a read of its own bytes and not a decode. The sub-regions of an image are stored one after another,
 each (C, h, w): as rows of whole images, a window of 2 x 2 sub-regions of 64 px of an 8192 px image would be in 128
-places, and cold reads took 2.4 MB for its 16 kB. The file is an Arrow stream that `datasets.Dataset.from_file` opens too
-(`Grid.stitch` joins an image again). It holds the training images: it stays where it was written.
+places, and cold reads took 2.4 MB for its 16 kB. The file is an Arrow stream that `datasets.Dataset.from_file` opens
+too (`Grid.stitch` joins an image again). It holds the training images: it stays where it was written.
 
 A flipped byte is noticed: behind the stream is the SHA-256 of all that is not pixels, which is checked before Arrow
 reads any of it, and every sub-region has a CRC-32, which is checked whenever it is read.
@@ -100,13 +100,13 @@ class ArrowStore(CanvasStore):
 
 
 def _pixel_places(mapped: pa.Buffer, table: pa.Table) -> list[tuple[int, int]]:
-    """Where the pixels of each batch begin in the file, and how many there are."""
+    """The offset of the pixels of each batch in the file, and their number."""
     flat = [chunk.flatten().flatten() for chunk in table["canvas"].chunks]
     return [(pixels.buffers()[1].address - mapped.address, len(pixels)) for pixels in flat]
 
 
 def _sha256_beside(mapped: pa.Buffer, end: int, places: list[tuple[int, int]]) -> str:
-    """Of all bytes of a file up to `end` but those of the pixels."""
+    """The SHA-256 of all bytes of a file up to `end` but those of the pixels."""
     sha, position = hashlib.sha256(), 0
     for start, count in [*places, (end, 0)]:
         if not position <= start <= start + count <= end:
@@ -256,7 +256,7 @@ class _Batch:
             yield band
 
     def take(self, schema: pa.Schema) -> pa.RecordBatch:
-        """What was added, to be written before more is."""
+        """The rows that were added, to be written before others."""
         pixels = pa.array(self._pixels[: len(self._records)].reshape(-1))
         canvas = schema.field("canvas").type
         cells = pa.FixedSizeListArray.from_arrays(pixels, canvas.value_type.list_size)

@@ -139,7 +139,7 @@ def set_sha256(digests: Iterable[str]) -> str:
 
 
 def about_store(source: Source, grid: Grid, channels: int) -> dict[str, Any]:
-    """What a store says of its images as a whole: see `CanvasStore`."""
+    """The description of a store's images as a whole: see `CanvasStore`."""
     return {
         "image_size": [grid.height, grid.width],
         "channels": channels,

@@ -1,4 +1,4 @@
-"""What the columns of a dataset hold: images, classes, boxes and masks, found and named."""
+"""The columns of a dataset: those of images, classes, boxes and masks, found and checked."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
 
 
 def other_fields(value: Any) -> list[dict[str, Any]]:
-    """What a row's objects hold beside bbox and category, of either layout: a dictionary an object."""
+    """The fields of a row's objects beside bbox and category, of either layout: a dictionary an object."""
     if value is None:
         return []
     if isinstance(value, dict):

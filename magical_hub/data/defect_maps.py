@@ -55,7 +55,7 @@ class Boxes(DefectAnnotation):
     boxes: Sequence[tuple[Sequence[Any], int]]
 
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """As `DefectAnnotation.defect_map` says."""
+        """The defect map, as of `DefectAnnotation.defect_map`."""
         covered: dict[int, list[np.ndarray]] = {}
         for values, number in self.boxes:
             x, y, width, height = checked_box(values, size, name)
@@ -67,7 +67,7 @@ class Boxes(DefectAnnotation):
         return _strongest({number: np.max(parts, axis=0) for number, parts in covered.items()}, grid)
 
     def classes(self, name: str) -> set[int]:
-        """As `DefectAnnotation.classes` says."""
+        """The classes, as of `DefectAnnotation.classes`."""
         return {number for _, number in self.boxes}
 
 
@@ -86,7 +86,7 @@ class Mask(DefectAnnotation):
     number: int
 
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """As `DefectAnnotation.defect_map` says."""
+        """The defect map, as of `DefectAnnotation.defect_map`."""
         marked = self._read(name)
         if marked.shape != size:
             raise DataError(
@@ -101,7 +101,7 @@ class Mask(DefectAnnotation):
         return _strongest(covered, grid)
 
     def classes(self, name: str) -> set[int]:
-        """As `DefectAnnotation.classes` says."""
+        """The classes, as of `DefectAnnotation.classes`."""
         marked = self._read(name)
         return {self._class(value) for value in np.unique(marked[marked > 0]).tolist()}
 
@@ -125,5 +125,5 @@ def _overlaps(start: float, length: float, cell: float, count: int) -> np.ndarra
 
 
 def _marked(covered: np.ndarray, share: float) -> np.ndarray:
-    """What a defect covers of the sub-regions that carry it, 0 elsewhere."""
+    """The covered share of the sub-regions that carry a defect, 0 elsewhere."""
     return np.where((covered >= share) | (covered == covered.max()), covered, 0)

@@ -55,7 +55,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What shows an image upright, by its orientation."""
+"""The operation that turns an image upright, by its orientation."""
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
@@ -81,7 +81,7 @@ class Intensity:
 
     @classmethod
     def of(cls, values: Any) -> Intensity | None:
-        """From two numbers as a configuration holds them; None from None."""
+        """The range of two numbers as a configuration holds them; None of None."""
         return None if values is None else cls(float(values[0]), float(values[1]))
 
     def to_8_bits(self, pixels: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ SIXTEEN_BITS = Intensity(0, 65535)
 
 
 class Values(NamedTuple):
-    """What the pixels of images hold: their type, and the least and the greatest finite value among them."""
+    """The type of the pixels of images, and the least and the greatest finite value among them."""
 
     dtype: np.dtype
     low: float
@@ -108,13 +108,13 @@ class Values(NamedTuple):
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Values:
-        """Of an array; the least is above the greatest where no value is finite."""
+        """The values of an array; the least is above the greatest where no value is finite."""
         finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
         return cls(pixels.dtype, low, high)
 
     def joined(self, other: Values) -> Values:
-        """Of both; the type is that of the larger pixels."""
+        """The values of both; the type is that of the larger pixels."""
         dtype = max(self.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
         return Values(dtype, min(self.low, other.low), max(self.high, other.high))
 
@@ -369,7 +369,7 @@ def _pixels(image: Any, file: Any, name: str) -> np.ndarray:
 
 
 def _tiff_pixels(image: Any, file: Any, name: str) -> np.ndarray:
-    """Of a TIFF: by Pillow where that reads it right, else by tifffile."""
+    """The pixels of a TIFF: by Pillow where that reads it right, else by tifffile."""
     tags = image.tag_v2
     tile = int(tags.get(_TIFF_TILE_WIDTH, 0)) * int(tags.get(_TIFF_TILE_LENGTH, 0))
     if tile > LARGEST_TILE:
@@ -416,7 +416,7 @@ def _by_tifffile(file: Any, name: str) -> np.ndarray:
 
 
 def _png_16_bit_colour(file: Any, name: str) -> np.ndarray:
-    """Of a PNG of 16 bits a channel, which Pillow would cut to 8: (H, W, 3) uint16, transparency on black."""
+    """The pixels of a PNG of 16 bits a channel, which Pillow cuts to 8: (H, W, 3) uint16, transparency on black."""
     import cv2
 
     file.seek(0)

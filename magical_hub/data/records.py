@@ -1,4 +1,4 @@
-"""What every source of images gives: a record an image, not decoded."""
+"""Sources of images: a record an image, not decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Record:
     label: int | None
     group: str | None
     defects: DefectAnnotation | None = None
-    """None where the source has no boxes and no masks."""
+    """The defects; None where the source has no boxes and no masks."""
     problem: str | None = None
     """Why the image cannot be used, where the source knows that: it is skipped by name."""
 
@@ -37,14 +37,14 @@ class Source:
     """Records in a fixed order, and the names of their classes (None without a label column)."""
 
     count: int | None
-    """None for a stream, which ends when it ends."""
+    """The number of images; None for a stream, where it is not known."""
     records: Callable[[], Iterator[Record]]
     class_names: list[str] | None
     fingerprint: str
     """Of names and sizes, or of the dataset; of a stream, its id, split and revision (in Python: its split, shards and
     features; only the digests of what was read say more). Other data has another one, and no image is read for it."""
     defect_names: list[str] | None = None
-    """Of the defect classes, where records have defects."""
+    """The names of the defect classes, where records have defects."""
     intensity: Intensity | None = None
     """The values that become black and white on the canvas; None: the whole range of images of 8 and 16 bits."""
 

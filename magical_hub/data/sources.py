@@ -141,7 +141,7 @@ def existing_folder(data: str | Path) -> Path | None:
 
 
 def _saved(folder: Path, split: str) -> datasets.Dataset | None:
-    """What `save_to_disk` wrote into a folder, or its Parquet files; None where it holds neither."""
+    """The dataset that `save_to_disk` wrote into a folder, or that of its Parquet files; None without either."""
     import datasets
 
     try:
@@ -195,7 +195,7 @@ def _from_table(data: Any, columns: Columns, streaming: bool) -> Source:
 
 
 def _from_labelled_folder(folder: Path, columns: Columns) -> Source:
-    """Of a folder whose metadata says what is wrong with its images, and where."""
+    """The source of a folder whose metadata describes defects or groups."""
     table = table_of(folder)
     if not metadata_files(folder):
         column = columns.objects or columns.mask or columns.group

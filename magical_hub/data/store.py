@@ -81,7 +81,7 @@ class ImageInfo(NamedTuple):
     image: Image.Image | None
     """Decoded; None for a tiled TIFF, of which only the header and a few tiles are read."""
     values: Values
-    """What its pixels hold."""
+    """The type and the range of its pixels."""
 
 
 def inspect_image(record: Record, intensity: Intensity | None = None) -> ImageInfo:

@@ -48,7 +48,7 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """Of all columns that are read."""
+        """The names of all columns that are read."""
         named = (self.image, self.label, self.group, self.objects, self.mask)
         return [name for name in named if name is not None]
 
@@ -87,7 +87,7 @@ def from_hub_stream(dataset_id: str, split: str, columns: Columns) -> Source:
 
 
 def cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
-    """Of a dataset that is not here and cannot be had from the Hub."""
+    """The error for a dataset that is neither here nor can be loaded from the Hub."""
     return DataError(
         f"{dataset_id} is neither a folder here nor a dataset that can be loaded ({first_line(error)}): "
         "check the name, the split and the network"
@@ -276,7 +276,7 @@ class _Reader:
             self.defect_names = self._categories.names
 
     def record(self, row: int, example: dict[str, Any]) -> Record:
-        """Of row number `row`."""
+        """The record of row number `row`."""
         columns = self.columns
         # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
         image = example[columns.image] or {"bytes": b"", "path": None}
@@ -387,7 +387,7 @@ class _Names:
         self.numbers = {value: number for number, value in enumerate(known.values())}
 
     def number(self, value: Any, name: str) -> int:
-        """Of a value.
+        """The number of a value.
 
         Args:
             value: in the column.

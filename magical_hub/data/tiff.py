@@ -47,7 +47,7 @@ KINDS = {(1, 1, 8): "L", (1, 1, 16): "L", (2, 3, 8): "RGB"}
 
 @dataclass(frozen=True)
 class TiledImage:
-    """Where the tiles of a file are: what its header says."""
+    """The tiles of a file, as its header describes them."""
 
     path: Path
     height: int
@@ -98,7 +98,7 @@ class TiledImage:
 
 
 def tiled_image(path: Path) -> TiledImage | None:
-    """What the header of a tiled TIFF says; None where the file is another."""
+    """The description in the header of a tiled TIFF; None for any other file."""
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return None
     state = path.stat()

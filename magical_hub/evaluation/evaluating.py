@@ -1,4 +1,4 @@
-"""The one call: evidence in, a report out."""
+"""`evaluate`: from a checkpoint or a folder of images to a report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from magical_hub.pipeline import MagicalPipeline
 from magical_hub.version import __version__
 
 Question = tuple[str, Callable[[Evidence], Section]]
-"""In words, and what answers it."""
+"""A question in words, and the function that measures it."""
 SECTIONS: dict[str, Question] = {
     "split": (split.QUESTION, split.measure),
     "fidelity": (fidelity.QUESTION, fidelity.measure),
@@ -171,7 +171,7 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what figures are computed by."""
+    """The versions of the packages that compute figures."""
     return {
         "magical_hub": __version__,
         "python": platform.python_version(),

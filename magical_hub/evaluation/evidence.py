@@ -1,4 +1,4 @@
-"""What a report is computed from: the generated images, the real ones to compare with, and where all come from."""
+"""The images that a report is computed from: generated ones, and real ones to compare with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 Data: TypeAlias = "str | Path | datasets.Dataset"
-"""Where real images come from."""
+"""A source of real images."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: a pipeline, or a folder of images; and the folder of the run that made it."""
+    """The thing that is evaluated: a pipeline, or a folder of images; and the folder of the run that made it."""
 
     name: str
     pipe: MagicalPipeline | None
@@ -85,7 +85,7 @@ class Subject:
 
     @property
     def weights_sha256(self) -> str | None:
-        """Of the generator's weights as `save_pretrained` writes them; None for a folder of images."""
+        """The SHA-256 of the generator's weights as `save_pretrained` writes them; None for a folder of images."""
         return None if self.pipe is None else weights_sha256(self.pipe.generator)
 
 

@@ -10,7 +10,7 @@ from magical_hub.extras import extra
 SIDE = 16
 """Bits a side: aligned images of one product agree in most of the usual 8 x 8."""
 NEAR = 16
-"""Of the 256 bits so many may differ between near-duplicates: the same picture brighter, or saved again."""
+"""The bits, of 256, that may differ between near-duplicates: the same picture brighter, or saved again."""
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:

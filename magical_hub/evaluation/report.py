@@ -15,7 +15,7 @@ from magical_hub.extras import extra
 from magical_hub.files import write_text
 
 FORMAT = 1
-"""Of report.json: keys may be added within a format, and never change their meaning."""
+"""The format of report.json: keys may be added within a format, and never change their meaning."""
 OVERALL = {
     Verdict.GOOD: "Fit for use, as far as this report looked.",
     Verdict.WEAK: "Use with care: see what is weak, or was not looked at.",

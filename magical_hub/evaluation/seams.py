@@ -21,7 +21,7 @@ SLACK = 2.0
 
 
 class Lines(NamedTuple):
-    """Of an image set: `seam_energies`, and the maps of `line_differences`."""
+    """The `seam_energies` of an image set, and its maps of `line_differences`."""
 
     energies: np.ndarray
     down: np.ndarray

@@ -36,11 +36,11 @@ COPIES = 40
 SHIFT = 3
 """Pixels of the greatest shift of a planted copy."""
 CONTRAST, BRIGHTNESS = 1.1, 12
-"""What a brightened copy's grey levels are multiplied by, and what is added."""
+"""The factor and the offset of a brightened copy's grey levels."""
 
 
 class Compared(NamedTuple):
-    """What one view shows."""
+    """The distances and scores of one view."""
 
     view: View
     train: list[np.ndarray]

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Verdict(str, Enum):
-    """What a section says of the images."""
+    """The verdict of a section on the images."""
 
     GOOD = "good"
     WEAK = "weak"

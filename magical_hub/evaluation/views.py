@@ -22,7 +22,7 @@ MAX_SHIFT = 3
 MOST_PARTS = 8
 
 Rows = list[np.ndarray]
-"""What a view shows of images: an array (N, ...) for each place of the image."""
+"""The representation of images in a view: an array (N, ...) for each place of the image."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Matches(NamedTuple):
         return [self._replace(scores=self.scores[:, [n]], suspects=self.suspects[:, [n]]) for n in parts]
 
     def first(self, count: int) -> Matches:
-        """Of the first images alone."""
+        """The matches of the first images alone."""
         return Matches(*(values[..., :count] for values in self))
 
     def where(self, chosen: np.ndarray) -> Matches:
-        """Of some images alone."""
+        """The matches of some images alone."""
         return Matches(*(values[..., chosen] for values in self))
 
 

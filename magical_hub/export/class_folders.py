@@ -53,7 +53,7 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
 
 
 def _own(samples: Samples, sample: Sample, names: dict[str, str]) -> dict[str, Any]:
-    """What the dataset's own columns say."""
+    """The values of the dataset's own columns."""
     row = {names[column]: value for column, value in sample.more.items()}
     columns = samples.columns
     if columns.label is not None:

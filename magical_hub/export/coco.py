@@ -18,7 +18,7 @@ KEYS = {
     *("id", "width", "height", "file_name", "license", "flickr_url", "coco_url", "date_captured"),
     *("image_id", "category_id", "segmentation", "area", "bbox", "iscrowd"),
 }
-"""What readers of COCO take to be theirs in an image or an annotation."""
+"""The keys with a meaning in COCO's images and annotations."""
 
 
 def check_coco(samples: Samples) -> None:

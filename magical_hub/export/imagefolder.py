@@ -20,7 +20,7 @@ from magical_hub.safety import read_json_lines
 from magical_hub.seeds import image_seed
 
 ROWS = ".rows.jsonl"
-"""In a folder that is not finished: a line an image that is there."""
+"""The file with a line for each image that is there, in a folder that is not finished."""
 
 
 def write_imagefolder(

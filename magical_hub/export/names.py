@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 MOST_BYTES = 120
-"""Of a stem: file systems take 255 for a whole name, and programs lengthen names."""
+"""The most bytes of a stem: file systems take 255 for a whole name, and programs lengthen names."""
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What Windows takes for a device."""
+"""Names that Windows reserves for devices."""
 
 
 def file_stems(names: Sequence[str | None]) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import datasets
 
 FILE_BYTES = 500 * 2**20
-"""Of a file, about: what `push_to_hub` makes too."""
+"""The size of a file, about; `push_to_hub` makes the same."""
 ROWS_TOGETHER = 64
 """Rows of a group, which is what a reader decodes at a time."""
 

@@ -16,7 +16,7 @@ from magical_hub.files import expanded, folder_written_whole, only_maker
 from magical_hub.safety import parse_json
 
 MARK = "incomplete.json"
-"""In a remote place: it says what is being written there, and goes when all is there."""
+"""The file in a remote place that describes what is being written there; it is removed when all is there."""
 
 
 def check_place(target: str | Path) -> None:
@@ -89,7 +89,7 @@ def _reached(target: str) -> tuple[Any, str]:
 
 @contextmanager
 def _told(target: str | Path) -> Iterator[None]:
-    """What a remote place does wrong, in one line. Every file system has errors of its own."""
+    """Turn errors of a remote file system, which are of many kinds, into a DataError of one line."""
     try:
         yield
     except DataError:

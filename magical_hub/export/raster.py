@@ -79,7 +79,7 @@ def progress(raster: Raster, path: Path) -> tqdm:
 
 
 def tiles(band: np.ndarray, tile: tuple[int, int]) -> Iterator[np.ndarray]:
-    """What cuts rows of pixels (h, W, C) into tiles, row-major; those at the edges are smaller."""
+    """Cut rows of pixels (h, W, C) into tiles, row-major; those at the edges are smaller."""
     for top, left, height, width in rectangles(len(band), band.shape[1], tile):
         yield band[top : top + height, left : left + width]
 

@@ -63,12 +63,12 @@ class Sample:
 
     @property
     def stem(self) -> str:
-        """Of its file: that of the file that it came in, or its number."""
+        """The name of its file without the ending: that of the file that it came in, or its number."""
         return self._samples.stems[self.row]
 
     @property
     def original_name(self) -> str | None:
-        """Of the file that it came in."""
+        """The name of the file that it came in."""
         return self._samples.files[self.row]
 
     @cached_property
@@ -111,7 +111,7 @@ class Sample:
 
     @cached_property
     def mask(self) -> Image.Image | None:
-        """As the dataset has it: in the mode, with the values and the palette that it has there."""
+        """The mask as the dataset has it: in the same mode, with the same values and palette."""
         stored = self._stored_mask
         return None if stored is None else read_image(file_of(stored), f"the mask of row {self.row}")
 
@@ -214,7 +214,7 @@ class Sample:
         return None if column is None else self._values[column]
 
     def _inside(self, box: Box, category: str) -> np.ndarray:
-        """What the mask marks inside a box, of the box's category where the mask tells classes apart: (H, W) bool."""
+        """The pixels that the mask marks in a box, of the box's category where the mask has classes: (H, W) bool."""
         classes, names = self.mask_classes, self._samples.mask_values.names
         assert classes is not None
         x, y, width, height = box
@@ -301,7 +301,7 @@ class Samples:
 
     @cached_property
     def mask_values(self) -> MaskValues:
-        """What the values of the masks mean."""
+        """The meaning of the values of the masks."""
         assert self.columns.mask is not None
         masks = enumerate(tqdm(self._values(self.columns.mask), desc="Reading masks", unit="mask"))
         return survey_masks(

@@ -17,7 +17,7 @@ from magical_hub.pipeline import MagicalPipeline
 Format = Literal["tiff", "zarr"]
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {"tiff": (".tif", ".tiff"), "zarr": (".zarr",)}
-"""What a path ends in; the first is the usual one."""
+"""The endings of a path; the first is the usual one."""
 
 
 def write(

@@ -1,4 +1,4 @@
-"""What is pushed: a list of what may go, and files without names and paths of the machines they come from."""
+"""The contents of a push: a list of what may be published, and files without private names and paths."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEPT_DETAILS = {
     },
     "usefulness": {"verdicts", "tasks", "settings"},
 }
-"""Of a report's sections: figures and how they came about, and no name of a real image."""
+"""The details of a report's sections that are published: no name of a real image."""
 KEPT_ABOUT = {
     *("weights_sha256", "seed", "image_size", "channels", "grid", "resizing_of_real_images", "network", "counts"),
     *("reference_is", "versions"),
@@ -88,7 +88,7 @@ def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> Mag
 
 
 PRIVATE = {"command", "dataset", "checkpoint", "revision"}
-"""What a record says in names: of an earlier version's data, of the repository that a run began with."""
+"""Keys of a record with private names: of the data of earlier versions, of the repository that a run began with."""
 
 
 def _public_record(record: Any) -> Any:
@@ -132,12 +132,12 @@ def as_json(values: dict[str, Any]) -> str:
 
 
 def kept_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Of a run's configuration what may be published."""
+    """The part of a run's configuration that may be published."""
     return TrainingConfig.public_of(settings)
 
 
 def kept_report(report: dict[str, Any]) -> dict[str, Any]:
-    """Of a report what may be published: no names of images, and no reasons that may hold a path."""
+    """The part of a report that may be published: no names of images, and no reasons that may hold a path."""
     sections = {}
     for name, section in report["sections"].items():
         left_out = section["verdict"] == "left out"

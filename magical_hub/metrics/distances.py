@@ -25,7 +25,7 @@ class KID(NamedTuple):
 
 
 class _Extracted(nn.Identity):
-    """In place of the feature network of torchmetrics, since the features are known already."""
+    """A stand-in for the feature network of torchmetrics, since the features are computed already."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

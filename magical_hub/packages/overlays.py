@@ -1,4 +1,4 @@
-"""What a defect lays on a package or breaks out of it: scratches, chips, dirt and pits."""
+"""The marks of defects on a package: scratches, chips, dirt and pits."""
 
 from __future__ import annotations
 

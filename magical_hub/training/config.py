@@ -29,7 +29,7 @@ PAPER: dict[str, Any] = {
     "augment": "off",
     "ema_decay": 0.0,  # the last weights generate
 }
-"""What differs from the defaults in the method as published (Chang, Choi and Han 2023): see docs/method.md."""
+"""What of the method as published (Chang, Choi and Han 2023) differs from the defaults: see docs/method.md."""
 
 PRESETS = {"paper": PAPER}
 
@@ -141,10 +141,10 @@ class NetworkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticOptions:
-    """What the critic is given, how often it is updated, and how its images are augmented."""
+    """The critic's images, how they are augmented, and how often the critic is updated."""
 
     critic_input: Literal["windows", "sub_regions"] = setting("windows", public=True, old_name="critic_sees")
-    """What the critic is given: "sub_regions", single ones, as in the paper; "windows": neighbouring ones, joined."""
+    """The critic's images. "sub_regions": single ones, as in the paper; "windows": neighbouring ones, joined."""
     n_critic: int = setting(1, at_least=1, public=True)
     """Updates of the critic to one of the generator."""
     augment: Literal["adaptive", "off"] = setting("adaptive", public=True)
@@ -222,7 +222,7 @@ class RunOptions:
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", public=True)
     """"auto": bf16 where the hardware multiplies it, no otherwise. fp16 needs a GPU and was never tried on one."""
     deterministic: bool = setting(False, public=True, may_change=True)
-    """On a GPU: kernels that give the same bits each time, for a resume to the bit; slower. A CPU's do anyhow."""
+    """Use deterministic kernels on a GPU, for a resume to the bit; slower. Those of a CPU are deterministic anyhow."""
     on_nan: Literal["stop", "roll_back"] = setting("stop", public=True, may_change=True)
     """What happens where a loss or a weight is not finite: the run stops, or continues from its last checkpoint at
     half of its learning rates, at most three times; then it stops."""
@@ -339,7 +339,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
 
     @classmethod
     def public_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Of the settings of a run those that may be published, as far as their values are of the field's own."""
+        """The settings of a run that may be published, and whose values are of the kind of their field."""
         kinds, names = get_type_hints(cls), cls.names("public")
         return {
             name: value
@@ -348,7 +348,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         }
 
     def to_json(self) -> str:
-        """What RUN/training_config.json holds; a dataset that was given as an object is named by its kind alone."""
+        """The text of RUN/training_config.json; a dataset in memory is named by its kind alone."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         if not isinstance(self.data, (str, Path)):
             values["data"] = f"<{type(self.data).__name__}>"

@@ -1,4 +1,4 @@
-"""What interrupts a run: a figure or a weight that is not finite, memory that runs out, and signals."""
+"""Interruptions of a run: figures or weights that are not finite, memory that runs out, and signals."""
 
 from __future__ import annotations
 

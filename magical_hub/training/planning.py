@@ -46,36 +46,36 @@ STRETCH = 1.05
 PROBED = 16
 """Images that the measured steps train on."""
 DEFECTIVE = 4
-"""Of them with defects, where there are any: a step with defects costs more."""
+"""The number of those that have defects, where there are any: a step with defects costs more."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What training with a configuration will be."""
+    """The plan of a training: what is chosen from the data, and what it costs."""
 
     config: TrainingConfig
-    """With nothing left open."""
+    """The configuration, with nothing left open."""
     num_images: int | None
-    """None for a stream."""
+    """The number of images; None for a stream."""
     counts: dict[str, int] | None
     """Images of each class and each kind of defect, all parts together; None for a stream."""
     sizes: int
     """Different sizes among the images looked at."""
     depth: str
-    """What the pixels hold where they are not of 8 bits, in words."""
+    """The type and range of the pixels in words, where they are not of 8 bits."""
     alignment: float | None
     """`metrics.alignment` of the images looked at; None where it was not measured."""
     step_seconds: float | None
-    """Of a step on this machine; None where it was not measured: under several processes, and of a few steps."""
+    """Seconds of a step on this machine; None where not measured: under several processes, and for a few steps."""
     seconds: float | None
-    """Of the whole training, decoding included, pictures and checkpoints not."""
+    """Seconds of the whole training, decoding included, pictures and checkpoints not."""
     memory_bytes: int | None
     """The most that training holds at a time: of a GPU's memory where there is one, else of the machine's, libraries
     included."""
     disk_bytes: int | None
-    """Of the decoded images in RUN."""
+    """Bytes of the decoded images in RUN."""
     warnings: tuple[str, ...]
-    """Where the data, or the machine, does not suit."""
+    """Warnings of the data or the machine."""
 
     def to_dict(self) -> dict[str, object]:
         """The numbers alone, as `--json` prints them."""
@@ -223,7 +223,7 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
 
 @dataclass(frozen=True)
 class Cost:
-    """Of training on this machine, in this process."""
+    """The cost of training on this machine, in this process."""
 
     step_seconds: float
     """A step with all networks, the feature critic included."""
@@ -231,7 +231,7 @@ class Cost:
     """The most that the process held at a time: of a GPU's memory where there is one, else resident, libraries
     included."""
     free_bytes: int
-    """What there is of that memory, together with what the process holds already."""
+    """The bytes of that memory that are free, together with those that the process holds already."""
 
 
 def measure_cost(config: TrainingConfig, source: Source) -> Cost:

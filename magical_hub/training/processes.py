@@ -91,7 +91,7 @@ def multiplies_bf16() -> bool:
 
 @contextmanager
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
-    """Within it torch takes kernels that give the same bits each time, where that is wanted."""
+    """Make torch use deterministic kernels within the block, where that is configured."""
     before = torch.are_deterministic_algorithms_enabled()
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts

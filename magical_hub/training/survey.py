@@ -1,4 +1,4 @@
-"""What a few of the images are like, and the canvas, grid, channels and steps that are chosen by it."""
+"""A survey of a few images, and the canvas, grid, channels and steps that are chosen by it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Survey:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.unreadable = 0
-        """Of those looked at."""
+        """The number of images that could not be read."""
         self.seconds = 0.0
-        """That reading and decoding one took, on average."""
+        """The seconds that reading and decoding an image took, on average."""
         self._small: list[np.ndarray] = []
 
     @cached_property
@@ -69,7 +69,7 @@ class Survey:
 
     @cached_property
     def depth(self) -> str:
-        """What the pixels hold where they are not of 8 bits, in words; nothing where all are."""
+        """The type and range of the pixels in words where they are not of 8 bits; else nothing."""
         if self._values.dtype == np.uint8:
             return ""
         kind = "16 bits" if self._values.dtype == np.uint16 else f"{self._values.dtype}"
@@ -96,7 +96,7 @@ class Survey:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """Where the range of intensities does not suit the images."""
+        """Warnings where the range of intensities does not suit the images."""
         low, high = self._values.low, self._values.high
         if not self.depth:
             return []

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a call of `train` came to."""
+    """The result of a call of `train`."""
 
     output_dir: str
     steps: int

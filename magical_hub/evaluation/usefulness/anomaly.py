@@ -86,7 +86,7 @@ def _some(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
 def _distances(
     extractor: Extractor, images: np.ndarray, banks: list[Tensor], progress: Callable[[int], Any]
 ) -> list[Tensor]:
-    """Of every place of every image to each bank: (N, h, w) a bank. The features themselves are not kept."""
+    """The distance of every place of every image to each bank: (N, h, w) a bank. Features are not kept."""
     made: list[list[Tensor]] = [[] for _ in banks]
     for maps in extractor.maps(images):
         rows = patches(maps).flatten(0, 1)

@@ -38,7 +38,7 @@ _BATCH = 64  # the least even multiple of the classes from here on, so that ever
 _LR, _WEIGHT_DECAY = 3e-3, 1e-2
 
 Maker = Callable[[np.ndarray, int], np.ndarray]
-"""From the classes of the images wanted and the turn to the images."""
+"""A function from the classes of the images wanted, and the turn, to the images."""
 
 
 def classify(
@@ -200,7 +200,7 @@ def makers(
     normal: int | None,
     seed: int,
 ) -> dict[str, Maker]:
-    """What makes the further images of each arm; without a normal class no procedural defects."""
+    """The makers of the further images of each arm; without a normal class no procedural defects."""
     made = {CLASSICAL: classical(images, labels, seed)}
     if normal is not None:
         made[PROCEDURAL] = procedural(images, labels, normal, seed)

@@ -87,7 +87,7 @@ def balanced_accuracy(scores: np.ndarray, labels: np.ndarray, weights: np.ndarra
 def _counts(
     scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each class how many are found, how many are of it, and how many are predicted to be: (B,) each."""
+    """The numbers of images of each class that are found, that are of it, and that are predicted: (B,) each."""
     predicted = scores.argmax(1)
     of_class = [(labels == c, predicted == c) for c in range(scores.shape[1])]
     return [(weights @ (true & guess), weights @ true, weights @ guess) for true, guess in of_class]

@@ -22,10 +22,10 @@ PAIRS = (
     (PROCEDURAL, REAL),
     (ALONE, REAL),
 )
-"""Which arm is compared with which: the question first, then the rivals, then the others alone."""
+"""The arms that are compared: the question first, then the rivals, then the others alone."""
 
 CONFIDENCE = 0.95
-"""What the intervals of one measure hold together, over all its comparisons (Bonferroni)."""
+"""The confidence of all intervals of one measure together (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TaskResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Of real + synthetic images against real ones only, by the first measure."""
+        """The verdict on real + synthetic images against real ones only, by the first measure."""
         return self.comparisons[0].verdict
 
 

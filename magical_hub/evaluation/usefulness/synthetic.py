@@ -1,4 +1,4 @@
-"""Where synthetic images come from: a pipeline, or a set that was made before."""
+"""Sources of synthetic images: a pipeline, or a set that was made before."""
 
 from __future__ import annotations
 

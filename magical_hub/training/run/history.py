@@ -63,7 +63,7 @@ class Summary(NamedTuple):
     """The figures of some steps."""
 
     means: dict[str, float]
-    """By name; over the steps that have the figure, and over all processes."""
+    """The means by name, over the steps that have the figure, and over all processes."""
     not_finite: tuple[int, str] | None
     """The first step with a figure that is not finite in any process, and the figure's name; None without."""
 

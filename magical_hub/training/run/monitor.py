@@ -52,13 +52,13 @@ class Views:
         self.count = min(MOST_IMAGES, max(8, MOST_PIXELS // (self.grid.height * self.grid.width)))
 
     def real(self, numbers: np.ndarray) -> np.ndarray:
-        """Of the real images with these numbers, from 0: (n, C, H, W) uint8."""
+        """The views of the real images with these numbers, from 0: (n, C, H, W) uint8."""
         return self.store.crop(
             self.canvas_grid, self.indices[numbers], self.locations[numbers % len(self.locations)], self.window
         )
 
     def generated(self, generator: Generator, numbers: np.ndarray) -> np.ndarray:
-        """Of the images that a generator makes of these numbers as seeds: (n, C, H, W) uint8."""
+        """The views of the images that a generator makes of these numbers as seeds: (n, C, H, W) uint8."""
         pipe = MagicalPipeline(generator)
         pipe.set_progress_bar_config(disable=True)
         if self.window == (self.canvas_grid.rows, self.canvas_grid.cols):
@@ -96,7 +96,7 @@ class Monitor:
         self.since_last_line = Figures(accelerator)
         self.history = History(self.run_folder / "history.jsonl", step) if accelerator.is_main_process else None
         self.measured: dict[str, float] = {}
-        """What was measured on generated images since the last line."""
+        """The figures of generated images since the last line."""
         self.figures: dict[str, float] = {}
         """The last value of every figure."""
         self.feature_network: FeatureNetwork | None = None

@@ -15,7 +15,7 @@ from magical_hub.training.config import TrainingConfig
 from magical_hub.version import __version__
 
 MODEL_NAME = "generator"
-"""Of the model in MLflow."""
+"""The name of the model in MLflow."""
 
 
 @contextmanager
