@@ -80,10 +80,5 @@ def connected_parts(mask: np.ndarray) -> tuple[np.ndarray, list[Box]]:
     return renumbered[numbers], boxes
 
 
-def boxes_of_parts(mask: np.ndarray) -> list[Box]:
-    """A box around each connected part of a mask: see `connected_parts`."""
-    return connected_parts(mask)[1]
-
-
 def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))

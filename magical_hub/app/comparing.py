@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -105,8 +106,8 @@ class CompareTab:
             *(self.score, self.give_up, self.answers, self.closest, self.reals),
         ]
         self.start.click(self._start, [self.name, self.real, self.number, self.seed], shown, **computing(self.left))
-        self.say_left.click(self._say_left, self.quiz, shown, show_progress="hidden")
-        self.say_right.click(self._say_right, self.quiz, shown, show_progress="hidden")
+        self.say_left.click(partial(self._say, left=True), self.quiz, shown, show_progress="hidden")
+        self.say_right.click(partial(self._say, left=False), self.quiz, shown, show_progress="hidden")
         self.give_up.click(lambda quiz: self._show(quiz, reveal=True), self.quiz, shown, show_progress="hidden")
 
     @in_one_line
@@ -116,12 +117,6 @@ class CompareTab:
         # By chance, and not by the seed: nobody can know the answers of another quiz.
         sides = tuple(bool(side) for side in np.random.default_rng().integers(0, 2, len(compared.real)))
         return self._show(Quiz(compared, sides))
-
-    def _say_left(self, quiz: Quiz) -> tuple[Any, ...]:
-        return self._say(quiz, True)
-
-    def _say_right(self, quiz: Quiz) -> tuple[Any, ...]:
-        return self._say(quiz, False)
 
     def _say(self, quiz: Quiz, left: bool) -> tuple[Any, ...]:
         if quiz.is_over:  # a second click on the last pair

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "imagefolder": ["write_imagefolder"],
         "labelled": ["write_dataset"],
-        "series": ["write_series"],
-        "writing": ["write"],
+        "writing": ["write", "write_series"],
     },
 )

@@ -99,7 +99,7 @@ def _public_record(record: Any) -> Any:
         return record
     kept = {key: _public_record(value) for key, value in record.items() if key not in PRIVATE}
     if isinstance(kept.get("configuration"), dict):
-        kept["configuration"] = kept_settings(kept["configuration"])
+        kept["configuration"] = TrainingConfig.public_of(kept["configuration"])
     return kept
 
 
@@ -129,11 +129,6 @@ def _sample(pipe: MagicalPipeline, seed: int) -> Any:
 def as_json(values: dict[str, Any]) -> str:
     """The same text for the same values, so that pushing the same again changes nothing."""
     return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-def kept_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """The part of a run's configuration that may be published."""
-    return TrainingConfig.public_of(settings)
 
 
 def kept_report(report: dict[str, Any]) -> dict[str, Any]:

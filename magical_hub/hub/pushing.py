@@ -19,6 +19,7 @@ from magical_hub.hub import contents, gate
 from magical_hub.hub.card import Run, is_ours, write_card
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.texts import without_secrets
+from magical_hub.training import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _write(
     whole = contents.write_weights(pipe, folder, critic)
     contents.write_samples(whole, folder)
     if run.settings:
-        write_text(folder / contents.CONFIG, contents.as_json(contents.kept_settings(run.settings)))
+        write_text(folder / contents.CONFIG, contents.as_json(TrainingConfig.public_of(run.settings)))
     if finding.report is not None:
         write_text(folder / contents.REPORT, contents.as_json(finding.report))
     total = sum(file.stat().st_size for file in folder.glob(f"*/{component_files()[1]}"))

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from magical_hub import TrainingConfig, push
 from magical_hub.errors import ConfigError
-from magical_hub.hub.contents import PATHS, kept_report, kept_settings
+from magical_hub.hub.contents import PATHS, kept_report
 from magical_hub.provenance import _command
 from magical_hub.texts import without_secrets
 
@@ -69,8 +69,8 @@ def test_a_setting_is_published_only_where_it_says_so():
     assert not public & of_the_house and {"batch_size", "seed", "image_size"} <= public
     assert public | free <= {field.name for field in fields(TrainingConfig)}
     settings = json.loads(TrainingConfig(data="acme/private", output_dir="/home/alice/run").to_json())
-    kept = kept_settings({**settings, "a_later_setting": "/home/alice"})
-    assert kept_settings({"critic_sees": "windows"}) == {"critic_input": "windows"}  # of an earlier run
+    kept = TrainingConfig.public_of({**settings, "a_later_setting": "/home/alice"})
+    assert TrainingConfig.public_of({"critic_sees": "windows"}) == {"critic_input": "windows"}  # of an earlier run
     assert kept.keys() == public and "acme/private" not in json.dumps(kept)
     hostile = {
         "mixed_precision": "file:///home/alice/x",
@@ -80,7 +80,7 @@ def test_a_setting_is_published_only_where_it_says_so():
         "image_size": [32, 32],
         "seed": {"a": 1},
     }
-    assert kept_settings(hostile) == {"lr_schedule": "linear", "image_size": [32, 32]}
+    assert TrainingConfig.public_of(hostile) == {"lr_schedule": "linear", "image_size": [32, 32]}
 
 
 @pytest.mark.parametrize(

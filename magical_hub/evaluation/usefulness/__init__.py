@@ -7,7 +7,7 @@ print(result.to_markdown())
 """
 
 from magical_hub.evaluation.usefulness.measure import measure_usefulness
-from magical_hub.evaluation.usefulness.pictures import draw_usefulness
 from magical_hub.evaluation.usefulness.result import Comparison, TaskResult, UsefulnessResult
+from magical_hub.evaluation.usefulness.section import draw_usefulness
 
 __all__ = ["Comparison", "TaskResult", "UsefulnessResult", "draw_usefulness", "measure_usefulness"]

@@ -1,20 +1,24 @@
-"""The section of the report: a detector trained on the run's own images, tested on its held-out ones."""
+"""The section of the report: detectors trained on the run's own images, tested on its held-out ones; and a picture."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 
 from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.images import ImageSet
+from magical_hub.evaluation.plots import as_png
 from magical_hub.evaluation.section import LeftOut, Section, Verdict, worst
 from magical_hub.evaluation.usefulness.measure import measure_usefulness
-from magical_hub.evaluation.usefulness.pictures import draw_usefulness
-from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult
+from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, UsefulnessResult
 from magical_hub.metrics import FeatureNetwork
 
 QUESTION = "Do the images make a detector better?"
 MOST = 2000
 """Real images at the most, of training and of testing each: all are in memory."""
+COLOURS = {"helps": "tab:green", "harms": "tab:red", "not shown": "tab:gray"}
 VERDICTS = {"helps": Verdict.GOOD, "not shown": Verdict.WEAK, "harms": Verdict.BAD}
 
 
@@ -77,3 +81,43 @@ def _scores(tasks: dict[str, TaskResult]) -> dict[str, float | None]:
         scores[f"{name}_with_synthetic"] = float(np.mean(task.scores[SYNTHETIC][measure]))
         scores[f"{name}_difference"] = task.comparisons[0].difference
     return scores
+
+
+def draw_usefulness(result: UsefulnessResult) -> bytes:
+    """A PNG file, a row a task: the scores of each arm, seed by seed, and the differences with their intervals.
+
+    Args:
+        result: with one task or more.
+    """
+    figure = Figure(figsize=(12, 3.4 * len(result.tasks)), layout="tight")
+    for (left, right), (name, task) in zip(
+        figure.subplots(len(result.tasks), 2, squeeze=False), result.tasks.items(), strict=True
+    ):
+        _draw_scores(left, name, task)
+        _draw_differences(right, task)
+    return as_png(figure)
+
+
+def _draw_scores(axis: Any, name: str, task: TaskResult) -> None:
+    measure = task.measures[0]
+    for place, measures in enumerate(task.scores.values()):
+        values = measures[measure]
+        axis.plot(values, np.full(len(values), place), "o", alpha=0.5, color="tab:blue")
+        axis.plot(np.mean(values), place, "|", markersize=18, color="black")
+    axis.set(title=f"{name.replace('_', ' ').capitalize()}: {task.verdict}", xlabel=f"{measure}, a point a seed")
+    axis.set_yticks(range(len(task.scores)), list(task.scores))
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _draw_differences(axis: Any, task: TaskResult) -> None:
+    measure = task.measures[0]
+    shown = [comparison for comparison in task.comparisons if comparison.measure == measure]
+    for place, c in enumerate(shown):
+        axis.plot([c.low, c.high], [place, place], color=COLOURS[c.verdict], linewidth=2)
+        axis.plot(c.difference, place, "o", color=COLOURS[c.verdict])
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(title="Green helps, red harms, grey is not shown", xlabel=f"difference in {measure}")
+    axis.set_yticks(range(len(shown)), [f"{c.arm}\nagainst {c.against}" for c in shown], fontsize="small")
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
