@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -107,13 +107,13 @@ class DataOptions:
 class CanvasOptions:
     """The canvas, its grid of sub-regions and the windows of a step. What is not given is chosen from the data."""
 
-    image_size: int | tuple[int, int] | None = setting(None, at_least=1, public=True)
+    image_size: int | tuple[int, int] | None = setting(None, at_least=1, whole=True, public=True)
     """Side of a square canvas, or its height and width, in pixels."""
-    rows: int | None = setting(None, at_least=1, public=True)
+    rows: int | None = setting(None, at_least=1, whole=True, public=True)
     """Rows of sub-regions."""
-    cols: int | None = setting(None, at_least=1, public=True)
+    cols: int | None = setting(None, at_least=1, whole=True, public=True)
     """Columns of sub-regions."""
-    channels: Literal[1, 3] | None = setting(None, public=True)
+    channels: Literal[1, 3] | None = setting(None, at_least=1, whole=True, public=True)
     """1 (grey) or 3 (RGB)."""
     window_rows: int = setting(2, at_least=1, public=True)
     """Rows of sub-regions in a window."""
@@ -273,12 +273,11 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
                 for number in value if isinstance(value, (tuple, list)) else [value]:
                     check_number(name, number, **bounds)
         self._check("image_size", self.canvas is None or len(self.canvas) == 2, "one number, or height and width")
-        if isinstance(self.intensity_range, (tuple, list)):
-            low, high = self.intensity_range
-            right = math.isfinite(low) and math.isfinite(high) and low < high
-            self._check("intensity_range", right, "two finite numbers, the darker first")
-        else:
-            self._check("intensity_range", self.intensity_range in (None, "auto"), "two numbers or 'auto'")
+        span = self.intensity_range
+        if span not in (None, "auto"):
+            numbers = [number for number in span or () if isinstance(number, (int, float)) and math.isfinite(number)]
+            right = len(numbers) == len(span or ()) == 2 and numbers[0] < numbers[1]
+            self._check("intensity_range", right, "two finite numbers, the darker first, or 'auto'")
         if self.batch_size % self.gradient_accumulation:
             raise ConfigError(
                 f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
@@ -325,6 +324,33 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
     def window(self) -> tuple[int, int]:
         """Rows and columns of sub-regions in a window."""
         return self.window_rows, self.window_cols
+
+    def continuing(self, saved: dict[str, Any]) -> TrainingConfig:
+        """This configuration for a run that continues, with the saved settings of the run that may not change.
+
+        Raises:
+            ConfigError: where a setting contradicts the saved one, or a saved one is out of its range.
+        """
+        settled: dict[str, Any] = {}
+        for option in fields(self):
+            name, value = option.name, getattr(self, option.name)
+            kept = name == "max_steps" and (value is None or self.lr_schedule != "constant")  # which ends a schedule
+            if option.metadata.get("may_change") and not kept:
+                continue
+            # A setting that the saved ones lack came with a later version, and its default is what the run began with.
+            before = saved.get(name, option.default)
+            before = tuple(before) if isinstance(before, list) else before
+            value = self.canvas if name == "image_size" else value
+            value = None if name == "intensity_range" and value == "auto" else value  # measured when the run began
+            if value is not None and value != before:
+                raise ConfigError(
+                    f"{name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
+                )
+            settled[name] = before
+        try:
+            return replace(self, **settled)
+        except ConfigError as error:
+            raise ConfigError(f"the saved settings of {self.output_dir} cannot be used: {error}") from error
 
     @classmethod
     def names(cls, mark: str) -> set[str]:

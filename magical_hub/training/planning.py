@@ -79,26 +79,10 @@ class Plan:
 
     def to_dict(self) -> dict[str, object]:
         """The numbers alone, as `--json` prints them."""
-        config = self.config
-        assert config.canvas
-        return {
-            "output_dir": config.output_dir,
-            "num_images": self.num_images,
-            "counts": self.counts,
-            "image_size": list(config.canvas),
-            "channels": config.channels,
-            "rows": config.rows,
-            "cols": config.cols,
-            "generator": config.generator,
-            "batch_size": config.batch_size,
-            "max_steps": config.max_steps,
-            "alignment": self.alignment,
-            "step_seconds": self.step_seconds,
-            "seconds": self.seconds,
-            "memory_bytes": self.memory_bytes,
-            "disk_bytes": self.disk_bytes,
-            "warnings": list(self.warnings),
-        }
+        chosen = ("output_dir", "channels", "rows", "cols", "generator", "batch_size", "max_steps")
+        values = {name: value for name, value in vars(self).items() if name not in ("config", "sizes", "depth")}
+        settings = {name: getattr(self.config, name) for name in chosen}
+        return {**values, **settings, "image_size": list(self.config.canvas or ()), "warnings": list(self.warnings)}
 
     def text(self) -> str:
         """The same for a person."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 SETTINGS = "training_config.json"
 OWN = (
-    *("training_config.json", "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
+    *(SETTINGS, "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
     *("data", "checkpoints", "samples", "logs", "generator", "critic", "verifier"),
 )
 """The places in RUN that training writes to."""
@@ -58,7 +57,7 @@ def source_of(config: TrainingConfig) -> Source:
 
 def check_free(config: TrainingConfig) -> None:
     """Raise a ConfigError where RUN holds a run and resume is off."""
-    if (Path(config.output_dir) / "training_config.json").exists() and not config.resume:
+    if (Path(config.output_dir) / SETTINGS).exists() and not config.resume:
         raise ConfigError(
             f"{config.output_dir} holds a run already: give --resume to go on with it, or another --output-dir"
         )
@@ -106,7 +105,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
         if accelerator.is_main_process:
             begun = saved.exists()
             if begun:
-                config = _agree(config, read_settings(folder))
+                config = config.continuing(read_settings(folder))
             source = source_of(config)
             if not begun:
                 survey = Survey(source)
@@ -125,43 +124,12 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 write_text(saved, config.to_json())  # last: a run without it has not begun
             if store.source_fingerprint != source.fingerprint or store.digests != Split.load(split).digests:
                 raise DataError(f"the data is not what {folder} began with: give the same, or start a new run")
-        config = _agree(config, read_settings(folder))
+        config = config.continuing(read_settings(folder))
     return config, open_store(data), Split.load(split)
 
 
-def _agree(config: TrainingConfig, saved: dict[str, Any]) -> TrainingConfig:
-    """The configuration of this sitting, with what the run has settled; a contradiction is an error."""
-    settled: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        ends_a_schedule = config.lr_schedule != "constant"
-        kept = field.name == "max_steps" and (value is None or ends_a_schedule)
-        if field.name in config.names("may_change") and not kept:
-            continue
-        # A setting that the saved ones lack came with a later version, and its default is what the run began with.
-        before = saved.get(field.name, field.default)
-        before = tuple(before) if isinstance(before, list) else before
-        value = config.canvas if field.name == "image_size" else value
-        if field.name == "intensity_range" and value == "auto":
-            value = None  # it was measured when the run began
-        if value is not None and value != before:
-            raise ConfigError(
-                f"{field.name} is {value!r}, and the run began with {before!r}: give that, or start a new run"
-            )
-        settled[field.name] = before
-    try:
-        agreed = replace(config, **settled)
-        numbers = [agreed.rows, agreed.cols, agreed.channels, *(agreed.canvas or ())]
-        whole = all(type(number) is int for number in numbers if number is not None)
-    except TypeError:
-        whole = False
-    if not whole:
-        raise ConfigError(f"{config.output_dir}: {SETTINGS} holds settings that are none: {MEND}")
-    return agreed
-
-
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What RUN/training_config.json holds, by the names of now.
+    """The settings in RUN/training_config.json, by the names of now.
 
     Raises:
         DataError: where it is missing or damaged.
