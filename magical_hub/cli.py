@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import tyro
 
+from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
 from magical_hub.texts import plain, plain_lines
 from magical_hub.training.config import (
@@ -45,6 +46,20 @@ class DetectorComparison(UsefulnessOptions):
 
     def __post_init__(self) -> None:
         """Checked when parsing is over, where an error is one line and no box of tyro's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticRows(Settings):
+    """The settings of `augment_dataset`, those for streams apart."""
+
+    mask_values: str | None = None  # type: ignore[assignment]
+    """Names of the classes that values of the masks stand for: 1=dark,2=crack."""
+    keep: Literal["verified", "all"] = "verified"
+    provenance: tyro.conf.Suppress[bool] = True
+    probability: tyro.conf.Suppress[float] = 0.5
+
+    def __post_init__(self) -> None:
+        """Checked when parsing is over, as above."""
 
 
 @app.command
@@ -146,26 +161,14 @@ def generate(
 def augment(
     data: str,
     output_dir: str,
-    num_images: int,
+    rows: tyro.conf.OmitArgPrefixes[SyntheticRows],
     checkpoint: str | None = None,
     format: Literal["hf", "parquet", "imagefolder", "coco", "yolo", "anomalib"] = "hf",
-    image_column: str = "image",
-    label_column: str | None = "label",
-    objects_column: str | None = "auto",
-    mask_column: str | None = "auto",
-    mask_values: str | None = None,
     reference_column: str | None = None,
     tune: bool = False,
     tune_steps: int = 300,
     group_column: str | None = None,
     split: str = "train",
-    balance: bool = True,
-    keep: Literal["verified", "all"] = "verified",
-    seed: int = 0,
-    batch_size: int = 8,
-    num_proc: int | None = None,
-    engine: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -176,55 +179,28 @@ def augment(
     Args:
         data: a folder (one a class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
         output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and what else fsspec knows).
-        num_images: how many synthetic images.
+        rows: which synthetic images are made, and how.
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
-        image_column: column of the images.
-        label_column: column of the classes to generate: the checkpoint's classes, or its defects and a name for none.
-        objects_column: column of boxes; auto finds it.
-        mask_column: column of masks; auto finds it.
-        mask_values: names of the classes that values of the masks stand for: 1=dark,2=crack.
         reference_column: without a checkpoint: images of the same objects without their defects.
         tune: without a checkpoint: choose settings and the share of synthetic images by small detectors, which takes
             an hour or so on two cores; none are written where none help.
-        tune_steps: of each detector; fewer are quicker and say less.
+        tune_steps: of each detector; fewer are quicker and less certain.
         group_column: of boards, lots or modules, which --tune keeps together.
         split: of the dataset; no other is written.
-        balance: make most of what is rare.
-        keep: verified drops images that do not show their class or defect.
-        seed: image i depends only on the seed and i.
-        batch_size: images at a time.
-        num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
-        engine: ray makes the same rows on a Ray cluster.
-        ray_address: HOST:PORT of the cluster, or auto; one on this machine starts unless given.
         device: cpu, cuda, mps ...
         json: print what was made as one JSON object on stdout.
     """
-    from magical_hub.augmentation import Settings, write_augmented
+    from magical_hub.augmentation import write_augmented
     from magical_hub.data.masks import parse_mask_values
     from magical_hub.provenance import steps_of
 
-    settings = Settings(
-        num_images,
-        image_column=image_column,
-        label_column=label_column,
-        objects_column=objects_column,
-        mask_column=mask_column,
-        mask_values=None if mask_values is None else parse_mask_values(mask_values),
-        balance=balance,
-        seed=seed,
-        batch_size=batch_size,
-        num_proc=num_proc,
-        keep=keep,
-        provenance=True,
-        engine=engine,
-        ray_address=ray_address,
-    )
+    values = None if rows.mask_values is None else parse_mask_values(rows.mask_values)
     made = write_augmented(
         data,
         checkpoint,
         output_dir,
-        settings,
+        Settings(**{**vars(rows), "mask_values": values}),
         format,
         split,
         device,

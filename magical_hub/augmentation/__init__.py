@@ -7,9 +7,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "albumentations": ["AlbumentationsTransform"],
         "augmenting": ["augment_dataset"],
-        "keeping": ["Filter", "verified"],
+        "keeping": ["verified"],
         "quality": ["QualityFilter"],
-        "settings": ["Settings"],
+        "settings": ["Filter", "Settings"],
         "torchvision": ["TorchvisionTransform"],
         "transform": ["MagicalTransform"],
         "writing": ["write_augmented"],

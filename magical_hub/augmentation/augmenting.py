@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.making import RowMaker, make_rows, rows_together
 from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.preparing import Prepared, Source, prepare
 from magical_hub.augmentation.rows import PROVENANCE
-from magical_hub.augmentation.settings import Engine, Settings
+from magical_hub.augmentation.settings import Engine, Keep, Settings
 from magical_hub.augmentation.shards import fingerprint_of, make_shards
 from magical_hub.errors import DataError
 

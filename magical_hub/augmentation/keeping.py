@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +11,11 @@ from diffusers.image_processor import VaeImageProcessor
 from scipy import ndimage
 
 from magical_hub.annotations import NEIGHBOURS
+from magical_hub.augmentation.settings import Filter, Keep
 from magical_hub.conditions import LabelNames
 from magical_hub.errors import ConfigError
 from magical_hub.grid import Grid
 from magical_hub.pipeline import MagicalPipeline, MagicalPipelineOutput
-
-Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
-"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where
-one is kept; or to N strings, why it is dropped, and "" where it is kept."""
-Keep = Literal["verified", "all"] | Filter
 
 FOUND = 0.5
 """Share of a defect's sub-regions in which the verifier must find it."""

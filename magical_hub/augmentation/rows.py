@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.augmentation.image_spec import ImageSpec
-from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.labels import LabelColumn
+from magical_hub.augmentation.settings import Keep
 from magical_hub.boxes import Box, checked_box
 from magical_hub.data.columns import LabelledColumns, object_fields, stored_values, write_objects
 from magical_hub.data.masks import MaskValues

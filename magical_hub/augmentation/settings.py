@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from magical_hub.augmentation.keeping import Keep
+import numpy as np
+
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.seeds import whole_number
 
 Engine = Literal["local", "ray"]
+Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
+"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where
+one is kept; or to N strings, why it is dropped, and "" where it is kept."""
+Keep = Literal["verified", "all"] | Filter
 
 
 @dataclass(frozen=True)
 class Settings:
     """The arguments of `augment_dataset`, checked.
+
+    Attributes:
+        num_images: how many synthetic images.
+        image_column: column of the images.
+        label_column: column of the classes to generate: the checkpoint's classes, or its defects and a name for none.
+        objects_column: column of boxes; auto finds it.
+        mask_column: column of masks; auto finds it.
+        mask_values: names of the classes that values of the masks stand for.
+        balance: make most of what is rare.
+        seed: image i depends only on the seed and i.
+        batch_size: images at a time.
+        num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
+        keep: verified drops images that do not show their class or defect.
+        provenance: whether rows have the columns synthetic, source and seed.
+        probability: of a stream: the share of synthetic rows.
+        engine: ray makes the same rows on a Ray cluster.
+        ray_address: HOST:PORT of the cluster, or auto; one on this machine starts unless given.
 
     Raises:
         ConfigError: where one is out of range.

@@ -10,13 +10,12 @@ import torch
 
 from magical_hub.augmentation import forms
 from magical_hub.augmentation.augmenting import synthesise
-from magical_hub.augmentation.keeping import Keep
 from magical_hub.augmentation.painted import describe, good_labels, good_rows
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
 from magical_hub.augmentation.plan import sample_requests
 from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import RowEncoder
-from magical_hub.augmentation.settings import Settings
+from magical_hub.augmentation.settings import Keep, Settings
 from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import LabelledColumns, read_objects
 from magical_hub.data.masks import MaskValues
