@@ -29,7 +29,7 @@ from magical_hub import Grid
 from magical_hub.data import CanvasStore, to_canvas
 from magical_hub.data.canvas import digest
 from magical_hub.evaluation.evidence import Evidence
-from magical_hub.evaluation.images import Computed, ImageSet
+from magical_hub.evaluation.images import FeatureCache, ImageSet
 from magical_hub.evaluation.search import control, search
 from magical_hub.metrics import efficientnet_lite0
 
@@ -65,7 +65,7 @@ def main(
     cells = cells[np.sort(np.unique(cells.reshape(len(cells), -1), axis=0, return_index=True)[1])]
     network = efficientnet_lite0() if efficientnet else Means()
     with tempfile.TemporaryDirectory() as scratch:
-        computed = Computed(Path(scratch), Path(scratch), network)
+        computed = FeatureCache(Path(scratch), Path(scratch), network)
         print("| in place of generated images | splits | with an alarm | share, 95 % interval | by |")
         print("| --- | --- | --- | --- | --- |")
         for kind in kinds:
@@ -121,7 +121,7 @@ class InMemory(CanvasStore):
 
 
 def shared_out(
-    cells: np.ndarray, kind: str, num_train: int, num_images: int, computed: Computed, seed: list[int]
+    cells: np.ndarray, kind: str, num_train: int, num_images: int, computed: FeatureCache, seed: list[int]
 ) -> Evidence:
     """One split: training and held-out images, and others in place of generated ones."""
     draw = np.random.default_rng(seed)

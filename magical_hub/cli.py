@@ -393,10 +393,10 @@ def info(checkpoint: str | None = None, provenance: Path | None = None, json: bo
     if (checkpoint is None) == (provenance is None):
         raise ConfigError("give either --checkpoint or --provenance")
     if provenance is not None:
-        from magical_hub.provenance import chain, tell
+        from magical_hub.provenance import chain, steps_text
 
         steps = chain(provenance)
-        return _report({"provenance": steps}, json, tell(steps), out=sys.stdout)
+        return _report({"provenance": steps}, json, steps_text(steps), out=sys.stdout)
     from magical_hub.checkpoint import describe, explain
 
     assert checkpoint is not None

@@ -54,7 +54,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _locked(folder / ".lock", folder):
-            clear_left(folder)
+            remove_leftovers(folder)
             yield
     finally:
         if made:
@@ -75,7 +75,7 @@ def only_maker(path: Path, patience: float = 0.0) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f".{path.name[:LONGEST_NAME]}.lock"), path, patience):
-        clear_left(path.parent, path.name)
+        remove_leftovers(path.parent, path.name)
         yield
 
 
@@ -99,7 +99,7 @@ def _locked(file: Path, path: Path, patience: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def clear_left(folder: Path, name: str | None = None) -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what killed writers left half-written in a folder; of a file or folder of one name, or of all.
 
     Only its lock's holder may call it.

@@ -183,7 +183,7 @@ def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
     return steps
 
 
-def tell(steps: list[dict[str, Any]]) -> str:
+def steps_text(steps: list[dict[str, Any]]) -> str:
     """A `chain` for people: what each step is, and below it a line for all that its record says."""
     lines: list[str] = []
     for step in steps:

@@ -19,7 +19,7 @@ from PIL import Image as pillow
 from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.export import write, write_dataset, write_imagefolder
-from magical_hub.files import clear_left, only_maker, only_writer, write_text, written_whole
+from magical_hub.files import only_maker, only_writer, remove_leftovers, write_text, written_whole
 
 fork = multiprocessing.get_context("fork")
 LEFT = ".{}.0123456789abcdef.incomplete"
@@ -152,9 +152,9 @@ def test_only_ones_own_leavings_are_cleared(tmp_path, outside):
     (tmp_path / LEFT.format("link")).symlink_to(outside)
     (tmp_path / LEFT.format("x")).mkdir()
     (tmp_path / LEFT.format("y")).touch()
-    clear_left(tmp_path, "x")
+    remove_leftovers(tmp_path, "x")
     assert not (tmp_path / LEFT.format("x")).exists() and (tmp_path / LEFT.format("y")).exists()
-    clear_left(tmp_path)
+    remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*mine, "outside", LEFT.format("link")}
     assert (outside / "file").read_text() == "precious"
 

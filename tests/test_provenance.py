@@ -18,7 +18,7 @@ from magical_hub import MagicalPipeline, push, train
 from magical_hub.data import open_store
 from magical_hub.errors import DataError
 from magical_hub.export import write, write_imagefolder
-from magical_hub.provenance import chain, tell
+from magical_hub.provenance import chain, steps_text
 from magical_hub.seeds import image_seed
 
 
@@ -64,7 +64,7 @@ def test_from_an_image_back_to_the_training_set(run, tmp_path):
         made, *before = chain(tmp_path / name)
         assert made["image"] == {"seed": 9, "truncation_psi": 1.0, "weights_sha256": checkpoint["weights_sha256"]}
         assert before == [checkpoint]
-    told = tell(chain(tmp_path / "images" / "00002.png")).splitlines()
+    told = steps_text(chain(tmp_path / "images" / "00002.png")).splitlines()
     assert [line for line in told if line[0] != " "] == ["image", "from images", "from checkpoint"]
 
 

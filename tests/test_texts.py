@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from magical_hub.checkpoint import explain
 from magical_hub.errors import DataError
-from magical_hub.provenance import tell
+from magical_hub.provenance import steps_text
 from magical_hub.texts import code, for_shell, listed, markdown, plain, plain_lines
 
 NASTY = [
@@ -52,7 +52,7 @@ def test_a_line_is_plain(text):
     step = {"made": text, text: text, "image": {"class": text}}
     about = {"checkpoint": text, "generator": text, "class_names": [text], "defect_names": [text], "bytes": 0}
     about |= {"image_size": [2, 2], "grid": [1, 1], "sub_region": [2, 2], "channels": 1, "critic": False}
-    for told in (tell([step, step]), explain(about)):
+    for told in (steps_text([step, step]), explain(about)):
         assert all(line.isprintable() for line in told.split("\n")) and len(told) < 20_000
         assert told == plain_lines(told)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from magical_hub.app.generating import CHECKPOINT, PICTURE, computing
-from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.mistakes import show_errors
 from magical_hub.errors import check_number
 from magical_hub.evaluation import Comparison, compare
 from magical_hub.pictures import enlarged
@@ -110,7 +110,7 @@ class CompareTab:
         self.say_right.click(partial(self._say, left=False), self.quiz, shown, show_progress="hidden")
         self.give_up.click(lambda quiz: self._show(quiz, reveal=True), self.quiz, shown, show_progress="hidden")
 
-    @in_one_line
+    @show_errors
     def _start(self, name: str, real: str, number: int, seed: int) -> tuple[Any, ...]:
         check_number("seed", seed, at_least=0)
         compared = compare(name.strip(), real.strip() or None, num_images=number, seed=seed)

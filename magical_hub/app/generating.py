@@ -10,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from magical_hub.app.making import Made, Pipelines, make, place, walk
-from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.mistakes import show_errors
 from magical_hub.app.packing import BOXES, FORMATS, pack
 from magical_hub.conditions import LabelNames
 from magical_hub.errors import ConfigError
@@ -118,7 +118,7 @@ class GenerateTab:
         self.put.click(self._put, [*looked_at, self.defect, self.row, self.col], placed, **computing(self.slider))
         self.pack.click(self._pack, [self.made, self.format], self.packed, **computing(self.packed))
 
-    @in_one_line
+    @show_errors
     def _load(self, name: str) -> tuple[Any, ...]:
         name = self._only or name.strip()
         pipe = self._pipelines.get(name)
@@ -142,11 +142,11 @@ class GenerateTab:
             gr.Radio(formats, value=formats[0]),
         )
 
-    @in_one_line
+    @show_errors
     def _load_if_new(self, name: str, loaded: str) -> Any:
         return gr.skip() if (self._only or name.strip()) == loaded else self._load(name)
 
-    @in_one_line
+    @show_errors
     def _generate(
         self,
         loaded: str,
@@ -163,7 +163,7 @@ class GenerateTab:
         made = Made(loaded, truncation, make(pipe, number, seed, class_label, truncation, draw, progress))
         return made, self._thumbnails(made), *self._show(made, marks)
 
-    @in_one_line
+    @show_errors
     def _open(self, made: Made | None, loaded: str, *inputs: Any) -> tuple[Any, ...]:
         """The first images, when the page is opened; not of canvases that take long."""
         grid = self._pipelines.get(loaded).generator.grid
@@ -172,18 +172,18 @@ class GenerateTab:
         images: tuple[Any, ...] = self._generate(loaded, *inputs)
         return images
 
-    @in_one_line
+    @show_errors
     def _choose(self, made: Made, marks: bool, event: gr.SelectData) -> tuple[Any, ...]:
         made = replace(made, chosen=event.index)
         return made, *self._show(made, marks)
 
-    @in_one_line
+    @show_errors
     def _click(self, made: Made | None, marks: bool, defect: str, event: gr.SelectData) -> tuple[Any, ...]:
         made = _something(made)
         grid = self._pipelines.get(made.checkpoint).generator.grid
         return self._placed(made, marks, defect, *_sub_region_at(event.index, made.picture.image, grid))
 
-    @in_one_line
+    @show_errors
     def _put(self, made: Made | None, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
         return self._placed(_something(made), marks, defect, row - 1, col - 1)
 
@@ -195,7 +195,7 @@ class GenerateTab:
         pictures = [(picture.image, str(number)) for number, picture in enumerate(made.pictures, 1)]
         return gr.Gallery(pictures, selected_index=made.chosen)
 
-    @in_one_line
+    @show_errors
     def _show(self, made: Made | None, marks: bool) -> tuple[Any, ...]:
         """The canvas, before and after, and what is known of the chosen picture."""
         if made is None:
@@ -217,7 +217,7 @@ class GenerateTab:
         canvas = with_grid(picture.image, grid, picture.field)
         return canvas, (enlarged(picture.sound), after), "\n".join(facts)
 
-    @in_one_line
+    @show_errors
     def _pack(self, made: Made | None, format_name: str) -> str:
         made = _something(made)
         return str(pack(self._pipelines.get(made.checkpoint), made, format_name, self._folder))
@@ -260,7 +260,7 @@ class WalkBox:
         self.go.click(self._walk, inputs, [self.frames, self.position, self.frame], **computing(self.frame))
         self.position.input(self._turn, [self.frames, self.position], self.frame, show_progress="hidden")
 
-    @in_one_line
+    @show_errors
     def _walk(
         self,
         loaded: str,
@@ -275,7 +275,7 @@ class WalkBox:
         frames = walk(self._pipelines.get(loaded), (start, end), number, class_label, truncation, progress)
         return frames, gr.Slider(1, number, value=1, step=1), enlarged(frames[0])
 
-    @in_one_line
+    @show_errors
     def _turn(self, frames: list[Image.Image], position: int) -> Any:
         return enlarged(frames[position - 1]) if frames else gr.skip()
 

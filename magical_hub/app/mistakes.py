@@ -15,7 +15,7 @@ SHOWN: dict[str, Any] = {"title": "error", "duration": 30, "print_exception": Fa
 """Long enough to be read twice; the terminal of the page does not show them."""
 
 
-def in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
+def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Show a MagicalError, and what the operating system refuses, as an error of the page."""
 
     @functools.wraps(function)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from magical_hub.app.banks import Banks, Click, Stock, read_good
 from magical_hub.app.generating import PICTURE, computing
-from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.mistakes import show_errors
 from magical_hub.app.packing import FORMATS, pack_painted
 from magical_hub.defects import Painted
 from magical_hub.errors import AugmentationError, ConfigError
@@ -133,7 +133,7 @@ class PaintTab:
         self.marks.change(self._show, inputs, shown, show_progress="hidden")
         self.pack.click(self._pack, [self.painting, self.format], self.packed, **computing(self.packed))
 
-    @in_one_line
+    @show_errors
     def _load(self, name: str) -> tuple[Any, ...]:
         name = name.strip()
         stock = self._banks.get(name)
@@ -150,12 +150,12 @@ class PaintTab:
         gallery = [_picture(image, THUMBNAIL) for _, image in stock.good]
         return name, about, gr.Dropdown([*bank.classes], value=bank.classes[0]), gallery, *shown
 
-    @in_one_line
+    @show_errors
     def _choose(self, loaded: str, marks: bool, event: gr.SelectData) -> tuple[Any, ...]:
         name, image = self._banks.get(loaded).good[event.index]
         return self._begin(loaded, name, image, marks)
 
-    @in_one_line
+    @show_errors
     def _drop(self, loaded: str, file: str | None, marks: bool) -> tuple[Any, ...]:
         if not loaded:
             raise ConfigError("there are no defects yet: press Load the defects")
@@ -167,7 +167,7 @@ class PaintTab:
     def _begin(self, loaded: str, name: str, image: np.ndarray, marks: bool) -> tuple[Any, ...]:
         return self._show(Painting(loaded, name, image, (), 0, _without_defects(image)), marks)
 
-    @in_one_line
+    @show_errors
     def _click(
         self, painting: Painting | None, marks: bool, defect: str, seed: int, event: gr.SelectData
     ) -> tuple[Any, ...]:
@@ -176,7 +176,7 @@ class PaintTab:
         x, y = (side / factor for side in event.index)
         return self._placed(painting, marks, defect, seed, x, y)
 
-    @in_one_line
+    @show_errors
     def _put(
         self, painting: Painting | None, marks: bool, defect: str, seed: int, x: float, y: float
     ) -> tuple[Any, ...]:
@@ -192,7 +192,7 @@ class PaintTab:
         clicks = (*painting.clicks, (defect, float(x), float(y)))
         return self._show(_painting(stock, replace(painting, clicks=clicks, seed=seed)), marks)
 
-    @in_one_line
+    @show_errors
     def _again(self, painting: Painting | None, marks: bool, seed: int) -> tuple[Any, ...]:
         painting = _something(painting)
         stock = self._banks.get(painting.data)
@@ -207,12 +207,12 @@ class PaintTab:
                     raise
         raise AssertionError
 
-    @in_one_line
+    @show_errors
     def _clear(self, painting: Painting | None, marks: bool) -> tuple[Any, ...]:
         painting = _something(painting)
         return self._begin(painting.data, painting.name, painting.image, marks)
 
-    @in_one_line
+    @show_errors
     def _show(self, painting: Painting | None, marks: bool) -> tuple[Any, ...]:
         """The good image, the image with its defects, and what its label says."""
         if painting is None:
@@ -228,7 +228,7 @@ class PaintTab:
         shown = with_labels(after, painted.objects, painted.mask, names) if marks else enlarged(after)
         return painting, enlarged(_picture(painting.image)), shown, "\n".join(facts), painting.seed
 
-    @in_one_line
+    @show_errors
     def _pack(self, painting: Painting | None, format_name: str) -> str:
         painting = _something(painting)
         bank = self._banks.get(painting.data).bank

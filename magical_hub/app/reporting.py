@@ -10,7 +10,7 @@ import gradio as gr
 
 from magical_hub.app.generating import CHECKPOINT
 from magical_hub.app.jobs import EVERY, Jobs, status
-from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.mistakes import show_errors
 from magical_hub.errors import DataError
 from magical_hub.files import expanded
 from magical_hub.safety import read_json
@@ -80,7 +80,7 @@ class ReportTab:
         ticked = [self.status, self.timer, self.folder, *shown]
         self.timer.tick(self._tick, self.watched, ticked, show_progress="hidden")
 
-    @in_one_line
+    @show_errors
     def _open(self, folder: str) -> tuple[str, str]:
         place = _report_folder(folder)
         try:
@@ -103,7 +103,7 @@ class ReportTab:
             ) from error
         return "\n".join([verdict, "", *sections]), PAGE.format(html.escape(page))
 
-    @in_one_line
+    @show_errors
     def _start(self, name: str, real: str, holdout: str, output: str, number: int) -> tuple[Any, ...]:
         name = name.strip()
         folder = output.strip() or str(Path(name) / "evaluation")

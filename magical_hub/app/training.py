@@ -16,7 +16,7 @@ from PIL import Image
 
 from magical_hub.app.generating import PICTURE, computing
 from magical_hub.app.jobs import EVERY, Jobs, status
-from magical_hub.app.mistakes import in_one_line
+from magical_hub.app.mistakes import show_errors
 from magical_hub.data import inspect_image
 from magical_hub.errors import ConfigError, DataError, TrainingError
 from magical_hub.files import expanded
@@ -103,7 +103,7 @@ class TrainTab:
             show_progress="hidden",
         )
 
-    @in_one_line
+    @show_errors
     def _upload(self, files: list[str]) -> str:
         folder = Path(tempfile.mkdtemp(dir=self._folder, prefix="upload-"))
         for number, file in enumerate(files):
@@ -111,7 +111,7 @@ class TrainTab:
             shutil.copy(file, folder / (f"{number}-{name}" if (folder / name).exists() else name))
         return str(folder)
 
-    @in_one_line
+    @show_errors
     def _look(self, *inputs: Any) -> tuple[Any, ...]:
         config = _config(*inputs)
         check_free(config)
@@ -126,13 +126,13 @@ class TrainTab:
             canvas = with_grid(image.resize((grid.width, grid.height), Image.Resampling.LANCZOS), grid)
         return config.output_dir, planned.text(), canvas
 
-    @in_one_line
+    @show_errors
     def _start(self, *inputs: Any) -> tuple[Any, ...]:
         config = _config(*inputs)
         self._jobs.start(config.output_dir, _command(vars(config)))
         return config.output_dir, *self._begin(config.output_dir)
 
-    @in_one_line
+    @show_errors
     def _resume(self, run: str, minutes: float) -> tuple[Any, ...]:
         run = _named(run)
         settings = read_settings(expanded(run))  # a run that continues has the settings that it began with
@@ -141,7 +141,7 @@ class TrainTab:
         )
         return self._begin(run)
 
-    @in_one_line
+    @show_errors
     def _watch(self, run: str) -> tuple[Any, ...]:
         run = _named(run)
         if not (expanded(run) / "history.jsonl").is_file() and self._jobs.find(run) is None:

@@ -19,7 +19,7 @@ from magical_hub.augmentation.making import RowMaker, Shard, make_shard, rows_to
 from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import DataError
-from magical_hub.files import clear_left, write_text, written_whole
+from magical_hub.files import remove_leftovers, write_text, written_whole
 from magical_hub.safety import read_json
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def make_shards(
     parts = [requests[first : first + size] for first in range(0, len(requests), size)]
     paths = [folder / f"{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
     with FileLock(folder / ".lock"):  # a second call waits for the first, and finds all there
-        clear_left(folder)
+        remove_leftovers(folder)
         found = [_counts_of(path, len(part)) for path, part in zip(paths, parts, strict=True)]
         missing = [number for number, some in enumerate(found) if some is None]
         with tqdm(total=len(requests), desc="Augmenting", unit="img", disable=not missing) as bar:

@@ -27,7 +27,7 @@ TransportError: type[Exception] = importlib.import_module(
 ).TransportError
 
 ATTEMPTS = 5
-PASSING = {408, 409, 412, 425, 429, 500, 502, 503, 504}
+TRANSIENT = {408, 409, 412, 425, 429, 500, 502, 503, 504}
 """HTTP answers that another attempt may change; 409 and 412: another process was writing at the same time."""
 LONGEST_WAIT = 60.0
 """Seconds at the most, whatever Retry-After says."""
@@ -36,31 +36,31 @@ PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download
 """The arguments that a `from_pretrained` passes on to `pull`."""
 
 
-def versioned() -> dict[str, str]:
+def user_agent() -> dict[str, str]:
     """The user agent that the client sends to the Hub."""
     return {"library_name": "magical_hub", "library_version": __version__}
 
 
-def patiently(call: Callable[[], Answer]) -> Answer:
+def with_retries(call: Callable[[], Answer]) -> Answer:
     """Call again, after a growing while, where the Hub or the way to it fails in passing.
 
     Five attempts; the client's own errors come through when they are used up.
     """
     retrying = Retrying(
-        retry=retry_if_exception(_passes),
+        retry=retry_if_exception(_is_transient),
         wait=_wait,
         stop=stop_after_attempt(ATTEMPTS),
-        before_sleep=_tell,
+        before_sleep=_log_retry,
         reraise=True,
     )
     return retrying(call)
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, LocalEntryNotFoundError):  # the client's words for "neither on the Hub nor in the cache"
-        return error.__cause__ is not None and _passes(error.__cause__)
+        return error.__cause__ is not None and _is_transient(error.__cause__)
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING
+        return error.response.status_code in TRANSIENT
     return isinstance(error, TransportError) and not isinstance(error, OfflineModeIsEnabled)
 
 
@@ -75,7 +75,7 @@ def _wait(state: RetryCallState) -> float:
     return min(float(after), LONGEST_WAIT) if after.isdigit() else _backing_off(state)
 
 
-def _tell(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     reason = "" if error is None else in_one_line(error)
     logger.warning("attempt %d of %d on the Hub failed: %s", state.attempt_number, ATTEMPTS, reason)
@@ -112,13 +112,13 @@ def pull(
 
     def get(revision: str | None, force: bool) -> Path:
         wanted = {"allow_patterns": [*files, *optional], "force_download": force}
-        return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **versioned()))
+        return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **user_agent()))
 
     try:
-        folder = patiently(lambda: get(revision or named or None, force_download))
+        folder = with_retries(lambda: get(revision or named or None, force_download))
         damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
         if damaged and not local_files_only:  # on the way or on the disk: once more
-            folder = patiently(lambda: get(folder.name, True))
+            folder = with_retries(lambda: get(folder.name, True))
             damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
     except (HfHubHTTPError, OSError, ValueError, TransportError) as error:
         raise CheckpointError(f"{name} cannot be pulled: {in_one_line(error)}") from error
@@ -126,7 +126,7 @@ def pull(
         raise CheckpointError(f"{damaged[0]} of {name} is not what the Hub says it is (its hash differs): pull again")
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise CheckpointError(f"{name} has no {missing[0]}{_instead(repo_id, folder.name, missing[0], token)}")
+        raise CheckpointError(f"{name} has no {missing[0]}{_instead_of(repo_id, folder.name, missing[0], token)}")
     return folder
 
 
@@ -149,17 +149,17 @@ def _is_whole(file: Path) -> bool:
     return False
 
 
-def _instead(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
+def _instead_of(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
     """The end of an error on a missing file: what the repository has instead, and the mend."""
     try:
-        names = patiently(lambda: HfApi(token=token, **versioned()).list_repo_files(repo_id, revision=revision))
+        names = with_retries(lambda: HfApi(token=token, **user_agent()).list_repo_files(repo_id, revision=revision))
     except (HfHubHTTPError, OSError, TransportError):
         names = []  # offline
     folder = file.rpartition("/")[0]
-    return what_stands_there([name for name in names if name.rpartition("/")[0] == folder])
+    return instead_of_weights([name for name in names if name.rpartition("/")[0] == folder])
 
 
-def what_stands_there(names: Sequence[str]) -> str:
+def instead_of_weights(names: Sequence[str]) -> str:
     """The end of a sentence on missing weights, by what is there instead."""
     pickles = sorted(Path(name).name for name in names if name.endswith(PICKLES))
     if pickles:

@@ -13,7 +13,7 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from magical_hub.checkpoint.pulling import what_stands_there
+from magical_hub.checkpoint.pulling import instead_of_weights
 from magical_hub.errors import CheckpointError
 from magical_hub.safety import check_inside
 
@@ -42,7 +42,7 @@ def check_weights_file(folder: Path, variant: str | None, shapes: dict[str, tupl
     check_inside(file, folder)
     if not file.is_file():
         names = [path.name for path in folder.iterdir()]
-        raise CheckpointError(f"{folder} has no {file.name}{what_stands_there(names)}")
+        raise CheckpointError(f"{folder} has no {file.name}{instead_of_weights(names)}")
     if any(folder.glob("*.index.json")):
         raise CheckpointError(f"{folder} has its weights in several files: take a checkpoint that has one file")
     header = read_header(file)

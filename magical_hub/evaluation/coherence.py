@@ -69,7 +69,7 @@ def measure(evidence: Evidence) -> Section:
             "reference": len(evidence.reference),
             "pairs": {kind: min(PAIRED, len(evidence.compared)) for kind in kinds},
             "pairs_left_out": None if kinds else f"fewer than {LEAST} images",
-            "network": evidence.computed.network_name,
+            "network": evidence.cache.network_name,
             "components": COMPONENTS,
             "good_from": GOOD,
             "weak_from": WEAK,
@@ -144,7 +144,7 @@ def _pairs(evidence: Evidence, images: ImageSet, first: np.ndarray, second: np.n
         here = places[done : done + len(batch)]
         done += len(batch)
         for found, locations in zip(features, (first, second), strict=True):
-            found.append(evidence.computed.features_of(evidence.grid.crop(batch, locations[here])))
+            found.append(evidence.cache.features_of(evidence.grid.crop(batch, locations[here])))
     return Pairs(places, *(np.concatenate(found) for found in features))
 
 

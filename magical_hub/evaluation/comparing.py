@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from magical_hub.evaluation.evidence import Data, Subject, gather
-from magical_hub.evaluation.images import Computed
+from magical_hub.evaluation.images import FeatureCache
 from magical_hub.evaluation.views import MAX_SHIFT, NEIGHBOURS
 from magical_hub.metrics import nearest_aligned
 from magical_hub.pipeline import MagicalPipeline
@@ -53,7 +53,7 @@ def compare(
     """
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        computed = Computed(place, place, nn.Identity())  # of no features: pixels are compared
+        cache = FeatureCache(place, place, nn.Identity())  # of no features: pixels are compared
         evidence = gather(
             Subject.of(pipe_or_folder),
             real,
@@ -64,13 +64,13 @@ def compare(
             seed=seed,
             rows=None,
             cols=None,
-            computed=computed,
+            cache=cache,
             scratch=place,
         )
         made, train = evidence.compared, evidence.train
-        small = computed.whole(train)
+        small = cache.whole(train)
         shift = min(MAX_SHIFT, min(small.shape[1:]) // 8)
-        near = nearest_aligned(computed.whole(made), small, min(NEIGHBOURS, len(train)), shift)
+        near = nearest_aligned(cache.whole(made), small, min(NEIGHBOURS, len(train)), shift)
         rows = near.indices[:, 0]
         every = np.arange(len(made))
         return Comparison(

@@ -26,9 +26,9 @@ def measure(evidence: Evidence) -> Section:
     reference, other, generated = (
         images.take(MOST) for images in (evidence.reference, evidence.other, evidence.compared)
     )
-    real, more, made = (np.asarray(evidence.computed.features(images)) for images in (reference, other, generated))
+    real, more, made = (np.asarray(evidence.cache.features(images)) for images in (reference, other, generated))
     ours, floor = (manifold_scores(real, some, NEIGHBOURS) for some in (made, more))
-    small = [evidence.computed.whole(images)[:, None] for images in (generated, other, reference)]
+    small = [evidence.cache.whole(images)[:, None] for images in (generated, other, reference)]
     variety, variety_floor = (relative_variety(some, small[2]) for some in small[:2])
     share, share_real = (_near_duplicate_share(evidence, images) for images in (generated, reference))
     verdicts = [
@@ -57,7 +57,7 @@ def measure(evidence: Evidence) -> Section:
         f"(of real ones {share_real:.1%}).",
         scores=scores,
         details={
-            "network": evidence.computed.network_name,
+            "network": evidence.cache.network_name,
             "neighbours": NEIGHBOURS,
             "generated": len(generated),
             "reference": len(reference),
@@ -68,7 +68,7 @@ def measure(evidence: Evidence) -> Section:
 
 
 def _near_duplicate_share(evidence: Evidence, images: ImageSet) -> float:
-    hashes = evidence.computed.hashes(images)
+    hashes = evidence.cache.hashes(images)
     pairs = near_pairs(hashes, hashes)
     return len(np.unique(pairs[pairs[:, 0] != pairs[:, 1], 0])) / len(images)
 

@@ -18,7 +18,7 @@ from magical_hub.devices import move
 from magical_hub.errors import DataError, GridError
 from magical_hub.evaluation import coherence, diversity, fidelity, leakage, seams, split
 from magical_hub.evaluation.evidence import Data, Evidence, Subject, gather
-from magical_hub.evaluation.images import Computed
+from magical_hub.evaluation.images import FeatureCache
 from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.evaluation.usefulness import section as usefulness_section
@@ -94,7 +94,7 @@ def evaluate(
     network = efficientnet_lite0() if network is None else network
     move(device, network, *([] if subject.pipe is None else [subject.pipe]))
     with _workplace(folder) as place:
-        computed = Computed(place if folder is None else folder / "cache", place, network)
+        cache = FeatureCache(place if folder is None else folder / "cache", place, network)
         evidence = gather(
             subject,
             real,
@@ -105,7 +105,7 @@ def evaluate(
             seed=seed,
             rows=rows,
             cols=cols,
-            computed=computed,
+            cache=cache,
             scratch=place,
         )
         sections = {}
@@ -152,7 +152,7 @@ def _about(subject: Subject, evidence: Evidence) -> dict[str, Any]:
         "channels": evidence.generated.store.channels,
         "grid": [grid.rows, grid.cols] if evidence.has_grid else None,
         "resizing_of_real_images": "to the size of the generated ones, Lanczos, antialiased",
-        "network": evidence.computed.network_name,
+        "network": evidence.cache.network_name,
         "counts": {
             "generated": len(evidence.generated),
             "compared": len(evidence.compared),

@@ -12,7 +12,7 @@ from magical_hub.checkpoint import weights_sha256
 from magical_hub.data import Intensity, Source, inspect_image, open_source, open_store, prepare_store
 from magical_hub.data.images import image_size
 from magical_hub.errors import ConfigError, DataError, check_number
-from magical_hub.evaluation.images import Computed, ImageSet
+from magical_hub.evaluation.images import FeatureCache, ImageSet
 from magical_hub.export import write_imagefolder
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
@@ -39,7 +39,7 @@ class Evidence:
         holdout: real images that were not used for training; None where none are known.
         grid: how the images are cut.
         has_grid: whether it was given; a grid of one sub-region means that it was not.
-        computed: features and small pixels.
+        cache: features and small pixels.
         seed: of every choice by chance.
         pipe: what made the generated images, where it is at hand.
         normal_class: name of the class without defects, where it was given.
@@ -53,7 +53,7 @@ class Evidence:
     holdout: ImageSet | None
     grid: Grid
     has_grid: bool
-    computed: Computed
+    cache: FeatureCache
     seed: int
     pipe: MagicalPipeline | None
     normal_class: str | None
@@ -100,7 +100,7 @@ def gather(
     seed: int,
     rows: int | None,
     cols: int | None,
-    computed: Computed,
+    cache: FeatureCache,
     scratch: Path,
 ) -> Evidence:
     """Find the real images, make or read the generated ones, and bring all to one size.
@@ -134,7 +134,7 @@ def gather(
         holdout=holdout_set,
         grid=grid,
         has_grid=grid.num_locations > 1,
-        computed=computed,
+        cache=cache,
         seed=seed,
         pipe=subject.pipe,
         normal_class=normal_class,

@@ -21,13 +21,13 @@ WORDS = {
 def measure(evidence: Evidence) -> Section:
     """KID and the Frechet distance, each beside its floor: that of real images to other real images."""
     reference, other, generated = (
-        evidence.computed.features(images) for images in (evidence.reference, evidence.other, evidence.compared)
+        evidence.cache.features(images) for images in (evidence.reference, evidence.other, evidence.compared)
     )
     size = min(SUBSET_SIZE, len(reference) // 2)
     ours, floor = (kid(reference, some, SUBSETS, size, evidence.seed) for some in (generated, other))
     distance, distance_floor = (frechet_distance(reference, some) for some in (generated, other))
     verdict = at_most(distance / distance_floor if distance_floor > 0 else float("nan"), GOOD, WEAK)
-    network = evidence.computed.network
+    network = evidence.cache.network
     side = getattr(network, "image_size", None)
     return Section(
         name="fidelity",
@@ -45,7 +45,7 @@ def measure(evidence: Evidence) -> Section:
             "frechet_floor": distance_floor,
         },
         details={
-            "network": evidence.computed.network_name,
+            "network": evidence.cache.network_name,
             "resizing": f"{side} x {side} px, by the network" if side else "by the network",
             "generated": len(generated),
             "reference": len(reference),

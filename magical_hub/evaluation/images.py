@@ -79,7 +79,7 @@ class ImageSet:
             yield self.read(part)
 
 
-class Computed:
+class FeatureCache:
     """Arrays computed of image sets once, and kept as .npy files that are mapped and not read.
 
     Args:

@@ -100,7 +100,7 @@ def _likelihood_gaps(evidence: Evidence) -> dict[str, float | None]:
     count = min(len(evidence.compared), len(order) // 2, MOST)
     real, made = order.take(count), evidence.compared.take(count)
     fitted, held_out = order.after(count).take(3 * MOST), evidence.reference.take(MOST)
-    features = [np.asarray(evidence.computed.features(images)) for images in (made, real, fitted, held_out)]
+    features = [np.asarray(evidence.cache.features(images)) for images in (made, real, fitted, held_out)]
     try:
         ours, theirs = (mixture_likelihood(centres, *features[2:]) for centres in features[:2])
     except DataError:  # all training images are alike

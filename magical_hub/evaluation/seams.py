@@ -35,7 +35,7 @@ def measure(evidence: Evidence) -> Section:
         raise LeftOut("the grid is not known: give rows and cols")
     if len(evidence.reference) < 4:
         raise LeftOut(f"{len(evidence.reference)} real images have no two halves to compare: give 4 or more")
-    ours, theirs = _look(evidence.compared, grid), _look(evidence.reference, grid)
+    ours, theirs = _line_energies(evidence.compared, grid), _line_energies(evidence.reference, grid)
     ratio = relative_ratio(ours.energies, theirs.energies)
     low, high = halves_interval(theirs.energies, seed=seed)
     verdicts = [_verdict(*one) for one in zip(ratio, low, high, strict=True)]
@@ -82,7 +82,7 @@ def measure(evidence: Evidence) -> Section:
     )
 
 
-def _look(images: ImageSet, grid: Grid) -> Lines:
+def _line_energies(images: ImageSet, grid: Grid) -> Lines:
     energies = []
     down, along = np.zeros((grid.height - 1, grid.width)), np.zeros((grid.height, grid.width - 1))
     for batch in images.batches("seams"):

@@ -107,7 +107,7 @@ def _kinds(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     with extra("eval"):
         from scipy.cluster.vq import kmeans2, vq
 
-    features = evidence.computed.features
+    features = evidence.cache.features
     some = features(evidence.train.shuffled(evidence.seed).take(KIND_SAMPLE))
     kinds = max(1, min(KINDS, len(evidence.reference) // (2 * KIND_SIZE)))
     means, _ = kmeans2(np.asarray(some, np.float64), kinds, minit="++", rng=np.random.default_rng(evidence.seed))

@@ -20,7 +20,7 @@ def measure(evidence: Evidence) -> Section:
     if evidence.holdout is None:
         raise LeftOut("no held-out images are known: give holdout")
     train, holdout = evidence.train, evidence.holdout
-    pairs = near_pairs(evidence.computed.hashes(holdout), evidence.computed.hashes(train))
+    pairs = near_pairs(evidence.cache.hashes(holdout), evidence.cache.hashes(train))
     touched = np.unique(pairs[:, 0])
     share = len(touched) / len(holdout)
     pictures = {}

@@ -87,7 +87,7 @@ class Matches(NamedTuple):
 
 def views(evidence: Evidence) -> list[View]:
     """All that make sense: sub-regions only where there is a grid."""
-    computed, grid = evidence.computed, evidence.grid
+    cache, grid = evidence.cache, evidence.grid
     size, cells = whole_size(grid.height, grid.width), cells_size(grid)
 
     def cut(images: np.ndarray) -> Rows:  # views, so that a mapped file stays one
@@ -101,13 +101,13 @@ def views(evidence: Evidence) -> list[View]:
     found = [
         View(
             "features",
-            lambda images: [computed.features(images)],
-            lambda pixels: [computed.features_of(pixels)],
+            lambda images: [cache.features(images)],
+            lambda pixels: [cache.features_of(pixels)],
             nearest,
         ),
         View(
             "pixels",
-            lambda images: [computed.small(images, size)],
+            lambda images: [cache.small(images, size)],
             lambda pixels: [reduced(pixels, size)],
             aligned,
         ),
@@ -116,7 +116,7 @@ def views(evidence: Evidence) -> list[View]:
         found.append(
             View(
                 "sub-regions",
-                lambda images: cut(computed.small(images, cells)),
+                lambda images: cut(cache.small(images, cells)),
                 lambda pixels: cut(reduced(pixels, cells)),
                 aligned,
             )

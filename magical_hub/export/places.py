@@ -27,8 +27,8 @@ def check_place(target: str | Path) -> None:
         MissingPackageError: where fsspec needs a package for it.
     """
     if is_remote(target):
-        fs, root = _reached(str(target))
-        with _told(target):
+        fs, root = _file_system(str(target))
+        with _as_data_error(target):
             found = fs.exists(root) and bool(fs.ls(root))
             if found and not fs.exists(f"{root}/{MARK}"):
                 raise DataError(f"{target} holds something already: give a new or an empty place")
@@ -72,7 +72,7 @@ def is_remote(target: str | Path) -> bool:
     return isinstance(target, str) and "://" in target
 
 
-def _reached(target: str) -> tuple[Any, str]:
+def _file_system(target: str) -> tuple[Any, str]:
     """The file system of a URL, and the path there."""
     from fsspec.core import url_to_fs
 
@@ -88,7 +88,7 @@ def _reached(target: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _told(target: str | Path) -> Iterator[None]:
+def _as_data_error(target: str | Path) -> Iterator[None]:
     """Turn errors of a remote file system, which are of many kinds, into a DataError of one line."""
     try:
         yield
@@ -102,11 +102,11 @@ def _told(target: str | Path) -> Iterator[None]:
 
 
 def _upload(folder: Path, target: str, request: dict[str, Any]) -> None:
-    fs, root = _reached(target)
+    fs, root = _file_system(target)
     files = {
         f"{root}/{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    with _told(target):
+    with _as_data_error(target):
         if fs.exists(f"{root}/{MARK}"):
             if parse_json(fs.cat_file(f"{root}/{MARK}")) != request:
                 raise DataError(

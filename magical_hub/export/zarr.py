@@ -15,7 +15,7 @@ import numpy as np
 from magical_hub.errors import ConfigError
 from magical_hub.export.raster import Raster, halved, progress
 from magical_hub.extras import extra
-from magical_hub.files import check_plain, clear_left, folder_written_whole
+from magical_hub.files import check_plain, folder_written_whole, remove_leftovers
 from magical_hub.grid import rectangles
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _begin(folder: Path, raster: Raster, record: dict[str, Any]) -> list[zarr.Ar
     with extra("large"):
         import zarr
 
-    clear_left(folder.parent, folder.name)
+    remove_leftovers(folder.parent, folder.name)
     if folder.exists() or folder.is_symlink():
         check_plain(folder)
         begun: Any = _attributes(folder).get("magical_hub")

@@ -23,7 +23,7 @@ from magical_hub.training import TrainingConfig
 
 CARD, SAMPLES, REPORT, CONFIG = "README.md", "samples.png", "report.json", "training_config.json"
 VARIANT = "fp16"
-NAMELESS = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
+TOP_LEVEL = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 """The files that may be pushed beside those of components."""
 
 MIDDLE = 2048
@@ -31,7 +31,7 @@ MIDDLE = 2048
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
 """Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
 
-KEPT_DETAILS = {
+PUBLIC_DETAILS = {
     "split": {"train", "holdout", "hash"},
     "fidelity": {
         *("network", "resizing", "generated", "reference", "other", "kid_subsets", "kid_subset_size"),
@@ -47,7 +47,7 @@ KEPT_DETAILS = {
     "usefulness": {"verdicts", "tasks", "settings"},
 }
 """The details of a report's sections that are published: no name of a real image."""
-KEPT_ABOUT = {
+PUBLIC_ABOUT = {
     *("weights_sha256", "seed", "image_size", "channels", "grid", "resizing_of_real_images", "network", "counts"),
     *("reference_is", "versions"),
 }
@@ -58,7 +58,7 @@ def may_be_pushed(name: str, components: Iterable[str]) -> bool:
     of_components = {
         f"{part}/{file}" for part in components for variant in (None, VARIANT) for file in component_files(variant)
     }
-    return name in NAMELESS | of_components
+    return name in TOP_LEVEL | of_components
 
 
 def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> MagicalPipeline:
@@ -131,19 +131,19 @@ def as_json(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-def kept_report(report: dict[str, Any]) -> dict[str, Any]:
+def public_report(report: dict[str, Any]) -> dict[str, Any]:
     """The part of a report that may be published: no names of images, and no reasons that may hold a path."""
     sections = {}
     for name, section in report["sections"].items():
         left_out = section["verdict"] == "left out"
-        allowed = KEPT_DETAILS.get(name, set())
+        allowed = PUBLIC_DETAILS.get(name, set())
         sections[name] = {
             **{key: section[key] for key in ("question", "verdict")},
             "scores": {key: None if value is None else _number(value) for key, value in section["scores"].items()},
             "statement": "Left out." if left_out else section["statement"],
             "details": {key: value for key, value in section["details"].items() if key in allowed},
         }
-    about = {key: value for key, value in report["about"].items() if key in KEPT_ABOUT}
+    about = {key: value for key, value in report["about"].items() if key in PUBLIC_ABOUT}
     return {**{key: report[key] for key in ("format", "verdict", "statement")}, "about": about, "sections": sections}
 
 

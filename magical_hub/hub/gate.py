@@ -10,7 +10,7 @@ from magical_hub.errors import CheckpointError, ConfigError, LeakageError
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.evaluation.report import FORMAT
 from magical_hub.files import expanded
-from magical_hub.hub.contents import kept_report
+from magical_hub.hub.contents import public_report
 from magical_hub.safety import read_json
 from magical_hub.training import Split
 
@@ -86,7 +86,7 @@ def check_report(report: dict[str, Any] | None, weights_sha256: str, images: dic
     if report is None:
         return Finding("unchecked", "No leakage check was made: whether it copies training images is not known.")
     try:
-        kept = kept_report(report)
+        kept = public_report(report)
         leakage = kept["sections"]["leakage"]
     except (LookupError, TypeError, AttributeError) as error:
         raise ConfigError("the report is none that `magical-hub evaluate` wrote: make it again") from error

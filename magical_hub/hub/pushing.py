@@ -11,7 +11,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.utils import validate_repo_id
 
 from magical_hub.checkpoint import component_files, locate, weights_sha256
-from magical_hub.checkpoint.pulling import TransportError, patiently, versioned
+from magical_hub.checkpoint.pulling import TransportError, user_agent, with_retries
 from magical_hub.errors import ConfigError, HubError, MagicalError, in_one_line
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.files import expanded, write_text
@@ -97,10 +97,10 @@ def push(
         files = contents.check_contents(folder, components)
         if dry_run is not None:
             return PushResult(repo_id, finding.kind, files, str(_keep(folder, expanded(dry_run))))
-        upload = _Upload(HfApi(token=token, **versioned()), repo_id, folder, files, components, finding)
+        upload = _Upload(HfApi(token=token, **user_agent()), repo_id, folder, files, components, finding)
         try:
             upload.prepare(private, revision)
-            info = patiently(lambda: upload.commit(commit_message or "Push by magical_hub", revision, create_pr))
+            info = with_retries(lambda: upload.commit(commit_message or "Push by magical_hub", revision, create_pr))
         except MagicalError:
             raise
         except (OSError, ValueError, TransportError) as error:  # the client's own errors are OSErrors
@@ -179,19 +179,19 @@ class _Upload:
 
     def prepare(self, private: bool | None, revision: str | None) -> None:
         """Make the repository and the branch, where they are missing."""
-        patiently(lambda: self.api.create_repo(self.repo_id, private=private, exist_ok=True))
-        info = patiently(lambda: self.api.model_info(self.repo_id))
+        with_retries(lambda: self.api.create_repo(self.repo_id, private=private, exist_ok=True))
+        info = with_retries(lambda: self.api.model_info(self.repo_id))
         if private and info.private is False:
             raise HubError(
                 f"{self.repo_id} is public: give private=False (--public) if that is meant, or another name"
             )
         if revision is not None:
-            patiently(lambda: self.api.create_branch(self.repo_id, branch=revision, exist_ok=True))
+            with_retries(lambda: self.api.create_branch(self.repo_id, branch=revision, exist_ok=True))
 
     def commit(self, message: str, revision: str | None, create_pr: bool) -> CommitInfo:
         """One commit, or none where nothing changed: on what is there now, or not at all.
 
-        Another push in between makes the Hub refuse it, and `patiently` begin again from what is there then;
+        Another push in between makes the Hub refuse it, and `with_retries` begin again from what is there then;
         one whose answer was lost finds its own commit there.
         """
         head = self.api.model_info(self.repo_id, revision=revision).sha

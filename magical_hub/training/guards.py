@@ -46,7 +46,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
-def with_less_at_once(config: TrainingConfig, num_processes: int, error: Exception) -> TrainingConfig:
+def with_smaller_passes(config: TrainingConfig, num_processes: int, error: Exception) -> TrainingConfig:
     """The configuration after memory ran out: half as many windows at once, where it may be changed so.
 
     Args:

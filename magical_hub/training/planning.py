@@ -22,11 +22,11 @@ import torch
 from magical_hub.data import Record, Source, prepare_store
 from magical_hub.errors import DataError
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.guards import is_out_of_memory, with_less_at_once
+from magical_hub.training.guards import is_out_of_memory, with_smaller_passes
 from magical_hub.training.processes import make_accelerator
 from magical_hub.training.run.layout import check_free, source_of
 from magical_hub.training.run.split import Split
-from magical_hub.training.survey import LOOK_AT, Survey, complete
+from magical_hub.training.survey import SURVEYED, Survey, complete
 from magical_hub.training.trainer import Trainer
 
 if sys.platform != "win32":
@@ -39,7 +39,7 @@ FEW_OF_A_KIND = 20
 IN_PLACE = 0.75
 """Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
 cut 5% askew they have 0.3 to 0.65."""
-WORTH_MEASURING = 50
+MEASURED_FROM = 50
 """Steps from which on their cost is measured, by a few."""
 STRETCH = 1.05
 """Ratio of an image's shape to the canvas's from which on the stretching gives a warning."""
@@ -140,7 +140,7 @@ def plan(config: TrainingConfig) -> Plan:
     count = source.count
     assert config.canvas and config.channels and config.max_steps
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
-    cost = measure_cost(config, source) if alone and config.max_steps >= WORTH_MEASURING else None
+    cost = measure_cost(config, source) if alone and config.max_steps >= MEASURED_FROM else None
     seconds = disk = None
     if cost is not None:
         seconds = config.max_steps * cost.step_seconds
@@ -185,7 +185,7 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
         )
     if survey.unreadable:
         found.append(
-            f"{survey.unreadable} of the first {LOOK_AT} images looked at cannot be read: they will be skipped, by "
+            f"{survey.unreadable} of the first {SURVEYED} images looked at cannot be read: they will be skipped, by "
             "name (--strict stops instead)"
         )
     shapes = [h * width / (w * height) for h, w in survey.sizes]
@@ -230,12 +230,12 @@ def measure_cost(config: TrainingConfig, source: Source) -> Cost:
         TrainingError: where memory runs out.
     """
     try:
-        with tempfile.TemporaryDirectory() as folder, _silence():
+        with tempfile.TemporaryDirectory() as folder, _without_warnings():
             return _measure(config, source, Path(folder))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        less = with_less_at_once(config, 1, error)
+        less = with_smaller_passes(config, 1, error)
     return measure_cost(less, source)  # out of the except clause, where the error still holds on to all that ran
 
 
@@ -258,11 +258,11 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
     )
     trainer = Trainer(probe, make_accelerator(probe), store, split)
     trainer.advance()  # the optimizers' states, and what the libraries keep, come into being
-    _wait()
+    _synchronise()
     started = time.perf_counter()
     for _ in range(config.penalty_every):
         trainer.advance()
-    _wait()
+    _synchronise()
     return Cost((time.perf_counter() - started) / config.penalty_every, *_memory())
 
 
@@ -286,7 +286,7 @@ def _shows_defect(record: Record) -> bool:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """No warnings of the images: training gives them."""
     logger = logging.getLogger("magical_hub")
     before = logger.level
@@ -297,7 +297,7 @@ def _silence() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _wait() -> None:
+def _synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -24,7 +24,7 @@ from magical_hub.grid import Grid
 from magical_hub.metrics.alignment import SIDE, alignment
 from magical_hub.training.config import TrainingConfig
 
-LOOK_AT = 32
+SURVEYED = 32
 """Images. A stream keeps as many at hand."""
 FEW_LEVELS = 64
 """Grey levels of 256 under which the range of intensities gives a warning."""
@@ -138,8 +138,8 @@ class Survey:
 
     def _records(self) -> Iterator[Record]:
         count = self.source.count
-        every = 1 if count is None else max(1, count // LOOK_AT)
-        return itertools.islice(self.source.records(), 0, LOOK_AT * every, every)
+        every = 1 if count is None else max(1, count // SURVEYED)
+        return itertools.islice(self.source.records(), 0, SURVEYED * every, every)
 
 
 def complete(config: TrainingConfig, survey: Survey) -> TrainingConfig:

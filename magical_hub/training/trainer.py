@@ -23,7 +23,7 @@ from magical_hub.grid import Grid
 from magical_hub.training.adaptive import ADAPT_EVERY
 from magical_hub.training.batch import READERS, Batch, BatchDataset, read_ahead
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, StopSignals, is_out_of_memory, with_less_at_once
+from magical_hub.training.guards import MOST_ROLL_BACKS, NotFinite, StopSignals, is_out_of_memory, with_smaller_passes
 from magical_hub.training.method import Method
 from magical_hub.training.networks import prepare
 from magical_hub.training.processes import check_shares, deterministic_kernels, make_accelerator
@@ -95,7 +95,7 @@ def _train(
             if not is_out_of_memory(error):
                 raise
             trained_with = trainer.config if trainer is not None else config
-            config = with_less_at_once(trained_with, accelerator.num_processes, error)
+            config = with_smaller_passes(trained_with, accelerator.num_processes, error)
             logger.warning("out of memory: again with gradient_accumulation %d", config.gradient_accumulation)
         # Out of the except clauses, where the error still holds references to all that ran.
         trainer, config = None, replace(config, resume=True)

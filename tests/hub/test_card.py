@@ -73,7 +73,7 @@ def test_how_it_was_trained_is_read_from_the_run(card_of, tiny_config, tmp_path)
     train(tiny_config(tmp_path / "run", max_steps=2, lambda_f=0.0, seed=3))
     text = card_of(tmp_path / "run", allow_unchecked=True).text
     assert "| steps done | 2 |" in text and "| batch_size | 4 |" in text and "| seed | 3 |" in text
-    assert "20 images to learn from, 2 to watch training by, 2 that nothing but the evaluation saw." in text
+    assert "20 training images, 2 for validation during training, 2 held out for the evaluation." in text
 
 
 def test_training_goes_on_from_the_hub(hub, tiny_config, tmp_path):

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from magical_hub import TrainingConfig, push
 from magical_hub.errors import ConfigError
-from magical_hub.hub.contents import PATHS, kept_report
+from magical_hub.hub.contents import PATHS, public_report
 from magical_hub.provenance import _command
 from magical_hub.texts import without_secrets
 
@@ -51,7 +51,7 @@ def test_statements_of_a_report_are_text_on_the_card(pipe, reports, tmp_path):
     with pytest.raises(ConfigError, match="the report is none that"):
         push(pipe, "acme/tiny", report=tmp_path, dry_run=tmp_path / "other")
     with pytest.raises(TypeError):
-        kept_report(report)
+        public_report(report)
 
 
 def test_a_setting_is_published_only_where_it_says_so():

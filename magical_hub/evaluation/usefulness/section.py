@@ -34,7 +34,7 @@ def measure(evidence: Evidence) -> Section:
         names = known + [name for name in names if name not in known]
     train, test = (images.shuffled(evidence.seed).take(MOST) for images in (evidence.train, evidence.holdout))
     made = evidence.generated
-    network = evidence.computed.network
+    network = evidence.cache.network
     result = measure_usefulness(
         made.read(np.arange(len(made))) if evidence.pipe is None else evidence.pipe,
         train.read(np.arange(len(train))),

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from magical_hub import provenance
 from magical_hub.checkpoint import as_os_error
 from magical_hub.errors import CheckpointError
-from magical_hub.files import clear_left, folder_written_whole, remove_folder, write_text
+from magical_hub.files import folder_written_whole, remove_folder, remove_leftovers, write_text
 from magical_hub.safety import parse_json, read_json
 
 MEND = "delete it, and --resume takes the one before"
@@ -60,7 +60,7 @@ def save_checkpoint(
         record: where the weights come from (see provenance.py).
     """
     target = folder / f"step-{step:08d}"
-    clear_left(folder)
+    remove_leftovers(folder)
     with folder_written_whole(target) as beside:
         _write(beside, {"step": step, **about}, modules, optimizers)
         write_text(beside / provenance.FILE, json.dumps(record, indent=2))

@@ -14,7 +14,7 @@ from magical_hub.data import CanvasStore, Intensity, Source, open_source, open_s
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.data.store import with_measured_intensity
 from magical_hub.errors import ConfigError, DataError
-from magical_hub.files import check_plain, clear_left, only_writer, write_text
+from magical_hub.files import check_plain, only_writer, remove_leftovers, write_text
 from magical_hub.safety import read_json
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.run.split import MEND, Split
@@ -81,7 +81,7 @@ def run_folder(config: TrainingConfig, accelerator: Accelerator) -> Iterator[Non
         check_free(config)  # another process may have begun and ended one meanwhile
         for name in OWN:
             check_plain(folder / name)
-            clear_left(folder / name)
+            remove_leftovers(folder / name)
         yield
 
 
