@@ -54,19 +54,8 @@ def compare(
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         cache = FeatureCache(place, place, nn.Identity())  # of no features: pixels are compared
-        evidence = gather(
-            Subject.of(pipe_or_folder),
-            real,
-            None,
-            label_column=None,
-            normal_class=None,
-            num_images=num_images,
-            seed=seed,
-            rows=None,
-            cols=None,
-            cache=cache,
-            scratch=place,
-        )
+        subject = Subject.of(pipe_or_folder)
+        evidence = gather(subject, real, None, num_images=num_images, seed=seed, cache=cache, scratch=place)
         made, train = evidence.compared, evidence.train
         small = cache.whole(train)
         shift = min(MAX_SHIFT, min(small.shape[1:]) // 8)

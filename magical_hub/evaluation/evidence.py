@@ -94,14 +94,14 @@ def gather(
     real: Data | None,
     holdout: Data | None,
     *,
-    label_column: str | None,
-    normal_class: str | None,
     num_images: int,
     seed: int,
-    rows: int | None,
-    cols: int | None,
     cache: FeatureCache,
     scratch: Path,
+    label_column: str | None = None,
+    normal_class: str | None = None,
+    rows: int | None = None,
+    cols: int | None = None,
 ) -> Evidence:
     """Find the real images, make or read the generated ones, and bring all to one size.
 
