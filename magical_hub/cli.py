@@ -126,12 +126,12 @@ def generate(
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         output_dir: folder for the images, made where it is missing; it must hold no images yet, but for those that the
             same command left when it was cut off.
-        num_images: how many.
+        num_images: how many images.
         class_labels: a class for all images, or one an image; names or numbers.
-        seed: image i depends only on the seed and i.
+        seed: image i depends only on the seed and on i.
         truncation_psi: 1 is as trained; towards 0 images draw near their mean, up to 2 away from it.
         batch_size: images at a time, as PNG files.
-        format: tiff and zarr are written tile by tile, so of any size; the same command goes on with what was cut off.
+        format: tiff and zarr are written tile by tile, so of any size; the same command continues after a stop.
         croissant: write Croissant metadata (croissant.json) beside PNG files.
         device: cpu, cuda, mps ...
         json: print what was made as one JSON object on stdout.
@@ -253,7 +253,7 @@ def evaluate(
         label_column: with folders, any name makes the first folder below a class.
         usefulness: whether synthetic images make a detector better: of boxes or masks where --real has them, with or
             without a checkpoint, and else of image classes. It takes half an hour or so, with --quick minutes; the
-            same command goes on with what was stopped.
+            same command continues what was stopped.
         detectors: how --usefulness compares detectors of boxes or masks.
         normal_class: name of the class without defects; without it no anomaly detector is tried.
         fail_on_leak: exit with 3 where copies are found, or none could be looked for.
@@ -317,7 +317,7 @@ def page(
         data: images whose defects are painted on good ones: a folder, a dataset's id on the Hub, or a folder that
             DefectBank.save wrote. Without it those of RUN, or rendered packages.
         host: the address to listen on. Whoever reaches it can read this machine's images and start trainings.
-        port: of it.
+        port: the port to listen on.
         browser: open the page.
         device: cpu, cuda, mps ...
     """

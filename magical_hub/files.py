@@ -64,10 +64,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def only_maker(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """The same of a file or a folder that appears whole.
+    """Keep other processes from writing a file, or a folder that appears whole, meanwhile.
 
     Args:
-        path: it.
+        path: the file or folder.
         patience: seconds to wait for another process.
 
     Raises:
@@ -168,7 +168,7 @@ def append_bytes(path: Path, content: bytes) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """The same with text."""
+    """Write text to the end of a file, as `append_bytes` does."""
     append_bytes(path, text.encode("utf-8"))
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from magical_hub.hub import PushResult
 
 MOST_PIXELS = 2**26
-"""Of an image that is made whole: 8192 x 8192, which takes some gigabytes. A checkpoint of a few kilobytes can have
-any size, and larger images are written tile by tile (see export/)."""
+"""The most pixels of a whole image in memory: 8192 x 8192, which takes some gigabytes. A checkpoint of a few
+kilobytes can have any size, and larger images are written tile by tile (see export/)."""
 MAX_SUB_REGIONS = 256
 """Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
 

@@ -29,12 +29,12 @@ def plain(text: object, longest: int = LONGEST) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """The same without tokens, and without the names and passwords of addresses."""
+    """Text without tokens, and without the names and passwords in addresses."""
     return SECRETS.sub("***", text)
 
 
 def plain_lines(text: str, longest: int = 4 * LONGEST) -> str:
-    """The same of a text of several lines that this program put together."""
+    """Clean the lines of a text that this program put together."""
     return "\n".join(plain(line, longest) for line in text.split("\n"))
 
 
@@ -45,13 +45,13 @@ def listed(names: Sequence[object], most: int = 30) -> str:
 
 
 def markdown(text: object, longest: int = LONGEST) -> str:
-    """The same as Markdown that shows as it is: no heading, list, link, image, HTML or address comes of it."""
+    """Text as Markdown that is shown as it is: without headings, lists, links, images, HTML or addresses."""
     line = MARKS.sub(lambda found: f"&#{ord(found[0])};", plain(text, longest).strip())
     return re.sub(r"^(\d+)([.)])(?=\s|$)", lambda found: f"{found[1]}&#{ord(found[2])};", line)
 
 
 def code(text: object) -> str:
-    """The same as a code span of Markdown."""
+    """Text as a code span of Markdown."""
     line = plain(text, 80)
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence, room = "`" * (longest + 1), " " if longest else ""

@@ -27,7 +27,7 @@ PACKAGES = "rendered packages"
 """The data that the page opens with, unless other data is given."""
 SERIES, SIDE = 3330, 128
 GOOD, DEFECTIVE = (3, 0, 1, 13), (4, 5, 6, 7, 11, 12)
-"""Of this series, in this size: two packages each with contamination, a void, a scratch; half a second to render."""
+"""Numbers in this series: good packages; two each with contamination, a void, a scratch. Half a second to render."""
 SHOWN = 12
 """Good images to choose from."""
 MOST_BANKS = 3

@@ -62,11 +62,11 @@ class Picture:
     """An image as it was made, and the same without its defects.
 
     Args:
-        seed: its own.
+        seed: of the image.
         label: the number of its class; None without classes.
         field: (R, K) int64, the requested defect map; None where the checkpoint was trained without defects.
-        image: with them.
-        sound: without.
+        image: with the defects.
+        sound: the image without the defects.
         objects: boxes and names of those that show.
         mask: (H, W) uint8; None where the checkpoint was trained without defects.
     """
@@ -82,10 +82,10 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What one user has before them.
+    """The images that one user has made.
 
     Args:
-        checkpoint: that it was made from.
+        checkpoint: that made the images.
         truncation_psi: of all pictures.
         pictures: one an image.
         chosen: the number of the picture that is shown.

@@ -47,7 +47,7 @@ def pack(pipe: MagicalPipeline, made: Made, format_name: str, folder: Path) -> P
 def pack_painted(
     bank: DefectBank, painted: Painted, name: str, about: dict[str, Any], format_name: str, folder: Path
 ) -> Path:
-    """The same of an image with painted defects.
+    """Write an image with painted defects and its label into a ZIP file, as `pack` does.
 
     Args:
         bank: of the defects.

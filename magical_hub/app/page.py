@@ -90,7 +90,7 @@ def serve(
         data: whose defects are painted, as of `Banks.get`. None: those of RUN, where they have boxes or masks, else
             rendered packages.
         host: the address to listen on.
-        port: of it.
+        port: the port to listen on.
         browser: whether to open the page in a browser.
         local: as for `build`; then requests need the token of the address that is printed (see guard.py).
         device: cpu, cuda, mps ...

@@ -30,7 +30,7 @@ THUMBNAIL = 160
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """What one user has before them.
+    """The image that one user paints on.
 
     Args:
         data: name of the bank's data.
@@ -237,7 +237,7 @@ class PaintTab:
 
 
 def _painting(stock: Stock, painting: Painting) -> Painting:
-    """The same with its defects painted.
+    """The painting with its defects painted anew.
 
     Raises:
         ConfigError: where the seed is none.

@@ -18,7 +18,7 @@ from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.errors import DataError
 
 WIDE_TYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
-"""Of the modes of Pillow that hold more than 8 bits a channel, which are never converted by it: it would clip them."""
+"""NumPy types of Pillow's modes of more than 8 bits a channel, which Pillow does not convert: it would clip them."""
 
 
 @dataclass(frozen=True)

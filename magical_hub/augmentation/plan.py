@@ -27,7 +27,7 @@ def sample_requests(counts: Mapping[str, int], num_images: int, balance: bool, s
 
     Args:
         counts: how often each name of the label column occurs; empty for images of any class.
-        num_images: how many.
+        num_images: how many images.
         balance: each image goes to the class that has the fewest by then, so that all come as near to each other as
             they can. Otherwise classes are drawn as often as they occur.
         seed: of the draws.

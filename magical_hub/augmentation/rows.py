@@ -183,7 +183,7 @@ def _is_whole(feature: Any) -> bool:
 
 
 def image_file(image: Image.Image, name: str) -> dict[str, Any]:
-    """As an Image feature stores it, in a format that keeps every value.
+    """An image as an Image feature stores it, in a format that keeps every value.
 
     Args:
         image: of any mode.

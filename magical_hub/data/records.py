@@ -41,8 +41,8 @@ class Source:
     records: Callable[[], Iterator[Record]]
     class_names: list[str] | None
     fingerprint: str
-    """Of names and sizes, or of the dataset; of a stream, its id, split and revision (in Python: its split, shards and
-    features; only the digests of what was read say more). Other data has another one, and no image is read for it."""
+    """The hash of names and sizes, or that of the dataset; of a stream, of its id, split and revision (in
+    Python: its split, shards and features). Other data has another one, and no image is read for it."""
     defect_names: list[str] | None = None
     """The names of the defect classes, where records have defects."""
     intensity: Intensity | None = None

@@ -64,7 +64,7 @@ class ImageSet:
         return ImageSet(self.name, self.store, self.indices[count:])
 
     def shuffled(self, seed: int) -> ImageSet:
-        """The same in an order by chance."""
+        """The same images in random order."""
         return ImageSet(self.name, self.store, np.random.default_rng(seed).permutation(self.indices))
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class FeatureCache:
         return np.stack([self._known[sha] for sha in digests])
 
     def features_of(self, pixels: np.ndarray) -> np.ndarray:
-        """The same of images (n, C, H, W) uint8 in memory."""
+        """The features of images (n, C, H, W) uint8 in memory."""
         network: FeatureNetwork = self.network  # type: ignore[assignment]
         return extract(pixels.astype(np.float32) / 127.5 - 1, network)
 
@@ -118,7 +118,7 @@ class FeatureCache:
         return self._once(images, f"grey {size}", self._scratch / "pixels", lambda pixels: reduced(pixels, size))
 
     def whole(self, images: ImageSet) -> np.ndarray:
-        """The same with at most 128 pixels a side, about."""
+        """Small grey images with at most 128 pixels a side, about."""
         return self.small(images, whole_size(images.store.height, images.store.width))
 
     def hashes(self, images: ImageSet) -> np.ndarray:
@@ -162,6 +162,6 @@ def whole_size(height: int, width: int) -> tuple[int, int]:
 
 
 def cells_size(grid: Grid) -> tuple[int, int]:
-    """The same, where sub-regions are reduced until they have `CELL_SIDE` pixels a side at most."""
+    """The size of images whose sub-regions are reduced until they have `CELL_SIDE` pixels a side at most."""
     factor = -(-max(grid.cell_height, grid.cell_width) // CELL_SIDE)
     return grid.rows * max(1, grid.cell_height // factor), grid.cols * max(1, grid.cell_width // factor)

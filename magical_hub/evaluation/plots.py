@@ -43,7 +43,7 @@ def heat_maps(maps: Mapping[str, np.ndarray]) -> bytes:
 
 
 def histograms(panels: Mapping[str, Mapping[str, np.ndarray]], unit: str) -> bytes:
-    """For each panel the distributions of several sets of values, by their names, which are those of all panels."""
+    """Panels with the distributions of several sets of values; the names of the sets are those of all panels."""
     figure = Figure(figsize=(4.2 * len(panels), 3.3), layout="constrained")
     for axis, (title, sets) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), 40).tolist()

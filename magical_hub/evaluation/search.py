@@ -53,7 +53,7 @@ class Compared(NamedTuple):
     parts: int
 
     def p_values(self, matches: Matches) -> np.ndarray:
-        """Of single images: (N,), before it is counted how many are tested.
+        """P-values of single images (N,), not yet corrected for their number.
 
         Generated images that are near to the same held-out image are one yardstick. Where fewer than 30 are left (the
         generator draws a few pictures again and again), an image has to be conspicuous among held-out images beside

@@ -43,7 +43,7 @@ class View:
 
 
 class Matches(NamedTuple):
-    """Of N images searched for among references, at every place.
+    """The nearest references of N images, at every place.
 
     Arrays of (places, N): `nearest` is the row of the nearest reference, `distances` how near it is. Arrays of
     (places, parts of the references, N): `scores` is the memorisation score, `suspects` the reference it is due to.
@@ -72,7 +72,7 @@ class Matches(NamedTuple):
         return self.suspects.reshape(-1, count)[lowest, np.arange(count)]
 
     def by_part(self) -> list[Matches]:
-        """The same for each part of the references; the nearest is that among all."""
+        """The matches in each part of the references; the nearest is that among all."""
         parts = range(self.scores.shape[1])
         return [self._replace(scores=self.scores[:, [n]], suspects=self.suspects[:, [n]]) for n in parts]
 

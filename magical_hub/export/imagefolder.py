@@ -39,9 +39,9 @@ def write_imagefolder(
     The same call continues what a killed one left: images that are there are kept.
 
     Args:
-        pipe: makes them.
+        pipe: makes the images.
         folder: made where it is missing; it must hold no images yet.
-        num_images: how many.
+        num_images: how many images.
         class_labels: a class for all, or one an image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.
         truncation_psi: 1 is as trained (see `MagicalPipeline`).

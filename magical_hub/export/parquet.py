@@ -21,7 +21,7 @@ def write_parquet(dataset: datasets.Dataset, folder: Path) -> None:
 
     Args:
         dataset: images may still be files elsewhere.
-        folder: is there.
+        folder: where to; it must exist.
     """
     import pyarrow.parquet as pq
     from datasets.table import embed_table_storage

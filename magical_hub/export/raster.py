@@ -22,7 +22,7 @@ class Raster:
     """One image of a pipeline, of which no more than a piece is made at a time.
 
     Args:
-        pipe: makes it.
+        pipe: makes the image.
         seed: its own, as in `pipe(seeds=[seed])`.
         class_label: its class; None draws it from the seed.
         truncation_psi: 1 is as trained (see `MagicalPipeline`).

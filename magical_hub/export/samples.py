@@ -151,7 +151,7 @@ class Sample:
 
     @cached_property
     def objects(self) -> list[Thing] | None:
-        """Those of the column of objects; None where that is null, or there is none.
+        """The objects of the column of objects; None where that is null, or there is none.
 
         Raises:
             DataError: where a box or a category is no good.

@@ -39,7 +39,7 @@ def write(
     continues where a killed one stopped. Both carry the record of where they come from (see provenance.py).
 
     Args:
-        pipe: makes it; with a seamless generator any size takes the same memory.
+        pipe: makes the image; with a seamless generator any size takes the same memory.
         path: the .tif or .tiff file, or the .zarr folder; nothing may be there yet.
         format: "tiff": a tiled BigTIFF, deflated; "zarr": Zarr 3, with the attributes of OME-NGFF 0.5.
         seed: the image's own.
@@ -80,9 +80,9 @@ def write_series(
     The same call continues what a killed one left: images that are there are kept.
 
     Args:
-        pipe: makes them.
+        pipe: makes the images.
         folder: made where it is missing; it must hold no images of another request.
-        num_images: how many.
+        num_images: how many images.
         format: "tiff" or "zarr".
         class_labels: a class for all, or one an image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.

@@ -127,7 +127,7 @@ def _sample(pipe: MagicalPipeline, seed: int) -> Any:
 
 
 def as_json(values: dict[str, Any]) -> str:
-    """The same text for the same values, so that pushing the same again changes nothing."""
+    """Values as JSON, the same text for the same values, so that pushing them again changes nothing."""
     return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

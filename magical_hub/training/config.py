@@ -70,7 +70,7 @@ class DataOptions:
     group_column: str | None = None
     """Column of the group (a board, a lot) in a dataset: a split keeps a group together."""
     group_regex: str | None = None
-    """The same for a folder: a pattern for a file's path, whose first group names the image's group."""
+    """For a folder: a pattern for a file's path, whose first group is the name of the image's group."""
     objects_column: str | None = None
     """Column of the defects: lists of {"bbox": x, y, width, height in pixels, "category"}. A folder has it in its
     metadata.jsonl. A sub-region with a defect is a condition of its own, and generated images come with boxes."""

@@ -85,7 +85,7 @@ class Plan:
         return {**values, **settings, "image_size": list(self.config.canvas or ()), "warnings": list(self.warnings)}
 
     def text(self) -> str:
-        """The same for a person."""
+        """The plan in words."""
         config = self.config
         grid = config.grid
         images = "images as they come" if self.num_images is None else f"{self.num_images} images"

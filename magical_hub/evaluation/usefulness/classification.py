@@ -93,7 +93,7 @@ def train_linear(
     Args:
         parts: features and classes of one set of images, or of two, which then are half of every batch each; a set has
             all classes.
-        classes: how many.
+        classes: the number of classes.
         steps: of Adam with decoupled weight decay, the rate falling to zero in a line.
         seed: of the batches.
     """

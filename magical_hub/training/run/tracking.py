@@ -20,7 +20,7 @@ MODEL_NAME = "generator"
 
 @contextmanager
 def tracker(config: TrainingConfig, accelerator: Accelerator) -> Iterator[None]:
-    """Within it the figures that are logged go to the tracker that the configuration names.
+    """Send figures that are logged within the block to the tracker of the configuration.
 
     Raises:
         ConfigError: where the tracker can't be started.
