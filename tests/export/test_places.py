@@ -117,7 +117,7 @@ class FullDisk(LocalFileSystem):
     [
         ("nowhere://bucket", DataError, "nowhere://bucket is no place that fsspec knows"),
         ("s3://bucket/name", MissingPackageError, "s3://bucket/name needs a package of its own: Install s3fs"),
-        ("full://{tmp}", DataError, r"can't be written to \(.*No space left on device.*the same call goes on"),
+        ("full://{tmp}", DataError, r"can't be written to \(.*No space left on device.*the same call continues"),
         ("file:///proc/none/out", DataError, r"can't be written to \(.*No such file"),
     ],
 )
