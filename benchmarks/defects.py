@@ -37,7 +37,6 @@ from magical_hub.errors import ConfigError, MagicalError
 from magical_hub.files import write_text, written_whole
 from magical_hub.usefulness.arms import (
     CLASSICAL,
-    DIFFERENCE,
     MEANING,
     ORACLE,
     PAINTED,
@@ -45,6 +44,7 @@ from magical_hub.usefulness.arms import (
     PLACEBO,
     REAL,
     WHOLE,
+    WITH_REFERENCES,
 )
 from magical_hub.usefulness.images import Columns, cut, read
 from magical_hub.usefulness.results import Results
@@ -138,8 +138,9 @@ def _check(arms: tuple[str, ...], columns: Columns, checkpoint: str | None) -> N
     strange = [arm for arm in arms if arm not in MEANING]
     if strange:
         raise ConfigError(f"there is no arm {strange[0]!r}: must be one of {', '.join(MEANING)}")
-    if DIFFERENCE in arms and columns.reference is None:
-        raise ConfigError(f"the arm {DIFFERENCE!r} needs references: give --columns.reference")
+    wanted = [arm for arm in arms if arm in WITH_REFERENCES]
+    if wanted and columns.reference is None:
+        raise ConfigError(f"the arm {wanted[0]!r} needs references: give --columns.reference")
     if WHOLE in arms and checkpoint is None:
         raise ConfigError(f"the arm {WHOLE!r} needs a generator: give --checkpoint")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from magical_hub.augmentation import augment_dataset
 from magical_hub.defects import DefectBank
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, TUNED, WHOLE = "painted", "tuned", "whole synthetic"
-DIFFERENCE, ORACLE = "reference channel", "oracle"
+DIFFERENCE, BOTH, ORACLE = "reference channel", "painted, reference channel", "oracle"
 MEANING = {
     REAL: "real and good images, nothing else",
     CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
@@ -30,9 +31,11 @@ MEANING = {
     TUNED: "the same, how and how many of them chosen by `DefectBank.tune` on the images of the draw",
     WHOLE: "whole images from a generator",
     DIFFERENCE: "the difference to the reference as a further channel (a control, without synthetic images)",
+    BOTH: "the same channel, and painted images",
     ORACLE: "all real defective images",
 }
-NO_SYNTHETIC = (REAL, CLASSICAL, DIFFERENCE, ORACLE)
+NO_SYNTHETIC = (REAL, CLASSICAL, ORACLE)
+WITH_REFERENCES = (DIFFERENCE, BOTH)
 
 
 class Draw(NamedTuple):
@@ -79,19 +82,20 @@ def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None, opti
         pipe: for the arm of whole synthetic images.
         options: of all detectors.
     """
-    if arm == DIFFERENCE:
+    if arm in WITH_REFERENCES:
         real = with_difference(draw.defective) + with_difference(draw.good)
-        return Given(real, None, with_difference(test), options)
+        synthetic = with_difference(augmented(draw, bank_of(draw))) if arm == BOTH else None
+        return Given(real, synthetic, with_difference(test), options)
     real = draw.defective.labelled + draw.good.labelled
     if arm in NO_SYNTHETIC:
         return Given(real, None, test.labelled, replace(options, augment=options.augment and arm != REAL))
     if arm == WHOLE:
         assert pipe is not None
-        return Given(real, augmented(draw, pipe), test.labelled, options)
+        return Given(real, augmented(draw, pipe).labelled, test.labelled, options)
     if arm == TUNED:
         bank, tuned = DefectBank.tune(_table(draw), **_columns(draw), group_column="group", steps=options.steps // 2)
         options = replace(options, synthetic_share=tuned.synthetic_share, real_only_steps=tuned.real_only_steps)
-        synthetic = augmented(draw, bank) if tuned.synthetic_share else None
+        synthetic = augmented(draw, bank).labelled if tuned.synthetic_share else None
         return Given(real, synthetic, test.labelled, options)
     return Given(real, MAKERS[arm](draw), test.labelled, options)
 
@@ -106,27 +110,39 @@ def bank_of(draw: Draw) -> DefectBank:
     return DefectBank.from_dataset(_table(draw), **_columns(draw))
 
 
-def augmented(draw: Draw, source: MagicalPipeline | DefectBank) -> LabelledImages:
-    """What `augment_dataset` puts beside the real rows: whole images of a pipeline, or good ones painted by a bank."""
+def augmented(draw: Draw, source: MagicalPipeline | DefectBank) -> Images:
+    """What `augment_dataset` puts beside the real rows: whole images of a pipeline, or good ones painted by a bank.
+
+    Painted images keep their references; none is in a group.
+    """
     labelled, table = draw.defective.labelled, _table(draw)
     values, seed = _mask_values(labelled), draw.seed % 2**32
     made = augment_dataset(
         table, source, draw.num_synthetic, label_column=None, mask_values=values, seed=seed, batch_size=16
     )
     made = made.select(range(len(table), len(made)))
-    mode = "L" if labelled.images.shape[-1] == 1 else "RGB"
-    images = np.stack([np.asarray(image.convert(mode)) for image in made["image"]])
-    images = images.reshape(len(images), *labelled.images.shape[1:])
+    images, references = _stacked(made["image"], labelled), None
+    if "reference" in made.features and isinstance(source, DefectBank):
+        references = _stacked(made["reference"], labelled)
     if labelled.masks is not None:
-        return replace(labelled, images=images, masks=np.stack([np.asarray(mask) for mask in made["mask"]]))
-    boxes = tuple(np.array([one["bbox"] for one in some], np.float32).reshape(-1, 4) for some in made["objects"])
-    kinds = tuple(np.array([one["category"] for one in some], np.int64) for some in made["objects"])
-    return replace(labelled, images=images, boxes=boxes, categories=kinds)
+        labels = replace(labelled, images=images, masks=np.stack([np.asarray(mask) for mask in made["mask"]]))
+    else:
+        boxes = tuple(np.array([one["bbox"] for one in some], np.float32).reshape(-1, 4) for some in made["objects"])
+        kinds = tuple(np.array([one["category"] for one in some], np.int64) for some in made["objects"])
+        labels = replace(labelled, images=images, boxes=boxes, categories=kinds)
+    return Images(labels, references, np.full(len(images), ""))
+
+
+def _stacked(images: Iterable[Image.Image], like: LabelledImages) -> np.ndarray:
+    """(N, H, W, C) uint8, in as many channels as `like`."""
+    mode = "L" if like.images.shape[-1] == 1 else "RGB"
+    pixels = np.stack([np.asarray(image.convert(mode)) for image in images])
+    return pixels.reshape(len(pixels), *like.images.shape[1:])
 
 
 def painted(draw: Draw) -> LabelledImages:
     """Good images with this draw's defects, put on by its bank."""
-    return augmented(draw, bank_of(draw))
+    return augmented(draw, bank_of(draw)).labelled
 
 
 def pasted(draw: Draw) -> LabelledImages:
