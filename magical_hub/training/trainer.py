@@ -71,7 +71,7 @@ def train(config: TrainingConfig) -> TrainingResult:
     with run_folder(config, accelerator):
         config, store, split = prepare_run(config, accelerator)
         check_shares(config, split, accelerator.num_processes)
-        with tracker(config, accelerator), deterministic_kernels(config.deterministic), StopSignals() as signals:
+        with deterministic_kernels(config.deterministic), tracker(config, accelerator), StopSignals() as signals:
             return _train(config, accelerator, store, split, signals)
 
 
