@@ -64,10 +64,10 @@ def find_defects(
         owner = pixels[tuple(nearest)]
     objects = []
     for group, number in enumerate(numbers, start=1):
-        own = np.where(owner == group, change, 0.0)
-        if own.max() <= VISIBLE:
+        change_here = np.where(owner == group, change, 0.0)
+        if change_here.max() <= VISIBLE:
             continue
-        smooth = ndimage.gaussian_filter(own, SMOOTH * min(grid.cell_height, grid.cell_width))
+        smooth = ndimage.gaussian_filter(change_here, SMOOTH * min(grid.cell_height, grid.cell_width))
         mask = _cleaned(smooth > FAINTEST * smooth.max())
         objects.append(DefectObject(number, box_of(mask), mask))
     return objects

@@ -310,7 +310,7 @@ def page(
     browser: bool = True,
     device: str = "cpu",
 ) -> None:
-    """Work in a browser: paint defects, generate, train, compare, evaluate. On this machine alone, unless told.
+    """Work in a browser: paint defects, generate, train, compare, evaluate. On this machine alone by default.
 
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.

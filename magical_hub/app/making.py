@@ -168,8 +168,8 @@ def walk(
         ConfigError: where numbers are out of range.
     """
     check_count(pipe, frames)
-    own = [image_seed(seed, 0) for seed in seeds]
-    ends = pipe(seeds=own, class_labels=class_label, regions=[0])
+    image_seeds = [image_seed(seed, 0) for seed in seeds]
+    ends = pipe(seeds=image_seeds, class_labels=class_label, regions=[0])
     label = ends.annotations[0]["class_label"] if ends.annotations else None
     path = torch.stack(
         [_between(ends.latents[0], ends.latents[1], share) for share in np.linspace(0, 1, frames).tolist()]
@@ -177,7 +177,7 @@ def walk(
     images: list[Image.Image] = []
     for some in path.split(BATCH):
         labels = _labels(pipe, label, {})
-        made = pipe(latents=some, seeds=own[:1] * len(some), truncation_psi=truncation_psi, **labels)
+        made = pipe(latents=some, seeds=image_seeds[:1] * len(some), truncation_psi=truncation_psi, **labels)
         images += made.images
         progress((len(images), frames))
     return images

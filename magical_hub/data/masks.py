@@ -39,7 +39,7 @@ class MaskValues:
         names: of the defect classes that values stand for; None: there is one class, which is that of the image.
         values: that mark a defect, and
         classes: the class of each, from 1 on (1 where `names` is None).
-        threshold: what is at least so bright is marked; None where values are told apart one by one.
+        threshold: what is at least so bright is marked; None where each value has a meaning of its own.
         void: values that mark nothing.
         mode: Pillow's, of new masks.
         colour: which of red, green and blue masks in a colour have (1 or 0 each).

@@ -245,8 +245,8 @@ def _classes_with_images(files: list[Path], classes: list[str | None], folder: P
     """The names of the classes of which at least one image can be read."""
     names = []
     for name in sorted({name for name in classes if name is not None}):
-        for path, own in zip(files, classes, strict=True):
-            if own == name and _opens(path):
+        for path, class_name in zip(files, classes, strict=True):
+            if class_name == name and _opens(path):
                 names.append(name)
                 break
         else:

@@ -79,8 +79,8 @@ def _by_class(
     """Coverage of the real images of each class, those with too few images left out."""
     rows = {}
     for number, name in enumerate(reference.store.class_names or []):
-        own = real[reference.labels == number]
-        if len(own) > NEIGHBOURS:
-            ours, floor = (manifold_scores(own, some, NEIGHBOURS).coverage for some in (made, more))
-            rows[name] = {"images": len(own), "generated": ours, "real": floor}
+        of_class = real[reference.labels == number]
+        if len(of_class) > NEIGHBOURS:
+            ours, floor = (manifold_scores(of_class, some, NEIGHBOURS).coverage for some in (made, more))
+            rows[name] = {"images": len(of_class), "generated": ours, "real": floor}
     return rows

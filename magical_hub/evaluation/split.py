@@ -43,8 +43,8 @@ def measure(evidence: Evidence) -> Section:
             "holdout": len(holdout),
             "hash": f"perceptual hash of 256 bits, {NEAR} of which may differ",
             "pairs": [
-                {"holdout": holdout.names[held], "train": train.names[own], "bits": int(bits)}
-                for held, own, bits in pairs[:50]
+                {"holdout": holdout.names[held], "train": train.names[trained], "bits": int(bits)}
+                for held, trained, bits in pairs[:50]
             ],
         },
         pictures=pictures,

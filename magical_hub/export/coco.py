@@ -11,7 +11,7 @@ import numpy as np
 from magical_hub.boxes import Box
 from magical_hub.errors import MissingPackageError
 from magical_hub.export.names import names_beside
-from magical_hub.export.samples import Samples, Thing, save_image
+from magical_hub.export.samples import LabelledObject, Samples, save_image
 from magical_hub.files import write_text
 
 KEYS = {
@@ -54,7 +54,7 @@ def write_coco(samples: Samples, folder: Path) -> None:
             own.setdefault("original_name", sample.original_name)
         size = {"width": sample.image.width, "height": sample.image.height}
         images.append({**own, "id": sample.row, "file_name": name, **size})
-        for thing in sample.things:
+        for thing in sample.all_objects:
             more = names_beside(thing.more, KEYS.__contains__)
             annotation = {
                 **{more[name]: value for name, value in thing.more.items()},
@@ -81,7 +81,7 @@ def _box(box: Box) -> dict[str, Any]:
     return {"bbox": [left, top, width, height], "area": box[2] * box[3]}
 
 
-def _segmentation(thing: Thing) -> dict[str, Any]:
+def _segmentation(thing: LabelledObject) -> dict[str, Any]:
     """The mask of an object as run-length code, and its area."""
     if thing.mask is None:
         return {}

@@ -32,7 +32,7 @@ ONE_CLASS = "defect"
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
+class LabelledObject:
     """An object of an image.
 
     Args:
@@ -150,7 +150,7 @@ class Sample:
             )
 
     @cached_property
-    def objects(self) -> list[Thing] | None:
+    def objects(self) -> list[LabelledObject] | None:
         """The objects of the column of objects; None where that is null, or there is none.
 
         Raises:
@@ -167,12 +167,12 @@ class Sample:
                 raise DataError(f"{where} has an object of the category {category!r}: give it one with a name")
             box, name = checked_box(values, self.header[0], where), self._samples.stored_categories[category]
             things.append(
-                Thing(box, name, partial(self._inside, box, name) if self.has_mask else None, _plain(others))
+                LabelledObject(box, name, partial(self._inside, box, name) if self.has_mask else None, _plain(others))
             )
         return things
 
     @property
-    def things(self) -> list[Thing]:
+    def all_objects(self) -> list[LabelledObject]:
         """The objects; where the dataset has no column of them, the connected parts of the mask.
 
         Raises:
@@ -185,7 +185,9 @@ class Sample:
         for value in np.unique(self.mask_classes[self.mask_classes > 0]).tolist():
             parts, boxes = connected_parts(self.mask_classes == value)
             category = names[value - 1] if names is not None else self.label or ONE_CLASS
-            things += [Thing(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)]
+            things += [
+                LabelledObject(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)
+            ]
         return things
 
     def check_named(self) -> None:

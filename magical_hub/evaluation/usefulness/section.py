@@ -60,8 +60,8 @@ def measure(evidence: Evidence) -> Section:
 
 def _numbers(images: ImageSet, names: list[str]) -> np.ndarray:
     """The class of each image as its place among `names`; one that is not there comes after them all."""
-    own = images.store.class_names or []
-    places = np.array([names.index(name) if name in names else len(names) + n for n, name in enumerate(own)])
+    classes = images.store.class_names or []
+    places = np.array([names.index(name) if name in names else len(names) + n for n, name in enumerate(classes)])
     return places[images.labels]
 
 
