@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
@@ -58,7 +59,7 @@ class FrozenFeatures(nn.Module):
         super().__init__()
         self.normalise = Normalise()
         whole = load_efficientnet(network).eval()
-        self.stem = nn.Sequential(fuse_conv_bn_eval(whole._conv_stem, whole._bn0), nn.ReLU6(inplace=True))
+        self.stem = nn.Sequential(_fused_convolution(whole._conv_stem, whole._bn0), ReLU6())
         stages: list[list[nn.Module]] = [[]]
         for block in whole._blocks:
             if block._depthwise_conv.stride[0] == 2:
@@ -221,11 +222,40 @@ def _normed(convolution: nn.Conv2d) -> nn.Module:
     return normed
 
 
+class ReLU6(nn.Module):
+    """In place where no gradient is taken; where one is, torch would copy what is overwritten."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu6(x, inplace=not torch.is_grad_enabled())
+
+
 def _fused(block: Any) -> Any:
     """A block of EfficientNet with its batch norms folded into its convolutions: half of the work on small images."""
     if hasattr(block, "_expand_conv"):
-        block._expand_conv, block._bn0 = fuse_conv_bn_eval(block._expand_conv, block._bn0), nn.Identity()
-    block._depthwise_conv, block._bn1 = fuse_conv_bn_eval(block._depthwise_conv, block._bn1), nn.Identity()
-    block._project_conv, block._bn2 = fuse_conv_bn_eval(block._project_conv, block._bn2), nn.Identity()
-    block._swish = nn.ReLU6(inplace=True)
+        block._expand_conv, block._bn0 = _fused_convolution(block._expand_conv, block._bn0), nn.Identity()
+    block._depthwise_conv, block._bn1 = _fused_convolution(block._depthwise_conv, block._bn1), nn.Identity()
+    block._project_conv, block._bn2 = _fused_convolution(block._project_conv, block._bn2), nn.Identity()
+    block._swish = ReLU6()
     return block
+
+
+def _fused_convolution(convolution: Any, norm: Any) -> nn.Conv2d:
+    """A convolution of EfficientNet with its batch norm folded into it, and without the copy that pads its input.
+
+    Its zeros, of which there may be one row and column more below and right ("same" padding of TensorFlow), become
+    the padding of torch's convolution, which is the same on all sides, and zeros in the kernel, above and left.
+    """
+    fused = fuse_conv_bn_eval(convolution, norm)
+    left, right, top, bottom = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
+    weight = F.pad(fused.weight.detach(), (right - left, 0, bottom - top, 0))
+    plain: nn.Conv2d = skip_init(  # draws no initial weights: those of other networks would change
+        nn.Conv2d,
+        fused.in_channels,
+        fused.out_channels,
+        tuple(weight.shape[2:]),
+        tuple(fused.stride),
+        (bottom, right),
+        groups=fused.groups,
+    )
+    plain.load_state_dict({"weight": weight, "bias": fused.bias.detach()})
+    return plain
