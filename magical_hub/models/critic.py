@@ -14,7 +14,7 @@ from torch import nn
 from magical_hub.grid import Grid, Window
 from magical_hub.models.base import Network
 from magical_hub.models.checks import check_class_labels, check_config, check_defect_labels
-from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, num_doublings, with_pair_difference
+from magical_hub.models.layers import GAIN, HALF, Conv2d, Linear, activate, halve, num_doublings, with_pair_difference
 
 
 @dataclass
@@ -45,9 +45,9 @@ class HalvingBlock(nn.Module):
         self.skip = Conv2d(inputs, outputs, 1, gain=HALF, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skip = self.skip(F.avg_pool2d(x, 2))
+        skip = self.skip(halve(x))
         # Pooled before the second convolution, where that convolution costs a quarter.
-        x = F.avg_pool2d(activate(self.conv1(x)), 2)
+        x = halve(activate(self.conv1(x)))
         return skip + activate(self.conv2(x))
 
 

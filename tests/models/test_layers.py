@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magical_hub.models.layers import position_noise
+from magical_hub.models.layers import SLOPE, activate, halve, position_noise
 
 
 def noise(seed: int, layer: int, top: int, left: int, height: int, width: int) -> torch.Tensor:
@@ -47,3 +48,23 @@ def test_another_seed_layer_or_place_has_noise_of_its_own():
     assert abs(correlation(one, one.T)) < 0.04
     for other in [(6, 3, 0, 0), (5 + 2**40, 3, 0, 0), (5, 4, 0, 0), (5, 1027, 0, 0), (5, 3, 128, 0), (5, 3, 0, -128)]:
         assert abs(correlation(one, noise(*other, 128, 128))) < 0.04, other
+
+
+def test_a_penalty_on_gradients_is_that_of_torchs_own_layers_and_stops_at_the_slopes():
+    """Weights, images and their gradients in float64; the images themselves get no gradient, where torch gives 0."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    first, second = torch.randn(4, 3, 3, 3, dtype=torch.float64), torch.randn(1, 4, 3, 3, dtype=torch.float64)
+
+    def penalised(activation, pooling):
+        x, *weights = (value.clone().requires_grad_() for value in (images, first, second))
+        y = pooling(activation(F.conv2d(x, weights[0], padding=1)))
+        y = activation(F.conv2d(y, weights[1]))
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return gradient, torch.autograd.grad(gradient.square().sum(), [*weights, x], allow_unused=True)
+
+    gradient, (*ours, to_images) = penalised(activate, halve)
+    expected_gradient, (*theirs, zeros) = penalised(lambda x: F.leaky_relu(x, SLOPE), lambda x: F.avg_pool2d(x, 2))
+    assert torch.equal(gradient, expected_gradient)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert to_images is None and not zeros.any()
