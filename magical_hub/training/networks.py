@@ -123,7 +123,11 @@ def build_optimizers(config: TrainingConfig, networks: Mapping[str, nn.Module]) 
     for name, network in networks.items():
         owner = "critic" if name == "feature_critic" else name
         parameters.setdefault(owner, []).extend(network.parameters())
-    return {name: torch.optim.Adam(values, lr=rates[name], betas=betas[name]) for name, values in parameters.items()}
+    return {
+        # Fused: one kernel for all weights, which every device has but "meta".
+        name: torch.optim.Adam(values, lr=rates[name], betas=betas[name], fused=not values[0].is_meta)
+        for name, values in parameters.items()
+    }
 
 
 def prepare(

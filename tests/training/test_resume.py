@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from magical_hub import MagicalPipeline, train
 from magical_hub.training.networks import prepare
@@ -55,6 +56,21 @@ def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
 
     pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
+
+
+def test_adam_of_an_earlier_version_goes_on_as_one_of_this(tiny_config, tmp_path):
+    """It was written by an Adam without "fused": how Adam is computed is not taken from a checkpoint."""
+    train(tiny_config(tmp_path / "once"))
+    train(tiny_config(tmp_path / "twice", max_steps=2))
+    for file in (tmp_path / "twice" / "checkpoints" / "step-00000002").glob("*_optimizer.safetensors"):
+        with safe_open(file, "pt") as opened:
+            settings = json.loads(opened.metadata()["settings"])
+        assert [group["fused"] for group in settings["param_groups"]] == [True]
+        settings["param_groups"][0]["fused"] = None
+        save_file(load_file(file), file, metadata={"settings": json.dumps(settings)})
+    train(tiny_config(tmp_path / "twice", resume=True))
+    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    assert [name for name in once if once[name] != twice[name]] == []
 
 
 def test_what_a_checkpoint_brings_goes_to_the_device_of_the_run(tiny_config, tmp_path, monkeypatch):

@@ -177,9 +177,17 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
             for key in file.keys():  # noqa: SIM118 - safe_open is no dict
                 number, entry = key.split(".", 1)
                 state.setdefault(int(number), {})[entry] = file.get_tensor(key)
+        # Files know no layout in memory, and a fused Adam reads weights and moments in the order of the memory.
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for position, parameter in enumerate(parameters):
+            for entry, value in state.get(position, {}).items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    state[position][entry] = torch.empty_like(parameter, requires_grad=False).copy_(value)
         own = json.loads(_settings_of(optimizer))["param_groups"]
         check_like(settings["param_groups"], own, checkpoint, "the optimizer's settings")
-        groups = [{**group, "betas": tuple(group["betas"])} for group in settings["param_groups"]]
+        # How Adam is computed is not the checkpoint's to say: one of an earlier version was written by a loop.
+        kernels = {key: optimizer.defaults[key] for key in ("foreach", "fused", "capturable")}
+        groups = [{**group, "betas": tuple(group["betas"]), **kernels} for group in settings["param_groups"]]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except CheckpointError:
         raise
