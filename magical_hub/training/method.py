@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import cached
 
 from magical_hub import losses
 from magical_hub.grid import Grid
@@ -228,7 +229,7 @@ class Method:
     def _feature_generator(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
         critic, config = self.bare_feature_critic, self.config
         assert critic is not None and inputs.real.features is not None
-        with _frozen(critic):
+        with _frozen(critic), cached():  # both passes with the same weights, divided by their spectral norms once
             with torch.no_grad():
                 on_real = critic(inputs.real.features, *inputs.conditioning)
             on_fake = critic(fake, *inputs.conditioning)
