@@ -72,6 +72,10 @@ class Plan:
     memory_bytes: int | None
     """The most that training holds at a time: of a GPU's memory where there is one, else of the machine's, libraries
     included."""
+    window_bytes: int | None
+    """Of that memory, what each window of a pass takes, measured with all windows of this configuration's."""
+    windows_that_fit: int | None
+    """How many windows in one pass that memory has room for."""
     disk_bytes: int | None
     """Bytes of the decoded images in RUN."""
     warnings: tuple[str, ...]
@@ -107,6 +111,12 @@ class Plan:
             lines.append(
                 f"cost      about {_duration(self.seconds)} ({self.step_seconds:.2g} s a step), "
                 f"{_size(self.memory_bytes)} of memory, {_size(self.disk_bytes or 0)} on the disk"
+            )
+        if self.window_bytes is not None and self.windows_that_fit is not None:
+            at_once = config.batch_size // config.gradient_accumulation
+            lines.append(
+                f"memory    a pass of {at_once} windows takes {_size(at_once * self.window_bytes)}, each "
+                f"{_size(self.window_bytes)}: about {self.windows_that_fit} windows in a pass would fit"
             )
         lines.append(f"RUN       {config.output_dir}")
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
@@ -157,6 +167,8 @@ def plan(config: TrainingConfig) -> Plan:
         step_seconds=None if cost is None else round(cost.step_seconds, 4),
         seconds=None if seconds is None else round(seconds, 1),
         memory_bytes=None if cost is None else cost.memory_bytes,
+        window_bytes=None if cost is None else cost.window_bytes,
+        windows_that_fit=None if cost is None else cost.windows_that_fit,
         disk_bytes=disk,
         warnings=tuple(_warnings(config, survey, cost)),
     )
@@ -216,6 +228,20 @@ class Cost:
     included."""
     free_bytes: int
     """The bytes of that memory that are free, together with those that the process holds already."""
+    held_bytes: int
+    """What the process held of it before the first step: networks, and on a CPU libraries and data."""
+    windows: int
+    """Windows in a pass."""
+
+    @property
+    def window_bytes(self) -> int:
+        """What each window of a pass takes: a little too much, since gradients and Adam's moments are shared out."""
+        return max(1, (self.memory_bytes - self.held_bytes) // self.windows)
+
+    @property
+    def windows_that_fit(self) -> int:
+        """How many windows in one pass that memory has room for, an even number of them."""
+        return max(0, (self.free_bytes - self.held_bytes) // self.window_bytes // 2 * 2)
 
 
 def measure_cost(config: TrainingConfig, source: Source) -> Cost:
@@ -257,13 +283,15 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
         balance_at=0.0,
     )
     trainer = Trainer(probe, make_accelerator(probe), store, split)
+    held = _held()
     trainer.advance()  # the optimizers' states, and what the libraries keep, come into being
     _synchronise()
     started = time.perf_counter()
     for _ in range(config.penalty_every):
         trainer.advance()
     _synchronise()
-    return Cost((time.perf_counter() - started) / config.penalty_every, *_memory())
+    seconds = (time.perf_counter() - started) / config.penalty_every
+    return Cost(seconds, *_memory(), held, config.batch_size // config.gradient_accumulation)
 
 
 def _some_of(source: Source) -> list[Record]:
@@ -300,6 +328,11 @@ def _without_warnings() -> Iterator[None]:
 def _synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def _held() -> int:
+    """What the process holds: of a GPU's memory where there is one, else resident."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
 
 
 def _memory() -> tuple[int, int]:
