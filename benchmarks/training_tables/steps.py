@@ -1,4 +1,4 @@
-"""Steps a second: this library's step, and the same networks trained in the order of the authors' code.
+"""Time and operators of a step: this library's step, and the same networks trained in the order of the authors' code.
 
 The same in all rows: the networks and their widths, the batch of real sub-regions (those of `batch_size` windows of
 2 x 2) and how they are read, the noise, Adam, one thread. What differs:
@@ -45,8 +45,8 @@ from training_tables.players import Case, Players
 from training_tables.rival import AuthorsOrder
 
 HEADER = """\
-| step | steps/s | sub-regions/s | against the authors' order | against the same windows, one at a time |
-| --- | --- | --- | --- | --- |"""
+| step | ms a step | operators a step | sub-regions/s | against the authors' order | the same, window by window |
+| --- | --- | --- | --- | --- | --- |"""
 
 PAPERS = {"adversarial": "wasserstein", "critic_input": "sub_regions"}
 
@@ -71,7 +71,7 @@ def main(
     rounds: int = 7,
     profile: bool = False,
 ) -> None:
-    """Print steps a second.
+    """Print milliseconds and operators a step.
 
     Args:
         generator: class in magical_hub.
@@ -114,11 +114,13 @@ def main(
         print(_about(batch_size, sub_region, canvas))
         print(HEADER)
         baselines = list(contenders)[:2]
-        for title in contenders:
+        for title, process in processes.items():
             seconds = statistics.median(turn[title] for turn in turns)
+            operators = process.submit(_operators, steps).result()
             gains = [statistics.median(turn[baseline] / turn[title] for turn in turns) for baseline in baselines]
             print(
-                f"| {title} | {1 / seconds:.3g} | {batch_size * 4 / seconds:.3g} | {gains[0]:.2f} | {gains[1]:.2f} |"
+                f"| {title} | {1000 * seconds:.4g} | {operators:.0f} | {batch_size * 4 / seconds:.3g} "
+                f"| {gains[0]:.2f} | {gains[1]:.2f} |"
             )
         if profile:
             for title, process in processes.items():
@@ -163,9 +165,21 @@ def _turn(steps: int) -> float:
     return (clock() - started) / steps
 
 
+def _operators(steps: int) -> float:
+    """What torch calls in a step, operators within operators included; on a GPU kernels and copies there."""
+    events: Any = _profiled(steps).events()
+    if torch.cuda.is_available():
+        return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events) / steps
+    return sum(event.name.startswith("aten::") for event in events) / steps
+
+
 def _profile(steps: int) -> str:
+    by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    return str(_profiled(steps).key_averages().table(sort_by=by, row_limit=15, max_name_column_width=45))
+
+
+def _profiled(steps: int) -> torch.profiler.profile:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
         _turn(steps)
-    by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    return str(profiler.key_averages().table(sort_by=by, row_limit=15, max_name_column_width=45))
+    return profiler
