@@ -186,7 +186,7 @@ def test_defects(repo, tmp_path, masks):
         ["--columns.mask", "mask"] if masks else ["--columns.objects", "objects", "--columns.reference", "golden"]
     )
     arms = ["real", "classical", "placebo", "copy-paste", "painted", "oracle"] + (
-        [] if masks else ["reference channel", "painted, reference channel"]
+        [] if masks else ["reference channel", "painted and reference channel"]
     )
     options = [*columns, "--counts", "2", "4", "--arms", *arms]
     ran = run_defects(repo, tmp_path, *options)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, TUNED, WHOLE = "painted", "tuned", "whole synthetic"
-DIFFERENCE, BOTH, ORACLE = "reference channel", "painted, reference channel", "oracle"
+DIFFERENCE, BOTH, ORACLE = "reference channel", "painted and reference channel", "oracle"
 MEANING = {
     REAL: "real and good images, nothing else",
     CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
