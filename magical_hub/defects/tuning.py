@@ -118,8 +118,8 @@ def tune(
     """Choose settings and the share of synthetic rows for a dataset: those that a detector is better with, or none.
 
     Settings are changed one after the other (composition, distance, variation), and a change is kept where the mean
-    over the folds is higher. Then shares are compared. A share above 0 is chosen only where it beats training without
-    synthetic images by more than the standard error of the difference over the folds.
+    over the folds is higher by more than the standard error of the difference. Then the share with the highest mean is
+    chosen; it is 0 where the others do not beat training without synthetic images by as much.
 
     Args:
         dataset: as of `DefectBank.from_dataset`; the images must have one size.
@@ -173,14 +173,14 @@ class _Search:
             for about, change in changes:
                 assert best.settings is not None
                 trial = self._try(bar, about, replace(best.settings, **change), FIRST_SHARE, 0.0)
-                best = max(best, trial, key=lambda trial: trial.mean)
+                best = trial if _better(trial, best) else best
             shares = [best]
             for share, real_only in SHARES:
                 if (share, real_only) != (FIRST_SHARE, 0.0):
                     shares.append(self._try(bar, "another share", best.settings, share, real_only))
-        chosen = max(shares, key=lambda trial: trial.mean)
         assert best.settings is not None
-        if not _better(chosen.scores, without.scores):
+        chosen = max(shares, key=lambda trial: trial.mean)
+        if not _better(chosen, without):
             return Tuned(best.settings, 0.0, 0.0, tuple(self._trials))
         return Tuned(best.settings, chosen.synthetic_share, chosen.real_only_steps, tuple(self._trials))
 
@@ -312,9 +312,9 @@ def _cut(rows: Rows, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np
     return [(usable[where != fold], usable[where == fold]) for fold in range(folds)]
 
 
-def _better(scores: Sequence[float], without: Sequence[float]) -> bool:
+def _better(trial: Trial, other: Trial) -> bool:
     """Whether scores are higher by more than the standard error of their difference."""
-    apart = np.array(scores) - np.array(without)
+    apart = np.array(trial.scores) - np.array(other.scores)
     return bool(apart.mean() > max(0.0, float(apart.std(ddof=1)) / np.sqrt(len(apart))))
 
 
