@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 
 Composition = Literal["matched", "copied", "difference", "ratio"]
 BoxStyle = Literal["annotated", "tight"]
@@ -64,22 +63,17 @@ class PaintSettings:
         for name in ("mirrors", "quarter_turns", "keep_together"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: must be True or False")
-        for name, low, high in (
-            ("turn", 0.0, 180.0),
-            ("elastic", 0.0, 32.0),
-            ("feather", 0.0, 16.0),
-            ("visible", 0.0, 1.0),
-        ):
-            _check(name, getattr(self, name), low, high)
-        for name, high in (("max_shift", 1e6), ("together_within", 1e6), ("fit", 2.0)):
+        for name, high in (("turn", 180.0), ("elastic", 32.0), ("feather", 16.0), ("visible", 1.0)):
+            check_number(name, getattr(self, name), at_least=0, at_most=high)
+        for name, high in (("max_shift", 1e6), ("together_within", 1e6), ("fit", 2)):
             if getattr(self, name) is not None:
-                _check(name, getattr(self, name), 0.0, high)
-        for name, low, high in (("scale", 0.25, 4.0), ("strength", 0.1, 3.0)):
+                check_number(name, getattr(self, name), at_least=0, at_most=high)
+        for name, low, high in (("scale", 0.25, 4), ("strength", 0.1, 3)):
             pair = getattr(self, name)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise ConfigError(f"{name} is {pair!r}: must be two numbers, the smallest and the largest factor")
             for value in pair:
-                _check(name, value, low, high)
+                check_number(name, value, at_least=low, at_most=high)
             if pair[0] > pair[1]:
                 raise ConfigError(f"{name} is {pair!r}: the smallest factor must come first")
             object.__setattr__(self, name, (float(pair[0]), float(pair[1])))
@@ -95,9 +89,3 @@ class PaintSettings:
         if unknown := sorted(values.keys() - known):
             raise ConfigError(f"there is no setting {', '.join(unknown)}: give some of {', '.join(sorted(known))}")
         return cls(**values)
-
-
-def _check(name: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}: must be a number from {low:g} to {high:g}")

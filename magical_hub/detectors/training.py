@@ -14,7 +14,7 @@ from magical_hub.detectors.batches import augmented, rows_of_batches
 from magical_hub.detectors.boxes import BoxDetector, as_input
 from magical_hub.detectors.labelled import LabelledImages
 from magical_hub.detectors.masks import MaskDetector
-from magical_hub.errors import ConfigError, DataError, TrainingError
+from magical_hub.errors import DataError, TrainingError, check_number
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,12 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.crop_size is not None and self.crop_size < 32:
-            raise ConfigError(f"crop_size must be at least 32 pixels, not {self.crop_size}")
+            check_number(name, getattr(self, name), at_least=1, whole=True)
+        if self.crop_size is not None:
+            check_number("crop_size", self.crop_size, at_least=32, whole=True)
         for name in ("good_share", "synthetic_share", "real_only_steps"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise ConfigError(f"learning_rate must be above 0, not {self.learning_rate}")
+            check_number(name, getattr(self, name), at_least=0, at_most=1)
+        check_number("learning_rate", self.learning_rate, above=0, below=math.inf)
 
 
 def train_detector(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from magical_hub.errors import ConfigError
+from magical_hub.errors import check_number
 
 DRAWS, QUICK_DRAWS = 8, 6
 """Six is the fewest with which a sign-flip test can fall below 0.05: 2 of 2**6 signs are as extreme as all alike."""
@@ -56,11 +56,9 @@ class UsefulnessOptions:
 
     def __post_init__(self) -> None:
         for name, low in (("num_defective", 1), ("draws", 1), ("steps", 1), ("image_size", 32)):
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise ConfigError(f"{name} is {value}: must be at least {low}")
-        if not 0 < self.test_fraction < 1:
-            raise ConfigError(f"test_fraction is {self.test_fraction:g}: must be above 0 and below 1")
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), at_least=low, whole=True)
+        check_number("test_fraction", self.test_fraction, above=0, below=1)
 
     def all_draws(self) -> int:
         """As given, or as the form has it."""
@@ -76,6 +74,6 @@ class UsefulnessOptions:
         Raises:
             ConfigError: where they are none.
         """
-        if num_images is not None and num_images < 1:
-            raise ConfigError(f"num_images is {num_images}: must be at least 1")
+        if num_images is not None:
+            check_number("num_images", num_images, at_least=1, whole=True)
         return num_images or (QUICK_NUM_IMAGES if self.quick else NUM_IMAGES)

@@ -255,9 +255,9 @@ def test_a_damaged_bank_is_refused(bank, tmp_path):
     [
         ({"composition": "poisson"}, "must be one of matched, copied, difference, ratio"),
         ({"scale": (2.0, 1.0)}, "the smallest factor must come first"),
-        ({"strength": (1.0, float("nan"))}, "must be a number from 0.1 to 3"),
+        ({"strength": (1.0, float("nan"))}, "it must be at least 0.1 and at most 3"),
         ({"mirrors": 1}, "must be True or False"),
-        ({"max_shift": -1}, "must be a number from 0"),
+        ({"max_shift": -1}, "it must be at least 0 and at most"),
     ],
 )
 def test_settings_that_are_refused(values, words):

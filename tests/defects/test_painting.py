@@ -63,7 +63,7 @@ def test_a_bank_comes_back_as_it_was_saved(bank, make_plate, tmp_path):
 
 
 def test_settings_out_of_range():
-    with pytest.raises(ValueError, match=r"^fit is 5: must be a number from 0 to 2$"):
+    with pytest.raises(ValueError, match=r"^fit is 5: it must be at least 0 and at most 2$"):
         PaintSettings(fit=5)
 
 
