@@ -74,7 +74,10 @@ class Rows:
 
         self.columns = find_columns(dataset.features, image_column, label_column, objects_column, mask_column)
         if self.columns.objects is None and self.columns.mask is None and (not defect_labels or not label_column):
-            raise DataError("the dataset has neither a column of objects nor one of masks: name the one that it has")
+            raise DataError(
+                "the dataset has neither a column of objects nor one of masks: name the one that it has, or give a "
+                "folder a metadata.jsonl with file_name and mask_file_name or objects"
+            )
         self._defect_labels = defect_labels
         self.reference_column = reference_column
         images = [image_column, reference_column, self.columns.mask]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,26 +67,35 @@ def with_labels(
     objects_column: str | None = None,
     mask_column: str | None = None,
     mask_values: Mapping[int, str] | None = None,
+    without_mask: Collection[int] = (),
 ) -> LabelledImages:
-    """Images (N, H, W, C) that were read from a dataset, with its boxes or masks; see `read_labelled`."""
+    """Images (N, H, W, C) that were read from a dataset, with its boxes or masks; see `read_labelled`.
+
+    Args:
+        dataset, image_column, objects_column, mask_column, mask_values: as there.
+        images: of all rows.
+        without_mask: numbers of rows whose mask is null because the image shows no defect.
+    """
     if (objects_column is None) == (mask_column is None):
         raise DataError("give objects_column or mask_column, one of the two")
     find_columns(dataset.features, image_column, None, objects_column, mask_column)
     if mask_column is not None:
-        return _with_masks(dataset, mask_column, mask_values, images)
+        return _with_masks(dataset, mask_column, mask_values, images, without_mask)
     assert objects_column is not None
     return _with_boxes(dataset, objects_column, image_column, images)
 
 
-def _files(dataset: datasets.Dataset, column: str) -> list[tuple[Path | bytes, str]]:
-    """The files of a column of images, and what to call each in an error."""
+def _files(dataset: datasets.Dataset, column: str, left_out: Collection[int] = ()) -> list[tuple[Path | bytes, str]]:
+    """The files of a column of images, but for those of the rows left out, and what to call each in an error."""
     import datasets as library
 
     files = []
     for number, value in enumerate(dataset.cast_column(column, library.Image(decode=False))[column]):
         where = f"{column} of row {number}"
+        if number in left_out:
+            continue
         if value is None:
-            raise DataError(f"{where} is null: leave the row out")
+            raise DataError(f"{where} is null: leave the row out; for a mask without a defect name a black image")
         files.append((file_of(value), where))
     return files
 
@@ -111,14 +120,21 @@ def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, gre
 
 
 def _with_masks(
-    dataset: datasets.Dataset, column: str, mask_values: Mapping[int, str] | None, images: np.ndarray
+    dataset: datasets.Dataset,
+    column: str,
+    mask_values: Mapping[int, str] | None,
+    images: np.ndarray,
+    without_mask: Collection[int],
 ) -> LabelledImages:
-    files = _files(dataset, column)
+    files = _files(dataset, column, without_mask)
     meaning = survey_masks(files, mask_values)
     names = meaning.names or ("defect",)
     height, width = images.shape[1:3]
-    masks = [_resized(meaning.read(*file), height, width, len(names)) for file in files]
-    return LabelledImages(images, names, masks=np.stack(masks))
+    masks = np.zeros(images.shape[:3], np.uint8)
+    numbers = (number for number in range(len(dataset)) if number not in without_mask)
+    for number, file in zip(numbers, files, strict=True):
+        masks[number] = _resized(meaning.read(*file), height, width, len(names))
+    return LabelledImages(images, names, masks=masks)
 
 
 def _resized(mask: np.ndarray, height: int, width: int, num_classes: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from magical_hub.defects.rows import Rows
 from magical_hub.detectors import LabelledImages, read_images, with_labels
 from magical_hub.errors import DataError
 
@@ -74,6 +75,8 @@ def read(
 ) -> Images:
     """All images of a data set; see `magical_hub.detectors.read_labelled`.
 
+    A null mask is that of a good image where no image of its class (column "label") shows a defect, as in `augment`.
+
     Raises:
         DataError: where a column is missing, or images differ in their shape.
     """
@@ -82,8 +85,22 @@ def read(
     names = [columns.image] + ([] if columns.reference is None else [columns.reference])
     images, *references = read_images(dataset, names, image_size, grey)
     groups = np.array(dataset[columns.group] if columns.group else np.arange(len(dataset)), str)
-    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask, mask_values)
+    good = _without_mask(dataset, columns, mask_values)
+    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask, mask_values, good)
     return Images(labelled, references[0] if references else None, groups)
+
+
+def _without_mask(dataset: datasets.Dataset, columns: Columns, mask_values: Mapping[int, str] | None) -> set[int]:
+    """Numbers of the good rows whose mask is null."""
+    import datasets as library
+
+    if columns.mask is None or "label" not in dataset.features:
+        return set()
+    masks = dataset.cast_column(columns.mask, library.Image(decode=False))[columns.mask]
+    null = {number for number, mask in enumerate(masks) if mask is None}
+    if null:
+        null &= set(Rows(dataset, columns.image, "label", None, columns.mask, None, mask_values).good)
+    return null
 
 
 def cut(images: Images, test_fraction: float, num_good: int, seed: int, least_further: int = 0) -> Parts:
