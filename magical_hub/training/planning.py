@@ -98,7 +98,7 @@ class Plan:
         place = "" if self.alignment is None else f", {self.alignment:.0%} of them in place"
         until = f"{config.max_steps} steps"
         if config.max_minutes is not None:
-            until += f" or {config.max_minutes:g} minutes"
+            until += f" or {config.max_minutes:g} min, whichever ends first"
         lines = [
             f"data      {images}, {sizes}{place}{depth}",
             *self._count_lines(),

@@ -190,7 +190,13 @@ class Trainer:
 
     def _loop(self, started: float, signals: StopSignals) -> None:
         config, state, main = self.config, self.state, self.accelerator.is_main_process
-        with tqdm(total=self.max_steps, initial=state.step, desc="Training", unit="step", disable=not main) as bar:
+        timed = None  # with max_minutes, the time left of all steps would mislead
+        if config.max_minutes is not None:
+            limit = f"{config.max_minutes:g} min"
+            timed = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed} of " + limit + ", {rate_fmt}{postfix}]"
+        with tqdm(
+            total=self.max_steps, initial=state.step, desc="Training", unit="step", disable=not main, bar_format=timed
+        ) as bar:
             first = state.step
             while state.step < self.max_steps and not self._must_stop(started, signals, first):
                 self.advance()
