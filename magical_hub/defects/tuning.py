@@ -218,6 +218,7 @@ class _Fold:
         self.real, self.test = self._labelled(rows.rows(training.tolist())), self._labelled(rows.rows(test.tolist()))
         self._bank = DefectBank.from_dataset(dataset.select(training), *columns, mask_values)
         self.proposal, self.size = self._bank.settings, self._bank.image_size
+        self._painted: dict[PaintSettings, LabelledImages] = {}
         wanted = {*training.tolist()}
         good = [number for number in rows.good if number in wanted]
         self._targets = [(number, rows.columns.image) for number in good]
@@ -225,7 +226,12 @@ class _Fold:
             self._targets = [(number, rows.reference_column) for number in training.tolist()]
 
     def painted(self, settings: PaintSettings) -> LabelledImages:
-        """Good images of the training part with its defects."""
+        """Good images of the training part with its defects, painted once for each of the settings."""
+        if settings not in self._painted:
+            self._painted[settings] = self._paint(settings)
+        return self._painted[settings]
+
+    def _paint(self, settings: PaintSettings) -> LabelledImages:
         self._bank.settings = settings
         made = []
         for number in range(self._num_synthetic):
