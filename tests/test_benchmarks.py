@@ -134,11 +134,12 @@ def test_labels(table, tmp_path):
 
 
 def drawn_data(folder: Path, masks: bool) -> None:
-    """Bright squares and discs on noise, half of the images without one, in eight groups; with references."""
+    """Bright squares and slabs on noisy stripes, half of the images without one, in eight groups; with references."""
     rng = np.random.default_rng(0)
+    stripes = np.where(np.arange(64) % 16 < 8, 60, 120)
     rows = []
     for number in range(48):
-        reference = rng.normal(90, 6, (64, 64)).clip(0, 255).astype(np.uint8)
+        reference = (stripes + rng.normal(0, 6, (64, 64))).clip(0, 255).astype(np.uint8)
         image, mask, objects = reference.copy(), np.zeros((64, 64), np.uint8), []
         for kind in range(2) if number % 2 else ():
             x, y = (int(value) for value in rng.integers(4, 48, 2))
