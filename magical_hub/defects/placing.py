@@ -85,9 +85,9 @@ def place_near(
 
 def _window(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
     """A part of an image; what lies beyond its edges continues them."""
-    pad = max(0, -top, -left, top + height - image.shape[0], left + width - image.shape[1])
-    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE) if pad else image
-    return padded[top + pad : top + pad + height, left + pad : left + pad + width]
+    over = max(0, -top), max(0, top + height - image.shape[0]), max(0, -left), max(0, left + width - image.shape[1])
+    part = image[max(0, top) : top + height, max(0, left) : left + width]
+    return cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE) if any(over) else part
 
 
 def _factor(unit: Unit) -> int:
