@@ -18,6 +18,7 @@ EDGE = 0.03
 """Of the sides of an image: what comes so near to an edge ends there."""
 TRIES = 4
 """Places that are looked at closely."""
+_SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 class Target:
@@ -31,6 +32,7 @@ class Target:
         self.grey = grey
         self.size = grey.shape
         self.variance = max(float(grey.var()), 1e-6)
+        self.noise = noise_of(grey)
         self._reduced: dict[int, np.ndarray] = {1: grey}
 
     def reduced(self, factor: int) -> np.ndarray:
@@ -38,6 +40,18 @@ class Target:
         if factor not in self._reduced:
             self._reduced[factor] = reduce(self.grey, factor)
         return self._reduced[factor]
+
+
+def noise_of(grey: np.ndarray) -> float:
+    """The standard deviation of white noise, from differences that edges leave at 0 (Immerkaer, 1996).
+
+    The median of their sizes takes the place of the mean, which few edges would raise.
+
+    Args:
+        grey: (H, W) float32.
+    """
+    apart = np.abs(cv2.filter2D(grey, cv2.CV_32F, _SECOND_DIFFERENCES)[1:-1:2, 1:-1:2])
+    return float(np.median(apart)) / (0.6745 * 6) if apart.size else 0.0
 
 
 def reduce(array: np.ndarray, factor: int) -> np.ndarray:
@@ -127,7 +141,8 @@ def place_anywhere(
         unit: what is to be placed, whole.
         reference: (h, w) float32: grey values of the unit's reference.
         taken: (N, 4): top, left, bottom, right of what is painted already.
-        fit: greatest mean squared difference, as a share of the variance of the target.
+        fit: greatest mean squared difference beyond that of two images with the target's noise, as a share of the
+            variance of the target.
         adapts: whether the unit will be adapted to the brightness of its place, which then need not match.
         rng: all that is random comes from it.
 
@@ -144,7 +159,7 @@ def place_anywhere(
     if small.shape[0] > whole.shape[0] or small.shape[1] > whole.shape[1]:
         return None
     apart = centred_squares if adapts else plain_squares
-    most = fit * target.variance
+    most = fit * target.variance + 2 * target.noise**2
     scores = apart(whole, small, weights)
     good = np.flatnonzero(scores.ravel() <= most)
     bounds = _bounds(unit.numbers > 0)

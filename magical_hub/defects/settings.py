@@ -31,9 +31,9 @@ class PaintSettings:
         keep_together: whether the defects of one image stay together.
         together_within: with keep_together, the greatest distance in pixels between two defects that stay together;
             None: all defects of an image.
-        fit: greatest mean squared difference between the reference of an example and the target at its place, as a
-            share of the variance of the target, 0 to 2; None: its surroundings need not match. Not used with
-            max_shift, where the best quarter of the places is drawn from.
+        fit: greatest mean squared difference between the reference of an example and the target at its place, beyond
+            that of their noise, as a share of the variance of the target, 0 to 2; None: its surroundings need not
+            match. Not used with max_shift, where places that match about as well as the best are drawn from.
         feather: pixels inside the edge of a defect over which it fades, 0 to 16.
         visible: how far a defect must stand out in the target, as a share of how far it does in its own image, 0 to
             1: by the change that it makes (composition "difference"), or by its contrast to the surroundings. What

@@ -93,3 +93,16 @@ def test_margins_and_place_turn_with_the_pixels(bank, quarters, flips):
     before = before[:, ::-1] if flips[0] else before
     before = before[::-1] if flips[1] else before
     np.testing.assert_array_equal(canvas(turned), np.rot90(before, quarters))
+
+
+def test_flat_products_that_differ_by_noise_alone_have_places(make_plates):
+    def flat(row):
+        middle = (32, 0, 66, 96)  # between the bars
+        objects = [{**thing, "bbox": [thing["bbox"][0] - 32, *thing["bbox"][1:]]} for thing in row["objects"]]
+        return {"image": row["image"].crop(middle), "reference": row["reference"].crop(middle), "objects": objects}
+
+    plates = make_plates(with_mask=False, with_reference=True)
+    flats = plates.map(flat, features=plates.features)
+    bank = DefectBank.from_dataset(flats, objects_column="objects", reference_column="reference")
+    assert bank.settings.max_shift is None and bank.settings.fit is not None
+    assert all(bank.paint(flats[5]["image"], seed=seed).objects for seed in range(5))
