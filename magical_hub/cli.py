@@ -13,6 +13,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -149,10 +151,13 @@ def generate(
     move(device, pipe)
     labels = class_labels[0] if class_labels and len(class_labels) == 1 else class_labels
     request: dict[str, Any] = {"class_labels": labels, "seed": seed, "truncation_psi": truncation_psi}
-    if format == "png":
-        rows = write_imagefolder(pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **request)
-    else:
-        rows = write_series(pipe, output_dir, num_images, format, **request)
+    with _continued():
+        if format == "png":
+            rows = write_imagefolder(
+                pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **request
+            )
+        else:
+            rows = write_series(pipe, output_dir, num_images, format, **request)
     about = {"output_dir": str(output_dir), "images": rows, "provenance": chain(output_dir)}
     _report(about, json, f"{len(rows)} images: {output_dir}")
 
@@ -196,19 +201,20 @@ def augment(
     from magical_hub.provenance import steps_of
 
     values = None if rows.mask_values is None else parse_mask_values(rows.mask_values)
-    made = write_augmented(
-        data,
-        checkpoint,
-        output_dir,
-        Settings(**{**vars(rows), "mask_values": values}),
-        format,
-        split,
-        device,
-        reference_column=reference_column,
-        tune=tune,
-        tune_steps=tune_steps,
-        group_column=group_column,
-    )
+    with _continued():
+        made = write_augmented(
+            data,
+            checkpoint,
+            output_dir,
+            Settings(**{**vars(rows), "mask_values": values}),
+            format,
+            split,
+            device,
+            reference_column=reference_column,
+            tune=tune,
+            tune_steps=tune_steps,
+            group_column=group_column,
+        )
     text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
     text += f"; look at {made.pictures}" if made.pictures else ""
     about = asdict(made)
@@ -294,7 +300,8 @@ def evaluate(
         report = evaluate(subject, real, holdout, output_dir=output_dir, **of_images, **common)
     if report is None or of_boxes:
         comparison: dict[str, Any] = {"options": options, "num_images": num_images, "report": report}
-        report = evaluate_usefulness(str(real), folder, checkpoint, **comparison, **common)
+        with _continued():
+            report = evaluate_usefulness(str(real), folder, checkpoint, **comparison, **common)
     _report(report.to_dict(), json, report.summary())
     if fail_on_leak and report.leaks is not False:
         print(f"leakage gate: {plain(report.sections['leakage'].statement)}", file=sys.stderr)
@@ -432,9 +439,18 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"stopped{stop}", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _continued() -> Iterator[None]:
+    """Within it a stop says that the same command goes on: of work whose finished parts are kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(": what is finished is kept, and the same command goes on from there") from None
 
 
 def _with_preset(arguments: list[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import colorsys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from magical_hub.files import written_whole
 from magical_hub.grid import Grid
+from magical_hub.texts import plain
 
 SHOWN = 512
 """Pixels that the longer side of an image is enlarged to, about: by a whole factor, so that pixels stay pixels."""
 COLOURS = ((255, 90, 90), (90, 220, 90), (90, 160, 255), (255, 200, 40), (220, 110, 255), (60, 220, 220))
-"""The colours of the defect classes, in turn."""
+"""The colours of the first defect classes; `colour_of` has those of all."""
 LINE, FRAME = (64, 160, 255), (255, 160, 0)
 """Colours of the lines of a grid, and of the frame of a sub-region."""
 
@@ -31,10 +33,44 @@ def picture_grid(images: np.ndarray, columns: int) -> np.ndarray:
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def save_picture_grid(images: np.ndarray, path: Path, columns: int) -> None:
-    """Write a `picture_grid` as a PNG, whole or not at all."""
+def save_picture_grid(images: np.ndarray, path: Path, columns: int, classes: Mapping[int, str] | None = None) -> None:
+    """Write a `picture_grid` as a PNG, whole or not at all.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        path: of the file.
+        columns: of the sheet.
+        classes: numbers of classes, from 0 on, and their names: a legend of their colours is below the images.
+    """
+    sheet = Image.fromarray(picture_grid(images, columns))
+    if classes:
+        sheet = _with_legend(sheet, classes)
     with written_whole(path) as beside:
-        Image.fromarray(picture_grid(images, columns)).save(beside, format="PNG")
+        sheet.save(beside, format="PNG")
+
+
+def _with_legend(sheet: Image.Image, classes: Mapping[int, str]) -> Image.Image:
+    """A sheet above a strip that says which class has which colour, in as many lines as that takes."""
+    font = ImageFont.load_default(size=min(24, max(14, sheet.width // 40)))
+    measure = ImageDraw.Draw(sheet)
+    line, room = round(1.6 * font.size), round(0.4 * font.size)
+    places, x, y = [], room, 0
+    for number, name in classes.items():
+        text = plain(name, 60)
+        width = font.size + 3 * room + round(measure.textlength(text, font=font))
+        if x > room and x + width > sheet.width:
+            x, y = room, y + line
+        places.append((x, y, number, text))
+        x += width + room
+    whole = Image.new("RGB", (sheet.width, sheet.height + y + line))
+    whole.paste(sheet.convert("RGB"))
+    draw = ImageDraw.Draw(whole)
+    for x, y, number, text in places:
+        middle = sheet.height + y + line // 2
+        half = font.size // 2
+        draw.rectangle((x, middle - half, x + 2 * half, middle + half), fill=colour_of(number))
+        draw.text((x + 2 * half + room, middle), text, fill="white", font=font, anchor="lm")
+    return whole
 
 
 def enlarged(image: Image.Image) -> Image.Image:
@@ -66,11 +102,11 @@ def with_labels(
         for number in np.unique(mask[mask > 0]):
             veil = Image.fromarray(np.where(mask == number, np.uint8(90), np.uint8(0)))
             veil = veil.resize(shown.size, Image.Resampling.NEAREST)
-            shown.paste(Image.new("RGB", shown.size, _colour(int(number) - 1)), mask=veil)
+            shown.paste(Image.new("RGB", shown.size, colour_of(int(number) - 1)), mask=veil)
     draw, font = ImageDraw.Draw(shown), ImageFont.load_default(size=max(14, SHOWN // 32))
     for thing in objects:
         left, top, width, height = (side * factor for side in thing["bbox"])
-        colour = _colour(list(names).index(thing["category"]))
+        colour = colour_of(list(names).index(thing["category"]))
         draw.rectangle((left, top, left + width, top + height), outline=colour, width=2)
         text = draw.textbbox((0, 0), thing["category"], font=font)
         x = max(0.0, min(left, shown.width - text[2] - 4))
@@ -93,5 +129,10 @@ def with_grid(image: Image.Image, grid: Grid, defect_map: np.ndarray | None = No
     return shown
 
 
-def _colour(number: int) -> tuple[int, int, int]:
-    return COLOURS[number % len(COLOURS)]
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Red, green and blue of class number `number`, from 0 on; no two of the first hundred are equal."""
+    if number < len(COLOURS):
+        return COLOURS[number]
+    turns = number * 0.618034  # of the golden ratio: each hue is far from those before it
+    red, green, blue = colorsys.hsv_to_rgb(turns % 1, (0.45, 0.9)[number % 2], (1.0, 0.75)[number // 2 % 2])
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.boxes import checked_box
-from magical_hub.data.columns import LabelledColumns, file_of, read_objects
+from magical_hub.data.columns import LabelledColumns, file_of, read_objects, row_name
 from magical_hub.data.images import SIXTEEN_BITS, Intensity, read_header
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.errors import DataError
@@ -111,14 +111,15 @@ def _checked(
     for number, row in enumerate(rows):
         if row[columns.image] is None:
             continue
-        size, mode = read_header(file_of(row[columns.image]), f"the image of row {number}")
+        where = row_name(number, row[columns.image])
+        size, mode = read_header(file_of(row[columns.image]), f"the image of {where}")
         counted[size, mode] += 1
         if columns.objects is not None:
-            for box, _ in read_objects(row[columns.objects], f"row {number}") or ():
-                checked_box(box, (size[1], size[0]), f"row {number}")
+            for box, _ in read_objects(row[columns.objects], where) or ():
+                checked_box(box, (size[1], size[0]), where)
         if columns.mask is None or row[columns.mask] is None:
             continue
-        name = f"the mask of row {number}"
+        name = f"the mask of {row_name(number, row[columns.mask], row[columns.image])}"
         mask = file_of(row[columns.mask])
         shown, _ = read_header(mask, name)
         if shown != size:

@@ -19,7 +19,7 @@ from magical_hub.devices import move
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
-from magical_hub.export.samples import Samples
+from magical_hub.export.samples import ONE_CLASS, Samples
 from magical_hub.files import expanded
 from magical_hub.pictures import save_picture_grid, with_labels
 from magical_hub.pipeline import MagicalPipeline
@@ -117,24 +117,38 @@ def write_augmented(
     synthetic, pictures = range(len(dataset), len(made.dataset))[:PICTURES], None
     if format == "hf" and synthetic and not is_remote(output_dir):  # whose images no viewer opens
         pictures = str(Path(place) / "samples.png")
-        labelled = labelled_images(made.dataset.select(synthetic), columns, settings.mask_values)
-        save_picture_grid(labelled, Path(pictures), 4)
+        labelled, classes = labelled_images(made.dataset.select(synthetic), columns, settings.mask_values)
+        save_picture_grid(labelled, Path(pictures), 4, classes)
     num_images = origin["image"]["num_images"]
     return Written(place, format, len(dataset), num_images, made.counts, pictures, record)
 
 
 def labelled_images(
     dataset: datasets.Dataset, columns: LabelledColumns, mask_values: Mapping[int, str] | None
-) -> np.ndarray:
-    """The images of a dataset with their boxes and masks drawn over them: (N, 3, H, W) uint8, for `picture_grid`."""
-    samples, shown = Samples(dataset, columns, mask_values), []
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The images of a dataset with their boxes and masks drawn over them, and the classes that occur.
+
+    Returns:
+        (N, 3, H, W) uint8, for `picture_grid`; and the number and the name of each class, which has one colour in
+        boxes and masks.
+    """
+    samples, shown, occurring = Samples(dataset, columns, mask_values), [], set()
+    named = samples.mask_values.names if columns.mask is not None else None
+    names = list(dict.fromkeys([*samples.categories, *(named or ()), *samples.labels.values(), ONE_CLASS]))
     for sample in samples.unwritten():
-        name = f"row {sample.row}"
         objects = [{"bbox": thing.box, "category": thing.category} for thing in sample.objects or ()]
-        mask = sample.mask_classes if columns.mask is not None else None
-        image = grey_or_rgb(pixels_of(sample.image, name), name)
-        shown.append(np.asarray(with_labels(image, objects, mask, samples.categories).reduce(2)).transpose(2, 0, 1))
-    return np.stack(shown)
+        mask = None
+        if (marked := sample.mask_classes) is not None:
+            own = named or (sample.label or ONE_CLASS,)
+            mask = np.array([0, *(1 + names.index(name) for name in own)])[marked]
+            for thing in sample.objects or () if named is None else ():
+                if thing.mask is not None:
+                    mask[thing.mask()] = 1 + names.index(thing.category)
+            occurring |= {*np.unique(mask[mask > 0]) - 1}
+        occurring |= {names.index(thing["category"]) for thing in objects}
+        image = grey_or_rgb(pixels_of(sample.image, sample.name), sample.name)
+        shown.append(np.asarray(with_labels(image, objects, mask, names).reduce(2)).transpose(2, 0, 1))
+    return np.stack(shown), {number: names[number] for number in sorted(map(int, occurring))}
 
 
 def _generated(

@@ -6,7 +6,7 @@ file of weights must be), `saving` (a folder replaced whole), `describing` (what
 
 from magical_hub.checkpoint.describing import describe, explain
 from magical_hub.checkpoint.fetching import BUNDLED, COMPONENTS, bundled_names, fetch, fetch_network, locate
-from magical_hub.checkpoint.pulling import PULLING
+from magical_hub.checkpoint.pulling import PULLING, hub_has_address
 from magical_hub.checkpoint.saving import saved_whole
 from magical_hub.checkpoint.weights import (
     as_os_error,
@@ -29,6 +29,7 @@ __all__ = [
     "explain",
     "fetch",
     "fetch_network",
+    "hub_has_address",
     "locate",
     "saved_whole",
     "weights_sha256",

@@ -49,12 +49,29 @@ def locate(name: str | Path) -> Path | str:
         )
     if str(name) in bundled_names():
         return BUNDLED / str(name)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", str(name)):
+    if _is_id(name):
         return str(name)
     raise CheckpointError(
         f"there is no checkpoint {name}: give a folder, an id on the Hub (OWNER/NAME), "
         f"or a bundled one ({', '.join(bundled_names()) or 'none in this build'})"
     )
+
+
+def _is_id(name: str | os.PathLike[str]) -> bool:
+    """Whether a name that is no folder may be an id on the Hub, for which it is looked up there.
+
+    Raises:
+        CheckpointError: where it has the form of one, but begins with a folder that exists here.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", str(name)):
+        return False
+    owner = str(name).partition("/")[0]
+    if "@" not in str(name) and Path(owner).is_dir():
+        raise CheckpointError(
+            f"there is no checkpoint {name}, and {owner} is a folder here: give the folder that training wrote, or "
+            f"{name}@main for an id on the Hub"
+        )
+    return True
 
 
 def fetch(name: str | Path, variant: str | None = None, **where: Any) -> tuple[Path, dict[str, str]]:
@@ -98,6 +115,8 @@ def fetch_network(name: str | os.PathLike[str], subfolder: str = "", variant: st
     """
     folder = expanded(name)
     if not folder.is_dir():
+        if not _is_id(name):
+            raise CheckpointError(f"there is no folder {name}: give one, or an id on the Hub (OWNER/NAME)")
         folder = pull(str(name), [f"{subfolder}/{file}".lstrip("/") for file in component_files(variant)], **where)
     check_inside(folder / subfolder, folder)
     return folder / subfolder

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -39,6 +42,22 @@ PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download
 def user_agent() -> dict[str, str]:
     """The user agent that the client sends to the Hub."""
     return {"library_name": "magical_hub", "library_version": __version__}
+
+
+def hub_has_address() -> bool:
+    """Whether the Hub's address can be found from here: without it every attempt fails, and only the cache is left.
+
+    Behind a proxy, which finds addresses itself, this is taken for granted.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def with_retries(call: Callable[[], Answer]) -> Answer:
@@ -108,7 +127,8 @@ def pull(
         CheckpointError: where they can't be had, or are not what the Hub says they are.
     """
     repo_id, _, named = name.partition("@")
-    where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    cached_only = local_files_only or not hub_has_address()
+    where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": cached_only}
 
     def get(revision: str | None, force: bool) -> Path:
         wanted = {"allow_patterns": [*files, *optional], "force_download": force}
@@ -117,16 +137,23 @@ def pull(
     try:
         folder = with_retries(lambda: get(revision or named or None, force_download))
         damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
-        if damaged and not local_files_only:  # on the way or on the disk: once more
+        if damaged and not cached_only:  # on the way or on the disk: once more
             folder = with_retries(lambda: get(folder.name, True))
             damaged = [file for file in (*files, *optional) if not _is_whole(folder / file)]
     except (HfHubHTTPError, OSError, ValueError, TransportError) as error:
+        if cached_only and isinstance(error, LocalEntryNotFoundError):
+            why = "only the cache was to be looked in" if local_files_only else "the Hub cannot be reached"
+            raise CheckpointError(
+                f"{name} is neither a folder here nor in the cache, and {why}: check the name and the network"
+            ) from error
         raise CheckpointError(f"{name} cannot be pulled: {in_one_line(error)}") from error
     if damaged:
         raise CheckpointError(f"{damaged[0]} of {name} is not what the Hub says it is (its hash differs): pull again")
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise CheckpointError(f"{name} has no {missing[0]}{_instead_of(repo_id, folder.name, missing[0], token)}")
+        instead = ": only a part of it is in the cache" if cached_only else ""
+        instead = instead or _instead_of(repo_id, folder.name, missing[0], token)
+        raise CheckpointError(f"{name} has no {missing[0]}{instead}")
     return folder
 
 

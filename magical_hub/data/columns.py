@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,20 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
             )
         return {}
     return {str(value): value for value in sorted(occurring)}
+
+
+def row_name(number: int, *images: Any) -> str:
+    """What to call a row in an error: its number, and where that is known its file with the folder that it is in.
+
+    Args:
+        number: of the row, from 0 on.
+        images: of the row, not decoded, null among them or not: the first that came in a file names it.
+    """
+    paths = [image["path"] for image in images if image is not None and image["path"]]
+    if not paths:
+        return f"row {number}"
+    shown = "/".join(part for part in re.split(r"[/\\]", paths[0])[-2:] if part)
+    return f"row {number} ({shown.encode('utf-8', 'backslashreplace').decode()})"
 
 
 def file_of(image: Any) -> Path | bytes:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from magical_hub.data.folders import check_classes, class_of, image_files, metadata_files, shown_name, table_of
 from magical_hub.data.images import Intensity, read_pixels
 from magical_hub.data.records import Record, Source, hash_of
-from magical_hub.data.tables import Columns, cannot_be_loaded, check_files, from_hub_stream, from_object, group_of_path
+from magical_hub.data.tables import (
+    Columns,
+    cannot_be_loaded,
+    check_files,
+    from_hub_stream,
+    from_object,
+    group_of_path,
+    offline_without_hub,
+)
 from magical_hub.data.tiff import tiled_image
 from magical_hub.errors import DataError, first_line
 from magical_hub.files import expanded
@@ -110,7 +118,8 @@ def open_dataset(
     folder = existing_folder(data)
     if folder is None:
         try:
-            found = datasets.load_dataset(str(data), split=split)
+            with offline_without_hub():
+                found = datasets.load_dataset(str(data), split=split)
         except Exception as error:  # the loaders raise many kinds
             raise cannot_be_loaded(str(data), error) from error
     else:
@@ -135,8 +144,11 @@ def existing_folder(data: str | Path) -> Path | None:
         return folder
     if folder.exists():
         raise DataError(f"{data} is a file: give the folder that holds the images")
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(data)):
-        raise DataError(f"there is no folder {data}: give a folder of images, or the id of a dataset on the Hub")
+    owner = str(data).partition("/")[0]
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(data)) or Path(owner).is_dir():
+        raise DataError(
+            f"there is no folder {data}: give a folder of images, or the id of a dataset on the Hub (OWNER/NAME)"
+        )
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 from tqdm.auto import tqdm
 
-from magical_hub.data.columns import object_fields, read_objects, stored_values
+from magical_hub.data.columns import object_fields, read_objects, row_name, stored_values
 from magical_hub.data.defect_maps import Boxes, Mask
 from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
@@ -79,11 +80,27 @@ def from_hub_stream(dataset_id: str, split: str, columns: Columns) -> Source:
     import datasets
 
     try:
-        builder = datasets.load_dataset_builder(dataset_id)
+        with offline_without_hub():
+            builder = datasets.load_dataset_builder(dataset_id)
         table = builder.as_streaming_dataset(split=split)
     except Exception as error:  # the loaders raise many kinds
         raise cannot_be_loaded(dataset_id, error) from error
     return _from_stream(table, hash_of(dataset_id, split, builder.hash), columns)
+
+
+@contextmanager
+def offline_without_hub() -> Iterator[None]:
+    """Within it `datasets` looks in its cache alone where the Hub has no address: it would retry for half a minute."""
+    import datasets
+
+    from magical_hub.checkpoint import hub_has_address
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not hub_has_address()
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 
 def cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
@@ -296,12 +313,9 @@ class _Reader:
             return Record(name, file, label, group, problem=str(error))
 
     def _name(self, row: int, image: dict[str, Any]) -> str:
-        if not image["path"]:
-            return f"row {row}"
-        path = Path(image["path"])
-        if self.columns.folder is not None:
-            return path.relative_to(self.columns.folder).as_posix()
-        return f"row {row} ({path.name})"
+        if image["path"] and self.columns.folder is not None:
+            return Path(image["path"]).relative_to(self.columns.folder).as_posix()
+        return row_name(row, image)
 
     def _group(self, example: dict[str, Any], image: dict[str, Any], name: str) -> str | None:
         if self.columns.group_regex is not None:
@@ -324,7 +338,8 @@ class _Reader:
         total = None if streamed else len(dataset)
         for row, example in enumerate(tqdm(rows, total=total, desc="Reading masks", unit="mask", delay=2)):
             if example[column] is not None:
-                yield self._file(example[column], f"row {row}"), f"the mask of row {row}"
+                name = row_name(row, example[column])
+                yield self._file(example[column], name), f"the mask of {name}"
 
     def _file(self, image: dict[str, Any], name: str) -> bytes | Path:
         if image["bytes"] is not None:

@@ -407,7 +407,7 @@ def _examples_of(row: Row, good: GoodImages | None, skipped: Counter[str]) -> li
     for marked in row.marked:
         region = _region(marked, size)
         if region.mean() > LARGEST:
-            skipped[f"defects that fill their image (row {row.number} and others)"] += 1
+            skipped[f"defects of {row.name} that fill their image"] += 1
             continue
         window = window_around(box_of(region), size)
         inside = cv2.dilate(region[window.slices], kernel) > 0
@@ -425,7 +425,7 @@ def _examples_of(row: Row, good: GoodImages | None, skipped: Counter[str]) -> li
                 reference = reference._replace(pixels=reference.pixels[cut])
                 window = inner
         if not mask.any():
-            skipped[f"defects that do not differ from their reference (row {row.number} and others)"] += 1
+            skipped[f"defects of {row.name} that do not differ from their reference"] += 1
             continue
         if marked.box is not None:
             margins = _margins(marked.box, mask, window)

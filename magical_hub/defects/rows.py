@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.boxes import Box, checked_box
-from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
+from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import read_pixels
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.defects.examples import parts_of
@@ -32,9 +32,10 @@ class Marked:
 
 @dataclass(frozen=True)
 class Row:
-    """An image with its defects; a good one has none."""
+    """An image with its defects, and what to call it in an error; a good one has none."""
 
     number: int
+    name: str
     pixels: np.ndarray
     marked: list[Marked]
     reference: np.ndarray | None
@@ -108,13 +109,13 @@ class Rows:
             DataError: where an image, mask or reference cannot be used; it names the row.
         """
         record = self.dataset[number]
-        name = f"row {number}"
+        name = row_name(number, record[self.columns.image])
         pixels = without_copies(_pixels(record[self.columns.image], name))
         reference = None
         if self.reference_column and record[self.reference_column] is not None:
             reference = _pixels(record[self.reference_column], f"the reference of {name}")
             reference = _of_kind(reference, pixels, f"the reference of {name}")
-        return Row(number, pixels, self._marked(record, pixels.shape[:2], name), reference)
+        return Row(number, name, pixels, self._marked(record, pixels.shape[:2], name), reference)
 
     def image(self, number: int) -> np.ndarray:
         """The pixels of a row alone, grey where its channels are equal."""
@@ -122,7 +123,8 @@ class Rows:
 
     def pixels(self, number: int, column: str) -> np.ndarray:
         """The pixels of an image of a row: (H, W) or (H, W, 3), uint8 or uint16."""
-        return _pixels(self.dataset[number][column], f"{column!r} of row {number}")
+        value = self.dataset[number][column]
+        return _pixels(value, f"{column!r} of {row_name(number, value)}")
 
     def classes(self, occurring: list[str]) -> list[str]:
         """The names of the classes that occur, in the order of the dataset."""
@@ -177,7 +179,7 @@ class Rows:
         """The files of a column, and what to call them."""
         for number, record in enumerate(self.dataset.select_columns([column])):
             if record[column] is not None:
-                yield file_of(record[column]), f"{column!r} of row {number}"
+                yield file_of(record[column]), f"{column!r} of {row_name(number, record[column])}"
 
     def _sorted(self) -> tuple[list[int], list[int], list[int]]:
         """Numbers of the rows with defects, of good rows, and of those that say nothing."""
@@ -193,7 +195,7 @@ class Rows:
                 says.append(bool(objects))
             elif mask is not None:
                 assert self.masks is not None
-                says.append(bool(self.masks.read(file_of(mask), f"the mask of row {number}").any()))
+                says.append(bool(self.masks.read(file_of(mask), f"the mask of {row_name(number, mask)}").any()))
             elif self._defect_labels and labels[-1] is not None:
                 says.append(self._label_name(labels[-1]) in self._defect_labels)
             else:

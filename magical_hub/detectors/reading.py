@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from magical_hub.boxes import checked_box
-from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, stored_values
+from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import image_size, open_image
 from magical_hub.data.masks import survey_masks
 from magical_hub.detectors.labelled import LabelledImages
@@ -80,21 +80,31 @@ def with_labels(
         raise DataError("give objects_column or mask_column, one of the two")
     find_columns(dataset.features, image_column, None, objects_column, mask_column)
     if mask_column is not None:
-        return _with_masks(dataset, mask_column, mask_values, images, without_mask)
+        return _with_masks(dataset, mask_column, image_column, mask_values, images, without_mask)
     assert objects_column is not None
     return _with_boxes(dataset, objects_column, image_column, images)
 
 
-def _files(dataset: datasets.Dataset, column: str, left_out: Collection[int] = ()) -> list[tuple[Path | bytes, str]]:
+def _row_name(dataset: datasets.Dataset, number: int, image_column: str) -> str:
+    """What to call a row by its image."""
+    import datasets as library
+
+    return row_name(number, dataset.cast_column(image_column, library.Image(decode=False))[number][image_column])
+
+
+def _files(
+    dataset: datasets.Dataset, column: str, image_column: str, left_out: Collection[int] = ()
+) -> list[tuple[Path | bytes, str]]:
     """The files of a column of images, but for those of the rows left out, and what to call each in an error."""
     import datasets as library
 
     files = []
     for number, value in enumerate(dataset.cast_column(column, library.Image(decode=False))[column]):
-        where = f"{column} of row {number}"
+        where = f"{column} of {row_name(number, value)}"
         if number in left_out:
             continue
         if value is None:
+            where = f"{column} of {_row_name(dataset, number, image_column)}"
             raise DataError(f"{where} is null: leave the row out; for a mask without a defect name a black image")
         files.append((file_of(value), where))
     return files
@@ -102,7 +112,7 @@ def _files(dataset: datasets.Dataset, column: str, left_out: Collection[int] = (
 
 def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, grey: bool) -> np.ndarray:
     read: list[np.ndarray] = []
-    for source, where in _files(dataset, column):
+    for source, where in _files(dataset, column, column):
         image = open_image(source, where)
         pixels = np.asarray(image.convert("L") if grey else image)
         scale = 1.0 if longer_side is None else longer_side / max(image.size)
@@ -122,18 +132,26 @@ def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, gre
 def _with_masks(
     dataset: datasets.Dataset,
     column: str,
+    image_column: str,
     mask_values: Mapping[int, str] | None,
     images: np.ndarray,
     without_mask: Collection[int],
 ) -> LabelledImages:
-    files = _files(dataset, column, without_mask)
+    files = _files(dataset, column, image_column, without_mask)
     meaning = survey_masks(files, mask_values)
     names = meaning.names or ("defect",)
     height, width = images.shape[1:3]
     masks = np.zeros(images.shape[:3], np.uint8)
     numbers = (number for number in range(len(dataset)) if number not in without_mask)
-    for number, file in zip(numbers, files, strict=True):
-        masks[number] = _resized(meaning.read(*file), height, width, len(names))
+    shown = _files(dataset, image_column, image_column)
+    for number, (mask, where) in zip(numbers, files, strict=True):
+        marked, (cols, rows) = meaning.read(mask, where), image_size(*shown[number])
+        if marked.shape != (rows, cols):
+            raise DataError(
+                f"{where} is {marked.shape[0]} x {marked.shape[1]} and its image {rows} x {cols} pixels: give masks "
+                "of the size of their image"
+            )
+        masks[number] = _resized(marked, height, width, len(names))
     return LabelledImages(images, names, masks=masks)
 
 
@@ -155,14 +173,16 @@ def _resized(mask: np.ndarray, height: int, width: int, num_classes: int) -> np.
 
 
 def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, images: np.ndarray) -> LabelledImages:
-    rows = [read_objects(value, f"{column} of row {number}") for number, value in enumerate(dataset[column])]
+    files = _files(dataset, image_column, image_column)
+    rows = [read_objects(value, where) for value, (_, where) in zip(dataset[column], files, strict=True)]
     if None in rows:
-        raise DataError(f"{column} of row {rows.index(None)} is null: give an empty list where there is no defect")
+        where = _row_name(dataset, rows.index(None), image_column)
+        raise DataError(f"{column} of {where} is null: give an empty list where there is no defect")
     feature = (object_fields(dataset.features[column]) or {})["category"]
     values = stored_values(feature, (category for row in rows for _, category in row or ()), column)
     places = {stored: place for place, stored in enumerate(values.values())}
     boxes, categories = [], []
-    for objects, (source, where) in zip(rows, _files(dataset, image_column), strict=True):
+    for objects, (source, where) in zip(rows, files, strict=True):
         width, height = image_size(source, where)
         scale = np.tile([images.shape[2] / width, images.shape[1] / height], 2)
         checked = [checked_box(box, (height, width), where) for box, _ in objects or ()]

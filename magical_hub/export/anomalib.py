@@ -17,15 +17,15 @@ def check_anomalib(samples: Samples) -> None:
         DataError: where a row says neither by objects, nor a mask, nor its class whether it is normal, there is no
             normal image at all, or some abnormal images have masks and others have none.
     """
-    masked: dict[bool, int] = {}
+    masked: dict[bool, str] = {}
     count = 0
     for sample in samples.unwritten():
         normal = _is_normal(sample, samples.tells_normal)
         count += normal
         if not normal:
-            masked.setdefault(sample.has_mask, sample.row)
+            masked.setdefault(sample.has_mask, sample.name)
         if len(masked) == 2:
-            raise DataError(f"row {masked[False]} has no mask and others have: give all or none, by mask_column=None")
+            raise DataError(f"{masked[False]} has no mask and others have: give all or none, by mask_column=None")
     if not count:
         raise DataError("there is no normal image, and anomalib's detectors learn from these alone: add some")
 
@@ -50,12 +50,12 @@ def _is_normal(sample: Sample, named: bool) -> bool:
     if sample.mask_classes is not None:
         return not sample.mask_classes.any()
     if sample.label is None or not named:
-        raise _unknown(sample.row)
+        raise _unknown(sample.name)
     return sample.is_called_normal
 
 
-def _unknown(row: int) -> DataError:
+def _unknown(name: str) -> DataError:
     return DataError(
-        f"row {row} does not say whether it is normal: give it objects, a mask, or a label "
+        f"{name} does not say whether it is normal: give it objects, a mask, or a label "
         f"(of classes of which one is called {' or '.join(NORMAL)})"
     )

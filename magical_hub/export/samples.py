@@ -14,7 +14,15 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub.boxes import Box, checked_box, connected_parts
-from magical_hub.data.columns import LabelledColumns, file_of, object_fields, other_fields, read_objects, stored_values
+from magical_hub.data.columns import (
+    LabelledColumns,
+    file_of,
+    object_fields,
+    other_fields,
+    read_objects,
+    row_name,
+    stored_values,
+)
 from magical_hub.data.images import image_size, read_header, read_image
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.errors import DataError
@@ -62,6 +70,11 @@ class Sample:
         self._samples, self._values = samples, values
 
     @property
+    def name(self) -> str:
+        """What to call it in an error."""
+        return row_name(self.row, self._values[self._samples.columns.image])
+
+    @property
     def stem(self) -> str:
         """The name of its file without the ending: that of the file that it came in, or its number."""
         return self._samples.stems[self.row]
@@ -79,14 +92,14 @@ class Sample:
             DataError: where it can't be read, or a PNG file can't hold it.
         """
         samples = self._samples
-        image = read_image(file_of(self._values[samples.columns.image]), f"the image of row {self.row}")
+        image = read_image(file_of(self._values[samples.columns.image]), f"the image of {self.name}")
         return image if samples.mode in (None, image.mode) else image.convert(samples.mode)
 
     @cached_property
     def header(self) -> tuple[tuple[int, int], str]:
         """Height and width, and Pillow's mode, without decoding it."""
         file = file_of(self._values[self._samples.columns.image])
-        (width, height), mode = read_header(file, f"the image of row {self.row}")
+        (width, height), mode = read_header(file, f"the image of {self.name}")
         return (height, width), mode
 
     @cached_property
@@ -101,7 +114,7 @@ class Sample:
         if value is None or (value == -1 and value not in labels):
             return None
         if value not in labels:
-            raise DataError(f"row {self.row} has {value!r} in {column!r}, which names no class: mend it")
+            raise DataError(f"{self.name} has {value!r} in {column!r}, which names no class: mend it")
         return labels[value]
 
     @property
@@ -113,7 +126,7 @@ class Sample:
     def mask(self) -> Image.Image | None:
         """The mask as the dataset has it: in the same mode, with the same values and palette."""
         stored = self._stored_mask
-        return None if stored is None else read_image(file_of(stored), f"the mask of row {self.row}")
+        return None if stored is None else read_image(file_of(stored), self._mask_name)
 
     @cached_property
     def mask_classes(self) -> np.ndarray | None:
@@ -126,7 +139,7 @@ class Sample:
         if stored is None:
             return None
         self.check_mask()
-        return self._samples.mask_values.read(file_of(stored), f"the mask of row {self.row}")
+        return self._samples.mask_values.read(file_of(stored), self._mask_name)
 
     @property
     def has_mask(self) -> bool:
@@ -141,11 +154,11 @@ class Sample:
         """
         if self._stored_mask is None:
             return
-        width, height = image_size(file_of(self._stored_mask), f"the mask of row {self.row}")
+        width, height = image_size(file_of(self._stored_mask), self._mask_name)
         (rows, cols), _ = self.header
         if (height, width) != (rows, cols):
             raise DataError(
-                f"the mask of row {self.row} is {height} x {width} and its image {rows} x {cols} pixels: give masks "
+                f"{self._mask_name} is {height} x {width} and its image {rows} x {cols} pixels: give masks "
                 "of the size of their image"
             )
 
@@ -156,7 +169,7 @@ class Sample:
         Raises:
             DataError: where a box or a category is no good.
         """
-        column, where = self._samples.columns.objects, f"row {self.row}"
+        column, where = self._samples.columns.objects, self.name
         value = None if column is None else self._values[column]
         found, more = read_objects(value, where), other_fields(value)
         if found is None:
@@ -200,7 +213,7 @@ class Sample:
             return
         if (self.label is None or self.is_called_normal) and self.mask_classes is not None and self.mask_classes.any():
             raise DataError(
-                f"row {self.row} is called {self.label!r}, and its mask marks a defect: give it the label of the "
+                f"{self.name} is called {self.label!r}, and its mask marks a defect: give it the label of the "
                 "defect, or name the values of masks by mask_values"
             )
 
@@ -209,6 +222,11 @@ class Sample:
         """Other columns of text, numbers and (by name) classes; numbers that are none are null."""
         known = self._samples.more.items()
         return _plain({name: names.get(self._values[name], self._values[name]) for name, names in known})
+
+    @property
+    def _mask_name(self) -> str:
+        """What to call the mask in an error."""
+        return f"the mask of {row_name(self.row, self._stored_mask, self._values[self._samples.columns.image])}"
 
     @property
     def _stored_mask(self) -> Any:
@@ -274,7 +292,10 @@ class Samples:
         self.stored_categories: dict[Any, str] = {}
         if columns.objects is not None:
             feature = (object_fields(dataset.features[columns.objects]) or {})["category"]
-            found = (read_objects(value, f"row {row}") for row, value in enumerate(self._values(columns.objects)))
+            found = (
+                read_objects(value, row_name(row, {"path": file}))
+                for row, (file, value) in enumerate(zip(self.files, self._values(columns.objects), strict=True))
+            )
             categories = [category for objects in found for _, category in objects or ()]
             stored = stored_values(feature, categories, columns.objects)
             self.stored_categories = {value: name for name, value in stored.items()}
@@ -307,7 +328,7 @@ class Samples:
         assert self.columns.mask is not None
         masks = enumerate(tqdm(self._values(self.columns.mask), desc="Reading masks", unit="mask"))
         return survey_masks(
-            ((file_of(value), f"the mask of row {row}") for row, value in masks if value is not None),
+            ((file_of(value), f"the mask of {row_name(row, value)}") for row, value in masks if value is not None),
             self._mask_values,
         )
 
@@ -366,7 +387,7 @@ class Samples:
             if not says:
                 column = columns.objects or columns.mask
                 raise DataError(
-                    f"row {sample.row} does not say whether it has defects (its {column!r} is null), and a detector "
+                    f"{sample.name} does not say whether it has defects (its {column!r} is null), and a detector "
                     f"would take it for sound: leave such rows out, or take another format than {format_name}"
                 )
 

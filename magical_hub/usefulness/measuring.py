@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from magical_hub.checkpoint.weights import weights_sha256
-from magical_hub.data.columns import LabelledColumns, file_of, find_columns
+from magical_hub.data.columns import LabelledColumns, file_of, find_columns, row_name
 from magical_hub.data.images import image_size
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.data.sources import open_dataset
@@ -166,7 +166,7 @@ def _read(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> Im
     side = options.image_size
     if side is None:
         first = dataset.cast_column(found.image, library.Image(decode=False))[0][found.image]
-        largest = max(image_size(file_of(first), "row 0"))
+        largest = max(image_size(file_of(first), row_name(0, first)))
         side = min(largest, LONGER_SIDE["boxes" if found.mask is None else "masks"])
     return read(dataset, columns, side, mask_values=values)
 

@@ -119,7 +119,7 @@ def test_a_dataset_of_files(tmp_path):
     put(tmp_path, "a.png", "b.png")
     data = dataset([str(tmp_path / "a.png"), str(tmp_path / "b.png")])
     records = list(open_source(data, files_below=tmp_path).records())
-    assert [record.name for record in records] == ["row 0 (a.png)", "row 1 (b.png)"]
+    assert [record.name for record in records] == [f"row 0 ({tmp_path.name}/a.png)", f"row 1 ({tmp_path.name}/b.png)"]
     assert [np.asarray(open_image(record.image, record.name)).max() for record in records] == [0, 1]
 
 

@@ -224,7 +224,9 @@ def test_data_that_is_refused(make_plates, caplog):
 
     whole = make_plates(bad=1, with_boxes=False).select([0]).map(filled)
     good = make_plates(bad=0, with_boxes=False)
-    with pytest.raises(DataError, match=r"^no defect of the dataset can be used: .*fill their image \(row 0"):
+    with pytest.raises(
+        DataError, match=r"^no defect of the dataset can be used: .*defects of row 0 that fill their image"
+    ):
         DefectBank.from_dataset(datasets.concatenate_datasets([whole, good]), mask_values=VALUES)
     with caplog.at_level(logging.WARNING):
         one = DefectBank.from_dataset(make_plates(bad=1), mask_values=VALUES)
