@@ -17,7 +17,9 @@ def test_a_folder_comes_before_anything_else(pipe_folder, tmp_path, monkeypatch)
     shutil.copytree(pipe_folder, tmp_path / "owner" / "name")
     monkeypatch.chdir(tmp_path)
     assert locate("owner/name") == Path("owner/name")
-    assert locate("owner/other") == "owner/other"  # an id on the Hub, as it stands
+    with pytest.raises(CheckpointError, match=r"no checkpoint owner/other, and owner is a folder here: .*@main"):
+        locate("owner/other")
+    assert locate("acme/other") == "acme/other"  # an id on the Hub, as it stands
     assert locate("owner/other@v1.0") == "owner/other@v1.0"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -209,3 +210,38 @@ print([name for name in ("torch", "diffusers", "datasets", "accelerate", "pyarro
     ran = run_python(source)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "[]\n"
+
+
+def without_network(monkeypatch) -> None:
+    """The Hub has no address, in this process."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("generate --output-dir out --checkpoint ./run", "there is no checkpoint ./run: give a folder"),
+        (
+            "generate --output-dir out --checkpoint ~/no-such-run",
+            "there is no checkpoint ~/no-such-run: give a folder",
+        ),
+        ("generate --output-dir out --checkpoint a/b/run", "there is no checkpoint a/b/run: give a folder"),
+        ("generate --output-dir out --checkpoint runs/gone", "no checkpoint runs/gone, and runs is a folder here"),
+        ("generate --output-dir out --checkpoint acme/qfn", "acme/qfn is neither a folder here nor in the cache"),
+        ("augment --output-dir out --data IMAGE", "there is no folder IMAGE: give a folder of images"),
+        ("augment --output-dir out --data runs/images", "there is no folder runs/images: give a folder of images"),
+        ("augment --output-dir out --data acme/boards", "acme/boards is neither a folder here nor a dataset"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_one_line_without_a_network(
+    run_here, monkeypatch, tmp_path, arguments, words
+):
+    """No attempt is made again where none can succeed, and none at all where the name is that of a folder."""
+    without_network(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    one_line_error(run_here(*arguments.split()), words)

@@ -12,6 +12,7 @@ import numpy as np
 from magical_hub.boxes import Box, checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import read_pixels
+from magical_hub.data.kinds import check_one_kind
 from magical_hub.data.masks import MaskValues, survey_masks
 from magical_hub.defects.examples import parts_of
 from magical_hub.defects.pixels import as_pixels, in_channels, without_copies
@@ -57,7 +58,8 @@ class Rows:
         unknown: numbers of rows that do not say whether they are good.
 
     Raises:
-        DataError: where a column is missing, or nothing says which rows are good.
+        DataError: where a column is missing, nothing says which rows are good, or images are of several kinds (grey
+            and in colour, 8 bits and 16).
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Rows:
                 raise DataError(f"the dataset has no column of images {name!r}, only {', '.join(dataset.features)}")
             dataset = dataset.cast_column(name, datasets.Image(decode=False))
         self.dataset = dataset.with_format(None)
+        check_one_kind(lambda: self._sources(image_column))
         self._label_names: dict[Any, str] = {}
         if label_column is not None:
             stored = stored_values(self.dataset.features[label_column], self.dataset.unique(label_column))
@@ -115,7 +118,7 @@ class Rows:
         if self.reference_column and record[self.reference_column] is not None:
             reference = _pixels(record[self.reference_column], f"the reference of {name}")
             reference = _of_kind(reference, pixels, f"the reference of {name}")
-        return Row(number, name, pixels, self._marked(record, pixels.shape[:2], name), reference)
+        return Row(number, name, pixels, self._marked(number, record, pixels.shape[:2]), reference)
 
     def image(self, number: int) -> np.ndarray:
         """The pixels of a row alone, grey where its channels are equal."""
@@ -133,16 +136,17 @@ class Rows:
         there = set(occurring)
         return [name for name in dict.fromkeys([*ordered, *sorted(there)]) if name in there]
 
-    def _marked(self, record: dict[str, Any], size: tuple[int, int], name: str) -> list[Marked]:
-        classes, names = self._mask(record, size, name)
+    def _marked(self, number: int, record: dict[str, Any], size: tuple[int, int]) -> list[Marked]:
+        name = row_name(number, record[self.columns.image])
+        classes, names = self._mask(number, record, size)
         objects = read_objects(record[self.columns.objects], name) if self.columns.objects else None
         if objects is None:
             if classes is None:
                 return []
             return [
-                Marked(names[number - 1], None, part)
-                for number in np.unique(classes[classes > 0])
-                for part in parts_of(classes == number)
+                Marked(names[value - 1], None, part)
+                for value in np.unique(classes[classes > 0])
+                for part in parts_of(classes == value)
             ]
         marked = []
         for box, stored in objects:
@@ -160,12 +164,13 @@ class Rows:
         return marked
 
     def _mask(
-        self, record: dict[str, Any], size: tuple[int, int], name: str
+        self, number: int, record: dict[str, Any], size: tuple[int, int]
     ) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """What a row's mask marks (H, W), 0 or 1 + the number of a class, and the names of the classes."""
         mask = record[self.columns.mask] if self.columns.mask else None
         if self.masks is None or mask is None:
             return None, ()
+        name = row_name(number, mask, record[self.columns.image])
         classes = self.masks.read(file_of(mask), f"the mask of {name}")
         if classes.shape != size:
             raise DataError(

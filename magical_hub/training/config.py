@@ -216,7 +216,9 @@ class RunOptions:
     max_steps: int | None = setting(None, at_least=1, public=True, may_change=True)
     """Steps in all, those before a resume included; unless given, chosen by the number of sub-regions."""
     max_minutes: float | None = setting(None, above=0, public=True, may_change=True)
-    """Minutes of this call, after which training ends as if done; it makes at least one step."""
+    """Minutes of this call, reading the images included, after which training ends as if done; it makes at least one
+    step. What is written at the end is within them too, from the first samples and the first checkpoint on, which
+    tell how long that takes."""
     seed: int = setting(0, at_least=0, below=2**63, public=True)
     """Everything random in training depends only on it and on the number of the step."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", public=True)

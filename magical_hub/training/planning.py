@@ -153,8 +153,8 @@ def plan(config: TrainingConfig) -> Plan:
     cost = measure_cost(config, source) if alone and config.max_steps >= MEASURED_FROM else None
     seconds = disk = None
     if cost is not None:
-        seconds = config.max_steps * cost.step_seconds
-        seconds = min(seconds, (config.max_minutes or float("inf")) * 60) + (count or 0) * survey.seconds
+        seconds = config.max_steps * cost.step_seconds + (count or 0) * survey.seconds
+        seconds = min(seconds, (config.max_minutes or float("inf")) * 60)
     if count is not None:
         disk = count * config.canvas[0] * config.canvas[1] * config.channels
     return Plan(

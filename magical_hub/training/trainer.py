@@ -67,19 +67,25 @@ def train(config: TrainingConfig) -> TrainingResult:
         DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
         TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
+    started = time.monotonic()
     accelerator = make_accelerator(config)
     with run_folder(config, accelerator):
         config, store, split = prepare_run(config, accelerator)
         check_shares(config, split, accelerator.num_processes)
         with deterministic_kernels(config.deterministic), tracker(config, accelerator), StopSignals() as signals:
-            return _train(config, accelerator, store, split, signals)
+            return _train(config, accelerator, store, split, signals, started)
 
 
 def _train(
-    config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split, signals: StopSignals
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    store: CanvasStore,
+    split: Split,
+    signals: StopSignals,
+    started: float,
 ) -> TrainingResult:
     """Train to the end; after a failure that the configuration allows for, again from the last checkpoint."""
-    started, roll_backs = time.monotonic(), 0
+    roll_backs = 0
     while True:
         trainer = None
         try:
@@ -135,6 +141,7 @@ class Trainer:
         self.held_out = self._read(store, grid, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
         self.monitor = Monitor(config, accelerator, store, split, grid, state.step)
         self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
+        self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this sitting
 
     def _last_checkpoint(self) -> Path | None:
         last = last_checkpoint(self.run_folder / "checkpoints")
@@ -249,7 +256,9 @@ class Trainer:
         All processes agree, and so stop at the same step.
         """
         minutes = self.config.max_minutes
-        over = minutes is not None and self.state.step > first and time.monotonic() - started >= minutes * 60
+        # At the end come samples, a checkpoint, and the pipeline, which takes about as long as a checkpoint.
+        needed = time.monotonic() - started + self.sample_seconds + 2 * self.checkpoint_seconds
+        over = minutes is not None and self.state.step > first and needed >= minutes * 60
         self.stopped = signals.received is not None
         if self.accelerator.num_processes > 1:
             reasons = torch.tensor([self.stopped, over], dtype=torch.float32, device=self.accelerator.device)
@@ -257,12 +266,13 @@ class Trainer:
         return self.stopped or over
 
     def _sample(self) -> None:
-        self.sampled_step = self.state.step
+        self.sampled_step, began = self.state.step, time.monotonic()
         if self.accelerator.is_main_process:
             self.monitor.sample(self.state.step, self.state.averaged_generator())
+        self.sample_seconds = time.monotonic() - began
 
     def _save_checkpoint(self) -> None:
-        state, self.saved_step = self.state, self.state.step
+        state, self.saved_step, began = self.state, self.state.step, time.monotonic()
         self._checked_figures()  # first, since they say what broke the weights
         for network, weights in state.weights().items():
             for name, value in weights.items():
@@ -272,6 +282,7 @@ class Trainer:
             kid = self.monitor.validate(state.averaged_generator()) if self.config.validate else None
             record = self.record.at(state.step)
             state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, record)
+        self.checkpoint_seconds = time.monotonic() - began
 
     def _log(self, started: float, bar: Any) -> None:
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magical_hub.data import open_dataset
 from magical_hub.defects import DefectBank, PaintSettings
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 
@@ -271,3 +272,28 @@ def test_nothing_is_painted_where_the_wanted_class_has_no_place(breaks, make_pla
     target = np.full((96, 96), 230, np.uint8)
     painted = breaks.paint(target, containing="break")
     assert not painted.objects and not painted.changed.any() and painted.dropped.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("strange", "words"),
+    [
+        (np.dstack([np.full((40, 40), level, np.uint8) for level in (200, 90, 20)]), "is in colour .* is grey"),
+        (np.full((40, 40), 40_000, np.uint16), r"has 16 bits a channel .* has 8 bits a channel \(4\)"),
+        (np.full((40, 40, 3), 90, np.uint8), None),  # equal channels are grey
+    ],
+)
+def test_images_of_another_kind_are_refused_by_name(tmp_path, strange, words):
+    """In colour among grey ones, or deeper: they would be scaled and made grey without a word."""
+    rows = []
+    for number in range(5):
+        pixels = np.full((40, 40), 150 + number, np.uint8)
+        pixels[10:14, 12:20] = 150 + number if number < 3 else 60
+        Image.fromarray(strange if number == 1 else pixels).save(tmp_path / f"{number}.png")
+        objects = [] if number < 3 else [{"bbox": [12.0, 10.0, 8.0, 4.0], "category": "dent"}]
+        rows.append({"file_name": f"{number}.png", "objects": objects})
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    if words is None:
+        assert len(DefectBank.from_dataset(open_dataset(tmp_path))) == 2
+        return
+    with pytest.raises(DataError, match=rf"row 1 \(.*/1\.png\) {words}.*: convert them to one kind"):
+        DefectBank.from_dataset(open_dataset(tmp_path))

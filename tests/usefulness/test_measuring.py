@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from magical_hub import SeamlessGenerator
+from magical_hub import SeamlessGenerator, cli
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation import EvaluationReport, Section, Verdict
 from magical_hub.usefulness import UsefulnessOptions, evaluate_usefulness
@@ -201,3 +206,27 @@ def test_whole_images_of_a_checkpoint_are_one_more_arm(boards, make_pipeline, tm
     page = (tmp_path / "report.html").read_text()
     places = [page.index(words) for words in (report.first_page.headline, "<h1>Evaluation of boards", "No copies.")]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_that_it_goes_on_and_does(boards, tmp_path, monkeypatch, capfd, number):
+    boards(masks=True).save_to_disk(tmp_path / "data")
+    options = ["--group-column", "lot", "--draws", "4", "--steps", "2", "--num-images", "2"]
+    command = ["evaluate", "--usefulness", "--real", tmp_path / "data", "--output-dir", tmp_path / "out", *options]
+    monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, command)])
+    kept = tmp_path / "out" / "detectors.jsonl"
+
+    def stop() -> None:
+        while not kept.exists():
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 130
+    assert last == "stopped: what is finished is kept, and the same command goes on from there"
+    before = kept.read_text()
+    cli.main()
+    assert kept.read_text().startswith(before) and len(lines(tmp_path / "out")) == 12
