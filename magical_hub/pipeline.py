@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -306,7 +305,7 @@ class MagicalPipeline(DiffusionPipeline):
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
             ConfigError: where the dtype is no floating-point type of torch.
         """
-        name = Path(pretrained_model_name_or_path)
+        name = os.fspath(pretrained_model_name_or_path)  # not a Path, which would drop the ./ of a folder
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")

@@ -222,26 +222,34 @@ def without_network(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("name", "words"),
     [
-        ("generate --output-dir out --checkpoint ./run", "there is no checkpoint ./run: give a folder"),
-        (
-            "generate --output-dir out --checkpoint ~/no-such-run",
-            "there is no checkpoint ~/no-such-run: give a folder",
-        ),
-        ("generate --output-dir out --checkpoint a/b/run", "there is no checkpoint a/b/run: give a folder"),
-        ("generate --output-dir out --checkpoint runs/gone", "no checkpoint runs/gone, and runs is a folder here"),
-        ("generate --output-dir out --checkpoint acme/qfn", "acme/qfn is neither a folder here nor in the cache"),
-        ("augment --output-dir out --data IMAGE", "there is no folder IMAGE: give a folder of images"),
-        ("augment --output-dir out --data runs/images", "there is no folder runs/images: give a folder of images"),
-        ("augment --output-dir out --data acme/boards", "acme/boards is neither a folder here nor a dataset"),
+        ("./run", "there is no checkpoint ./run: give a folder"),
+        ("./acme/qfn", "there is no checkpoint ./acme/qfn: give a folder"),
+        ("~/no-such-run", "there is no checkpoint ~/no-such-run: give a folder"),
+        ("a/b/run", "there is no checkpoint a/b/run: give a folder"),
+        ("runs/gone", "there is no checkpoint runs/gone, and runs is a folder here"),
+        ("acme/qfn", "acme/qfn is neither a folder here nor in the cache, and the Hub cannot be reached"),
     ],
 )
-def test_a_name_that_stands_for_nothing_is_one_line_without_a_network(
-    run_here, monkeypatch, tmp_path, arguments, words
-):
+def test_a_checkpoint_that_is_nowhere_is_one_line_without_a_network(run_here, monkeypatch, tmp_path, name, words):
     """No attempt is made again where none can succeed, and none at all where the name is that of a folder."""
     without_network(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    one_line_error(run_here(*arguments.split()), words)
+    one_line_error(run_here("generate", "--output-dir", "out", "--checkpoint", name), words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("IMAGE", "there is no folder IMAGE: give a folder of images"),
+        ("runs/images", "there is no folder runs/images: give a folder of images"),
+        ("acme/boards", "acme/boards is neither a folder here nor a dataset that can be loaded"),
+    ],
+)
+def test_data_that_is_nowhere_is_one_line_without_a_network(run_here, monkeypatch, tmp_path, name, words):
+    without_network(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    one_line_error(run_here("augment", "--output-dir", "out", "--num-images", 1, "--data", name), words)
