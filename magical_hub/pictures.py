@@ -51,13 +51,14 @@ def save_picture_grid(images: np.ndarray, path: Path, columns: int, classes: Map
 
 def _with_legend(sheet: Image.Image, classes: Mapping[int, str]) -> Image.Image:
     """A sheet above a strip that says which class has which colour, in as many lines as that takes."""
-    font = ImageFont.load_default(size=min(24, max(14, sheet.width // 40)))
+    height = min(24, max(14, sheet.width // 40))
+    font = ImageFont.load_default(size=height)
     measure = ImageDraw.Draw(sheet)
-    line, room = round(1.6 * font.size), round(0.4 * font.size)
+    line, room = round(1.6 * height), round(0.4 * height)
     places, x, y = [], room, 0
     for number, name in classes.items():
         text = plain(name, 60)
-        width = font.size + 3 * room + round(measure.textlength(text, font=font))
+        width = height + 3 * room + round(measure.textlength(text, font=font))
         if x > room and x + width > sheet.width:
             x, y = room, y + line
         places.append((x, y, number, text))
@@ -67,7 +68,7 @@ def _with_legend(sheet: Image.Image, classes: Mapping[int, str]) -> Image.Image:
     draw = ImageDraw.Draw(whole)
     for x, y, number, text in places:
         middle = sheet.height + y + line // 2
-        half = font.size // 2
+        half = height // 2
         draw.rectangle((x, middle - half, x + 2 * half, middle + half), fill=colour_of(number))
         draw.text((x + 2 * half + room, middle), text, fill="white", font=font, anchor="lm")
     return whole
