@@ -189,7 +189,7 @@ def augment(
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
         reference_column: without a checkpoint: images of the same objects without their defects.
         tune: without a checkpoint: choose settings and the share of synthetic images by small detectors, which takes
-            some ten minutes on one core; none are written where none help.
+            some ten minutes on one core and goes on after a stop; none are written where none help.
         tune_steps: of each detector; fewer are quicker and less certain.
         group_column: of boards, lots or modules, which --tune keeps together.
         split: of the dataset; no other is written.

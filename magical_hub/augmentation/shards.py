@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     import datasets
 
 
+def cache_folder() -> Path:
+    """Where finished parts of what was stopped are kept, and found by the same call: in the cache of `datasets`."""
+    import datasets
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "magical_hub"
+
+
 def fingerprint_of(maker: RowMaker, requests: Sequence[SampleRequest], dataset_fingerprint: str) -> str:
     """Changes with all that the rows depend on: weights, code, libraries, arguments, the dataset and its features."""
     from datasets.fingerprint import Hasher
@@ -49,7 +56,7 @@ def make_shards(
     """
     import datasets
 
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "magical_hub" / fingerprint
+    folder = cache_folder() / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     size = rows_together(maker)
     parts = [requests[first : first + size] for first in range(0, len(requests), size)]

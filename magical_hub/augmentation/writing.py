@@ -11,6 +11,7 @@ import numpy as np
 
 from magical_hub.augmentation.augmenting import Augmented, augment
 from magical_hub.augmentation.settings import Settings
+from magical_hub.augmentation.shards import cache_folder
 from magical_hub.data import open_dataset
 from magical_hub.data.columns import LabelledColumns, find_columns
 from magical_hub.data.images import grey_or_rgb, pixels_of
@@ -182,7 +183,9 @@ def _painted(
     if tune_steps is None:
         bank = DefectBank.from_dataset(dataset, **named)
         return augment(dataset, bank, settings), of_painted(bank, _about(settings))
-    bank, tuned = DefectBank.tune(dataset, **named, group_column=group_column, steps=tune_steps, seed=settings.seed)
+    bank, tuned = DefectBank.tune(
+        dataset, **named, group_column=group_column, steps=tune_steps, seed=settings.seed, kept_in=cache_folder()
+    )
     num_images = min(settings.num_images, tuned.rows_for(len(dataset)))
     origin = {**of_painted(bank, {**_about(settings), "num_images": num_images}), "tuning": tuned.record()}
     if not num_images:

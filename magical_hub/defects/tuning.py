@@ -6,9 +6,11 @@ that was trained on these is tested on the fold. What does not help is not used.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +21,11 @@ from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.measuring import near
 from magical_hub.defects.pixels import grey
 from magical_hub.defects.rows import Rows
+from magical_hub.defects.scores import KeptScores
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.detectors import DetectorOptions, LabelledImages, average_precision, read_labelled, train_detector
 from magical_hub.errors import ConfigError, DataError
+from magical_hub.provenance import made_by
 from magical_hub.seeds import image_seed
 
 if TYPE_CHECKING:
@@ -114,6 +118,7 @@ def tune(
     longer_side: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    kept_in: str | Path | None = None,
 ) -> Tuned:
     """Choose settings and the share of synthetic rows for a dataset: those that a detector is better with, or none.
 
@@ -131,6 +136,7 @@ def tune(
         longer_side: pixels that images are reduced to; None: 256 for boxes, 128 for masks, or less as they are.
         seed: of folds, images and detectors.
         device: where detectors are trained.
+        kept_in: a folder where the score of each detector is kept, so that the same call goes on after a stop.
 
     Raises:
         ConfigError: where a number is out of range.
@@ -151,6 +157,7 @@ def tune(
         options,
         seed,
         device,
+        None if kept_in is None else Path(kept_in),
     )
     return search.run()
 
@@ -158,9 +165,12 @@ def tune(
 class _Search:
     """Runs trials over all folds."""
 
-    def __init__(self, folds: Sequence[_Fold], options: DetectorOptions, seed: int, device: str) -> None:
+    def __init__(
+        self, folds: Sequence[_Fold], options: DetectorOptions, seed: int, device: str, kept_in: Path | None
+    ) -> None:
         self._folds, self._options, self._seed, self._device = folds, options, seed, device
         self._trials: list[Trial] = []
+        self._scores = KeptScores(None if kept_in is None else kept_in / f"tuning-{self._sha256()[:16]}.jsonl")
 
     def run(self) -> Tuned:
         """All trials, and what follows from them."""
@@ -186,15 +196,32 @@ class _Search:
 
     def _try(self, bar: tqdm, about: str, settings: PaintSettings | None, share: float, real_only: float) -> Trial:
         options = replace(self._options, synthetic_share=share, real_only_steps=real_only)
+        tried = [None if settings is None else asdict(settings), share, real_only]
         scores = []
-        for fold in self._folds:
-            synthetic = None if settings is None else fold.painted(settings)
-            detector = train_detector(fold.real, synthetic, options, self._seed, bar.update, self._device)
-            scores.append(average_precision(detector, fold.test).mean)
+        for number, fold in enumerate(self._folds):
+            before = bar.n
+
+            def measured(fold: _Fold = fold) -> float:
+                synthetic = None if settings is None else fold.painted(settings)
+                detector = train_detector(fold.real, synthetic, options, self._seed, bar.update, self._device)
+                return average_precision(detector, fold.test).mean
+
+            scores.append(self._scores.get(tried, number, measured))
+            if bar.n == before:  # kept, and no part of the rate
+                bar.initial += options.steps
+                bar.update(options.steps)
         trial = Trial(about, settings, share, real_only, tuple(scores))
         self._trials.append(trial)
         logger.info("%s, share %g: %.3f", about, share, trial.mean)
         return trial
+
+    def _sha256(self) -> str:
+        """Of all that scores depend on beside what is tried: the images, the options and the program."""
+        program = {name: value for name, value in made_by().items() if name != "command"}
+        found = hashlib.sha256(repr((program, asdict(self._options), self._seed, self._device)).encode())
+        for fold in self._folds:
+            found.update(fold.sha256.encode())
+        return found.hexdigest()
 
 
 class _Fold:
@@ -224,6 +251,16 @@ class _Fold:
         self._targets = [(number, rows.columns.image) for number in good]
         if not self._targets and rows.reference_column is not None:
             self._targets = [(number, rows.reference_column) for number in training.tolist()]
+
+    @property
+    def sha256(self) -> str:
+        """Of its images, their labels, and all that is painted on them."""
+        found = hashlib.sha256(repr((self._bank.sha256, self._num_synthetic, self._seed, self._targets)).encode())
+        for part in (self.real, self.test):
+            found.update(repr((part.images.shape, part.class_names)).encode())
+            for array in (part.images, part.masks, *(part.boxes or ()), *(part.categories or ())):
+                found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+        return found.hexdigest()
 
     def painted(self, settings: PaintSettings) -> LabelledImages:
         """Good images of the training part with its defects, painted once for each of the settings."""

@@ -31,6 +31,28 @@ def test_what_is_chosen_was_tried(make_plates, with_mask):
     assert again == tuned
 
 
+def test_it_goes_on_after_a_stop(make_plates, tmp_path):
+    """With the scores that are whole, and the same choice in the end."""
+    rows = make_plates(bad=4, good=4)
+    whole = tune(rows, mask_values=VALUES, **SMALL)
+    assert tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **SMALL) == whole
+    (file,) = (tmp_path / "kept").iterdir()
+    lines = file.read_bytes().split(b"\n")
+    assert len(lines) == 1 + 2 * len(whole.trials)  # the first is empty
+
+    file.write_bytes(b"\n".join([*lines[:4], lines[4][:20]]))  # a kill cut off the fourth
+    before = file.read_bytes()
+    assert tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **SMALL) == whole
+    assert file.read_bytes() == before + b"\n" + b"\n".join(lines[4:])
+
+    scores = [json.loads(line)["score"] for line in lines[1:]]
+    better = lines[1].replace(f'"score": {scores[0]!r}'.encode(), b'"score": 2.0')  # which no detector reaches
+    file.write_bytes(b"\n".join([lines[0], better, *lines[2:]]))
+    assert tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **SMALL).trials[0].scores[0] == 2.0
+    tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **{**SMALL, "steps": 3})
+    assert len([*(tmp_path / "kept").iterdir()]) == 2  # other options, other scores
+
+
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 0), (0.15, 18), (0.5, 100)])
 def test_rows_for_a_share(share, rows):
     assert Tuned(None, share, 0.0, ()).rows_for(100) == rows
