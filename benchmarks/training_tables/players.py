@@ -20,7 +20,6 @@ from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty
 from magical_hub.training.batch import Batch, BatchDataset
 from magical_hub.training.method import Method
 from magical_hub.training.networks import build_feature_critic, build_optimizers, prepare
-from magical_hub.training.sampler import StepSampler
 from magical_hub.training.step import TrainingStep
 
 
@@ -70,11 +69,7 @@ class Players:
             network.to(self.accelerator.device)
         self.optimizers = build_optimizers(self.config, self.networks)
         self.ema = EMAModel(self.generator.parameters(), decay=self.config.ema_decay, foreach=True)
-        images = np.arange(len(self.store))
-        sampler = StepSampler(
-            0, len(images), self.config.batch_size, self.grid, self.config.window, self.config.latent_dim
-        )
-        self.dataset = BatchDataset(self.store, images, sampler)
+        self.dataset = BatchDataset(self.config, self.store, np.arange(len(self.store)))
 
     def training_step(self) -> TrainingStep:
         """The step of this library on these players, from now on channels-last and in the configured precision."""
@@ -87,9 +82,8 @@ class Players:
         penalty = AdaptivePenalty(self.config.balance_at, device)
         penalty.balanced = True  # the feature critic, if any, is enabled
         networks, optimizers = prepare(self.accelerator, self.networks, self.optimizers)
-        bare = {name: self.accelerator.unwrap_model(network) for name, network in networks.items()}
         features = None if self.features is None else self.features.to(device)
-        method = Method(self.config, self.grid, networks, bare, features, augmentation, penalty)
+        method = Method(self.config, networks, features, augmentation, penalty)
         return TrainingStep(self.config, self.accelerator, method, networks, optimizers)
 
     def batch(self, number: int) -> Batch:

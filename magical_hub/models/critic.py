@@ -118,18 +118,6 @@ class MagicalCritic(Network):
         Returns:
             Outputs for each of the B * window rows * window columns sub-regions, image by image.
         """
-        return self.compute(images, locations, class_labels, window, defect_labels, in_pairs)
-
-    def compute(
-        self,
-        images: torch.Tensor,
-        locations: torch.Tensor,
-        class_labels: torch.Tensor | None = None,
-        window: Window = (1, 1),
-        defect_labels: torch.Tensor | None = None,
-        in_pairs: bool = False,
-    ) -> CriticOutput:
-        """As `forward`, but without what a trainer wraps around `forward` (an autocast to 16 bits)."""
         check_class_labels(class_labels, self.config.num_classes)
         check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         members = self.grid.members(locations, window)

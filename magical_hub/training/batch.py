@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from magical_hub.data import CanvasStore
 from magical_hub.grid import Window
+from magical_hub.training.config import TrainingConfig
 from magical_hub.training.sampler import StepSampler
 
 READERS = 8
@@ -122,16 +123,26 @@ class Batch:
 
 
 class BatchDataset(Dataset[Batch]):
-    """Batches by their number: a map-style dataset; an item depends only on the sampler's seed and the number.
+    """Batches by their number: a map-style dataset; an item depends only on the run's seed and the number.
 
     Args:
+        config: how windows are drawn (see StepSampler).
         store: the real images.
-        indices: the store's numbers of the images that the sampler draws from: the training part, say.
-        sampler: draws windows of them.
+        part: the store's numbers of the images to draw from: the training part, say.
+        process, num_processes: whose share of the global batch an item is.
     """
 
-    def __init__(self, store: CanvasStore, indices: np.ndarray, sampler: StepSampler) -> None:
-        self.store, self.indices, self.sampler = store, indices, sampler
+    def __init__(
+        self,
+        config: TrainingConfig,
+        store: CanvasStore,
+        part: Sequence[int] | np.ndarray,
+        process: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        self.store, self.indices = store, np.asarray(part, np.int64)
+        defects = None if store.defects is None else store.defects[self.indices]
+        self.sampler = StepSampler(config, store.labels[self.indices], defects, process, num_processes)
 
     def __getitem__(self, number: int) -> Batch:
         store, grid, window = self.store, self.sampler.grid, self.sampler.window

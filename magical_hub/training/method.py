@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import nn
 from torch.nn.utils.parametrize import cached
 
 from magical_hub import losses
-from magical_hub.grid import Grid
 from magical_hub.models import CriticOutput, FeatureCritic, FrozenFeatures, MagicalCritic
 from magical_hub.models.layers import full_precision
 from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty, augment
@@ -60,12 +61,9 @@ class Method:
     """The loss of each network.
 
     Args:
-        config: the weights of the terms.
-        grid: the grid of the canvas.
+        config: the weights of the terms, and the grid of the canvas.
         networks: "generator", "critic" and, where there are any, "feature_critic" and "verifier", as
             `accelerator.prepare` returned them.
-        bare: the same without the wrapper that shares gradients between processes: for passes that need no gradients
-            of the weights.
         features: the frozen network that the feature critic takes its features from.
         augmentation: how strongly the critics' images are augmented.
         penalty: the factor of the penalty, and whether the feature critic is enabled.
@@ -74,18 +72,18 @@ class Method:
     def __init__(
         self,
         config: TrainingConfig,
-        grid: Grid,
         networks: Mapping[str, nn.Module],
-        bare: Mapping[str, nn.Module],
         features: FrozenFeatures | None,
         augmentation: AdaptiveAugmentation,
         penalty: AdaptivePenalty,
     ) -> None:
-        self.config, self.window_grid = config, grid.window(config.window)
+        self.config, self.window_grid = config, config.grid.window(config.window)
         self.networks, self.features = networks, features
         self.augmentation, self.penalty = augmentation, penalty
-        self.bare_critic: MagicalCritic = bare["critic"]  # type: ignore[assignment]
-        self.bare_feature_critic: FeatureCritic | None = bare.get("feature_critic")  # type: ignore[assignment]
+        # Without DistributedDataParallel: for passes that need no gradients of the weights.
+        unwrapped: dict[str, Any] = {name: extract_model_from_parallel(network) for name, network in networks.items()}
+        self.unwrapped_critic: MagicalCritic = unwrapped["critic"]
+        self.unwrapped_feature_critic: FeatureCritic | None = unwrapped.get("feature_critic")
         self.windows_to_critic = config.critic_input == "windows"
 
     # -- 1. Crop: psi(x, c') ------------------------------------------------------------------------------------------
@@ -93,8 +91,8 @@ class Method:
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Inputs:
         """The real images of a batch, what they are conditioned on, and what is to be found in them."""
-        real = self._images(batch.real, batch, REAL)
-        return Inputs(batch, real, batch.conditioning(self.windows_to_critic), batch.targets())
+        conditioning, targets = batch.conditioning(self.windows_to_critic), batch.targets()
+        return Inputs(batch, self._images(batch.real, batch, REAL), conditioning, targets)
 
     # -- 2. Draw z and c', generate G(z, c'); 5. all sub-regions of a window from one z -------------------------------
 
@@ -172,18 +170,19 @@ class Method:
             return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
 
     def _score(self, inputs: Inputs) -> losses.Score:
-        """The mean score of each image, by the critic without wrappers."""
+        """The mean score of each image, by the critic without wrappers: that of Accelerate is an autocast."""
+        forward = type(self.unwrapped_critic).forward
 
         def score(images: torch.Tensor) -> torch.Tensor:
-            output = self.bare_critic.compute(images, *inputs.conditioning)
+            output = forward(self.unwrapped_critic, images, *inputs.conditioning)
             return output.score.unflatten(0, (len(images), -1)).mean(1)
 
         return score
 
     def update_norms(self) -> None:
         """One power iteration of the feature critic's spectral norms: once an update, in however many passes."""
-        if self.bare_feature_critic is not None and self.penalty.balanced:
-            self.bare_feature_critic.update_norms()
+        if self.unwrapped_feature_critic is not None and self.penalty.balanced:
+            self.unwrapped_feature_critic.update_norms()
 
     def _feature_critic(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
         """Relativistic pairs of the cells of each scale, the mean over the scales; L_C of the defects."""
@@ -203,14 +202,14 @@ class Method:
         """-E[D(G(z, c'))] (or what is configured in its place) + L_C + L_B, of the same sub-regions; no figures."""
         config = self.config
         fake = inputs.fake or self.generate(inputs)
-        with _frozen(self.bare_critic):
-            output = self.bare_critic(fake.augmented, *inputs.conditioning)
+        with _frozen(self.unwrapped_critic):
+            output = self.unwrapped_critic(fake.augmented, *inputs.conditioning)
 
             # -E[D(G(z, c'))]
             if config.adversarial == "wasserstein":
                 adversarial = -output.score.mean()
             else:
-                real_score = self.bare_critic(inputs.real.augmented, *inputs.conditioning).score
+                real_score = self.unwrapped_critic(inputs.real.augmented, *inputs.conditioning).score
                 adversarial = losses.relativistic(better=output.score, worse=real_score)
 
             terms = {
@@ -227,7 +226,7 @@ class Method:
         return terms, {}
 
     def _feature_generator(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
-        critic, config = self.bare_feature_critic, self.config
+        critic, config = self.unwrapped_feature_critic, self.config
         assert critic is not None and inputs.real.features is not None
         with _frozen(critic), cached():  # both passes with the same weights, divided by their spectral norms once
             with torch.no_grad():
@@ -277,7 +276,7 @@ class Method:
     def mean_score(self, batch: Batch) -> torch.Tensor:
         """The critic's mean score of real windows, augmented as in training: a scalar."""
         images = self._augmented(batch.real, batch, REAL)
-        return self.bare_critic(images, *batch.conditioning(self.windows_to_critic)).score.mean()
+        return self.unwrapped_critic(images, *batch.conditioning(self.windows_to_critic)).score.mean()
 
 
 @contextmanager

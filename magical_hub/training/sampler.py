@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magical_hub.grid import Grid, Window
 from magical_hub.training.adaptive import NUMBERS
+from magical_hub.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -41,45 +41,31 @@ class StepSampler:
     batch of an odd number of windows has no pairs.
 
     Args:
-        seed: the run's seed.
-        num_images: size of the training part.
-        batch_size: windows in the global batch; a multiple of num_processes.
-        grid: the grid of the canvas.
-        window: rows and columns of sub-regions in a window.
-        latent_dim: L.
+        config: seed, batch size, grid, window, length of a latent, and how classes and defects are balanced.
+        class_labels: (N,) int64 of the images to draw from, 0 or more; all 0 without classes.
+        defects: (N, R, K) their defect maps; None for none.
         process, num_processes: whose share of the global batch to give.
-        class_labels: (num_images,) int64, 0 or more; None for one class.
-        class_balance: draw every class equally often, and not every image.
-        defects: (num_images, R, K) defect maps; None for none.
-        defect_balance: share of the windows that are drawn around a defect, every class of defects equally often.
     """
 
     def __init__(
         self,
-        seed: int,
-        num_images: int,
-        batch_size: int,
-        grid: Grid,
-        window: Window,
-        latent_dim: int,
+        config: TrainingConfig,
+        class_labels: np.ndarray,
+        defects: np.ndarray | None = None,
         process: int = 0,
         num_processes: int = 1,
-        class_labels: np.ndarray | None = None,
-        class_balance: bool = False,
-        defects: np.ndarray | None = None,
-        defect_balance: float = 0.0,
     ) -> None:
-        self.seed, self.batch_size = seed, batch_size
-        self.group = 1 if batch_size % 2 else 2  # windows of one class and location
-        self.grid, self.window, self.latent_dim = grid, window, latent_dim
-        share = batch_size // num_processes
+        self.seed, self.batch_size, self.latent_dim = config.seed, config.batch_size, config.latent_dim
+        self.grid, self.window = config.grid, config.window
+        self.group = 1 if self.batch_size % 2 else 2  # windows of one class and location
+        share = self.batch_size // num_processes
         self.share = slice(process * share, (process + 1) * share)
-        self._labels = np.zeros(num_images, np.int64) if class_labels is None else class_labels
-        classes = [np.flatnonzero(self._labels == label) for label in np.unique(self._labels)]
-        self._pools = [[images] for images in classes] if class_balance else [classes]
+        self._labels = class_labels
+        classes = [np.flatnonzero(class_labels == label) for label in np.unique(class_labels)]
+        self._pools = [[images] for images in classes] if config.class_balance else [classes]
         occurring = [] if defects is None else [label for label in np.unique(defects) if label]
         self._defects = [np.argwhere(defects == label) for label in occurring]  # (image, row, column) of each
-        self.defect_balance = defect_balance if self._defects else 0.0
+        self.defect_balance = config.defect_balance if self._defects else 0.0
 
     def sample(self, number: int) -> Sample:
         """The random numbers of that batch (counted from 0; a step takes n_critic batches)."""

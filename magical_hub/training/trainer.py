@@ -19,7 +19,6 @@ from tqdm.auto import tqdm
 from magical_hub.checkpoint import weights_sha256
 from magical_hub.data import CanvasStore
 from magical_hub.errors import TrainingStopped
-from magical_hub.grid import Grid
 from magical_hub.training.adaptive import ADAPT_EVERY
 from magical_hub.training.batch import READERS, Batch, BatchDataset, read_ahead
 from magical_hub.training.config import TrainingConfig
@@ -34,7 +33,6 @@ from magical_hub.training.run.monitor import Monitor
 from magical_hub.training.run.record import RunRecord
 from magical_hub.training.run.split import Split
 from magical_hub.training.run.tracking import log_pipeline, tracker
-from magical_hub.training.sampler import StepSampler
 from magical_hub.training.state import TrainingState
 from magical_hub.training.step import TrainingStep
 
@@ -132,14 +130,12 @@ class Trainer:
         self.config = config
         self.record = RunRecord(config, store, split, last, state.step, state.origin)
         networks, optimizers = prepare(accelerator, state.networks, state.optimizers)
-        bare = {name: accelerator.unwrap_model(network) for name, network in networks.items()}
         features = None if state.features is None else state.features.to(accelerator.device)
-        grid = config.grid
-        self.method = Method(config, grid, networks, bare, features, state.augmentation, state.penalty)
+        self.method = Method(config, networks, features, state.augmentation, state.penalty)
         self.update = TrainingStep(config, accelerator, self.method, networks, optimizers)
-        self.batches = self._read(store, grid, split.train, first=state.step * config.n_critic)
-        self.held_out = self._read(store, grid, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
-        self.monitor = Monitor(config, accelerator, store, split, grid, state.step)
+        self.batches = self._read(store, split.train, first=state.step * config.n_critic)
+        self.held_out = self._read(store, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
+        self.monitor = Monitor(config, accelerator, store, split, config.grid, state.step)
         self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
         self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this sitting
 
@@ -149,27 +145,11 @@ class Trainer:
             logger.warning("%s has no checkpoint to resume from: starting from zero", self.run_folder)
         return last
 
-    def _read(
-        self, store: CanvasStore, grid: Grid, part: Sequence[int], first: int, ahead: int = READERS
-    ) -> Generator[Batch]:
-        """Batches of a part of the images, from number `first` on."""
-        config, indices = self.config, np.array(part, np.int64)
-        sampler = StepSampler(
-            config.seed,
-            len(indices),
-            config.batch_size,
-            grid,
-            config.window,
-            config.latent_dim,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-            store.labels[indices],
-            config.class_balance,
-            None if store.defects is None else store.defects[indices],
-            config.defect_balance,
-        )
-        numbers, device = itertools.count(first), self.accelerator.device
-        return read_ahead(BatchDataset(store, indices, sampler), numbers, device, ahead)
+    def _read(self, store: CanvasStore, part: Sequence[int], first: int, ahead: int = READERS) -> Generator[Batch]:
+        """This process's shares of batches of a part of the images, from number `first` on."""
+        accelerator = self.accelerator
+        dataset = BatchDataset(self.config, store, part, accelerator.process_index, accelerator.num_processes)
+        return read_ahead(dataset, itertools.count(first), accelerator.device, ahead)
 
     def run(self, started: float, signals: StopSignals) -> TrainingResult:
         """Steps until max_steps, max_minutes or a signal; then the pipeline.

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from magical_hub import Grid, train
+from magical_hub import TrainingConfig, train
 from magical_hub.data import open_store
 from magical_hub.training import Split
 from magical_hub.training.batch import READERS, Batch, BatchDataset, read_ahead
-from magical_hub.training.sampler import StepSampler
 
 CPU = torch.device("cpu")
-GRID = Grid(2, 2, 32, 32)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +23,8 @@ def dataset(tiny_config, tmp_path_factory) -> BatchDataset:
     """Batches of six windows of 1 x 2 sub-regions of the ELPV images. Not to be changed."""
     run = tmp_path_factory.mktemp("batches") / "run"
     train(tiny_config(run, max_steps=1))
-    images = np.array(Split.load(run / "split.json").train)
-    return BatchDataset(open_store(run / "data"), images, StepSampler(0, len(images), 6, GRID, (1, 2), 8))
+    config = TrainingConfig(data="", image_size=32, rows=2, cols=2, window_rows=1, latent_dim=8, batch_size=6)
+    return BatchDataset(config, open_store(run / "data"), Split.load(run / "split.json").train)
 
 
 def tensors(batch: Batch) -> dict[str, torch.Tensor]:

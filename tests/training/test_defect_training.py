@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import torch
 from magical_hub import MagicalPipeline, TrainingConfig, train
 from magical_hub.data import open_store, package_dataset
 from magical_hub.errors import DataError
-from magical_hub.grid import Grid
 from magical_hub.training.sampler import StepSampler
 
 
@@ -87,20 +87,19 @@ def test_the_verifier_learns_from_real_sub_regions(settings, tmp_path: Path):
 
 
 def test_a_share_of_the_windows_holds_a_defect_and_every_class_as_often():
-    grid = Grid(6, 6, 96, 96)
+    shape: dict[str, Any] = {"rows": 6, "cols": 6, "image_size": 96, "latent_dim": 8}
+    config = TrainingConfig(data="", batch_size=16, defect_balance=0.6, **shape)
+    grid, labels = config.grid, np.zeros(50, np.int64)
     fields = np.zeros((50, 6, 6), dtype=np.int64)
     fields[:30, 2, 2], fields[3, 5, 0] = 1, 2  # common, and once
-    sampler = StepSampler(0, 50, 16, grid, (2, 2), 8, defects=fields, defect_balance=0.6)
+    sampler = StepSampler(config, labels, fields)
     counts = np.zeros(3)
     for number in range(100):
         sample = sampler.sample(number)
         members = grid.members(sample.locations, (2, 2))
         seen = fields.reshape(50, -1)[sample.indices[:, None], members].max(1)
         counts += np.bincount(seen, minlength=3)
-        halves = [
-            StepSampler(0, 50, 16, grid, (2, 2), 8, part, 2, defects=fields, defect_balance=0.6).sample(number)
-            for part in range(2)
-        ]
+        halves = [StepSampler(config, labels, fields, part, 2).sample(number) for part in range(2)]
         for name in ("indices", "locations"):
             joined = np.concatenate([np.asarray(getattr(half, name)) for half in halves])
             np.testing.assert_array_equal(joined, np.asarray(getattr(sample, name)))

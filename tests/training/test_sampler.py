@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magical_hub import Grid
+from magical_hub import Grid, TrainingConfig
 from magical_hub.training.adaptive import NUMBERS
 from magical_hub.training.sampler import Sample, StepSampler
 
@@ -16,8 +16,31 @@ GRID = Grid(3, 4, 48, 64)
 FIELDS = ("indices", "locations", "latents", "noise_seeds", "interpolation", "augmentation")
 
 
-def sampler(seed: int = 0, num_images: int = 10, batch_size: int = 6, window=(2, 2), **more) -> StepSampler:
-    return StepSampler(seed, num_images, batch_size, GRID, window, 8, **more)
+def sampler(
+    seed: int = 0,
+    batch_size: int = 6,
+    window=(2, 2),
+    labels: np.ndarray | None = None,
+    defects: np.ndarray | None = None,
+    process: int = 0,
+    num_processes: int = 1,
+    **options,
+) -> StepSampler:
+    config = TrainingConfig(
+        data="images",
+        rows=3,
+        cols=4,
+        image_size=(48, 64),
+        window_rows=window[0],
+        window_cols=window[1],
+        latent_dim=8,
+        batch_size=batch_size,
+        seed=seed,
+        label_column="label",
+        **options,
+    )
+    labels = np.zeros(10, np.int64) if labels is None else labels
+    return StepSampler(config, labels, defects, process, num_processes)
 
 
 def arrays(sample: Sample) -> dict[str, np.ndarray]:
@@ -68,7 +91,7 @@ def test_the_shares_of_several_processes_are_one_processes_draw(processes):
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 99))
 def test_every_image_once_an_epoch(num_images, batch_size, seed):
     """And where pairs need an even number and there is none, one of them twice."""
-    draws = sampler(seed, num_images, batch_size)
+    draws = sampler(seed, batch_size, labels=np.zeros(num_images, np.int64))
     epochs, length = 3, num_images if batch_size % 2 else num_images + num_images % 2
     indices = np.concatenate([draws.sample(n).indices for n in range(-(-epochs * length // batch_size))])
     orders = indices[: epochs * length].reshape(epochs, length)
@@ -81,7 +104,7 @@ def test_every_image_once_an_epoch(num_images, batch_size, seed):
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9), st.integers(0, 99))
 def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels, batch_size, seed):
     labels = np.array(labels)
-    draws = sampler(seed, len(labels), batch_size, class_labels=labels, class_balance=True)
+    draws = sampler(seed, batch_size, labels=labels, class_balance=True)
     indices = np.concatenate([draws.sample(n).indices for n in range(30)])
     group = 1 if batch_size % 2 else 2
     counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
@@ -97,7 +120,7 @@ def test_classes_in_turn_and_every_image_of_a_class_once_before_any_twice(labels
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 5), st.booleans(), st.integers(0, 99))
 def test_pairs_are_two_images_of_one_class_at_one_location(labels, pairs, balance, seed):
     labels = np.array(labels)
-    draws = sampler(seed, len(labels), 2 * pairs, class_labels=labels, class_balance=balance)
+    draws = sampler(seed, 2 * pairs, labels=labels, class_balance=balance)
     for number in range(5):
         sample = draws.sample(number)
         one, other = sample.indices.reshape(-1, 2).T
@@ -111,7 +134,7 @@ def test_pairs_are_two_images_of_one_class_at_one_location(labels, pairs, balanc
 def test_both_of_a_pair_have_a_defect_of_one_class():
     rng = np.random.default_rng(0)
     labels, defects = rng.integers(0, 2, 60), (rng.random((60, 3, 4)) < 0.2) * rng.integers(1, 3, (60, 3, 4))
-    draws = sampler(0, 60, 32, class_labels=labels, defects=defects, defect_balance=1.0)
+    draws = sampler(batch_size=32, labels=labels, defects=defects, defect_balance=1.0)
     together = 0
     for number in range(20):
         sample = draws.sample(number)

@@ -37,12 +37,10 @@ class Critic(nn.Module):
         self.u, self.e = nn.Parameter(torch.randn(PIXELS)), nn.Parameter(torch.randn(6, PIXELS))
         self.q, self.v = nn.Parameter(torch.randn(())), nn.Parameter(torch.randn(6, PIXELS))
 
-    def compute(self, images, locations, class_labels=None, window=(1, 1), defect_labels=None, in_pairs=False):
+    def forward(self, images, locations, class_labels=None, window=(1, 1), defect_labels=None, in_pairs=False):
         x = GRID.window(window).crop_all(images).flatten(0, 1).flatten(1)
         direction = self.u + self.e[GRID.members(locations, window).flatten()]
         return CriticOutput((x * direction).sum(1) + self.q * x.square().sum(1) / 2, x @ self.v.T)
-
-    forward = compute
 
 
 class Generator(nn.Module):
@@ -67,7 +65,7 @@ class Case:
         penalty = AdaptivePenalty(0.65, torch.device("cpu"))
         penalty.factor.fill_(FACTOR)
         augmentation = AdaptiveAugmentation(0.5, 100, 2, torch.device("cpu"))
-        method = Method(self.config, GRID, self.networks, self.networks, None, augmentation, penalty)
+        method = Method(self.config, self.networks, None, augmentation, penalty)
         self.step = TrainingStep(self.config, Accelerator(), method, self.networks, optimizers)
         self.batch = Batch(
             number=number,

@@ -15,7 +15,6 @@ from magical_hub.training.adaptive import AdaptiveAugmentation, AdaptivePenalty
 from magical_hub.training.batch import BatchDataset
 from magical_hub.training.method import Method
 from magical_hub.training.networks import build_optimizers
-from magical_hub.training.sampler import StepSampler
 from magical_hub.training.state import TrainingState
 from magical_hub.training.step import TrainingStep
 
@@ -53,12 +52,9 @@ def test_no_value_is_looked_at_in_a_step(store, tmp_path: Path, settings, balanc
     features = None if state.features is None else state.features.to(META)
     augmentation, penalty = AdaptiveAugmentation(0.5, 100, 4, META), AdaptivePenalty(0.65, META)
     penalty.balanced = balanced
-    method = Method(config, config.grid, networks, networks, features, augmentation, penalty)
+    method = Method(config, networks, features, augmentation, penalty)
     step = TrainingStep(config, accelerator, method, networks, optimizers)
-    sampler = StepSampler(
-        0, len(store), 4, config.grid, config.window, 16, class_labels=store.labels, defects=store.defects
-    )
-    dataset = BatchDataset(store, np.arange(len(store)), sampler)
+    dataset = BatchDataset(config, store, np.arange(len(store)))
     for number in range(2):
         batches = [dataset[number * config.n_critic + n].to(META) for n in range(config.n_critic)]
         figures = step(batches)
