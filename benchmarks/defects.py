@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import torch
 import tyro
-from defects_tables import draw_picture, table
+from defects_tables import MEANING, draw_picture, table
 from tqdm import tqdm
 
 from magical_hub import MagicalPipeline
@@ -37,7 +37,6 @@ from magical_hub.errors import ConfigError, MagicalError
 from magical_hub.files import write_text, written_whole
 from magical_hub.usefulness.arms import (
     CLASSICAL,
-    MEANING,
     ORACLE,
     PAINTED,
     PASTED,

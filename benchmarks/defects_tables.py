@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magical_hub.metrics import holm
-from magical_hub.usefulness.arms import CLASSICAL, MEANING, ORACLE, PAINTED, PASTED, PLACEBO, REAL
-from magical_hub.usefulness.comparing import paired, scores
-from magical_hub.usefulness.results import Result, Task
-from magical_hub.usefulness.statistics import Difference, share_closed
+from magical_hub.metrics.paired import Difference
+from magical_hub.usefulness.arms import (
+    BOTH,
+    CLASSICAL,
+    DIFFERENCE,
+    ORACLE,
+    PAINTED,
+    PASTED,
+    PLACEBO,
+    REAL,
+    TUNED,
+    WHOLE,
+)
+from magical_hub.usefulness.results import Result, Task, paired, scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +29,19 @@ if TYPE_CHECKING:
 CLAIMED = (CLASSICAL, PASTED, PLACEBO)
 """What the painted arm is compared with; at each count Holm's correction is over these."""
 LEVEL = 0.05
+MEANING = {
+    REAL: "real and good images, nothing else",
+    CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
+    PLACEBO: "further good images in the place of synthetic ones",
+    PASTED: "boxes or masks copied to random places of good images, nothing matched",
+    PAINTED: "defects put onto good images by `DefectBank`",
+    TUNED: "the same, how and how many of them chosen by `DefectBank.tune` on the images of the draw",
+    WHOLE: "whole images from a generator",
+    DIFFERENCE: "the difference to the reference as a further channel (a control, without synthetic images)",
+    BOTH: "the same channel, and painted images",
+    ORACLE: "all real defective images",
+}
+"""What each arm is, in the order of the tables."""
 
 
 def table(results: Mapping[Task, Result], counts: Sequence[int], class_names: Sequence[str]) -> str:
@@ -89,6 +112,12 @@ def _row(results: Mapping[Task, Result], count: int, arm: str, ours: dict[int, R
         first, second = (np.array([found_ones[draw].mean for draw in both]) for found_ones in three[:2])
         closed = f"{share_closed(first, second, np.array([result.mean for result in three[2].values()])):.0%}"
     return f"| {count} | {arm} | {len(values)} | {np.mean(values):.3f} | {against} | {closed} |"
+
+
+def share_closed(ours: np.ndarray, real: np.ndarray, oracle: np.ndarray) -> float:
+    """The share of the way from the real defects to the oracle that an arm closes, in the mean of its draws."""
+    way = float(np.mean(oracle) - np.mean(real))
+    return float((np.mean(ours) - np.mean(real)) / way) if way > 0 else float("nan")
 
 
 def _claims(results: Mapping[Task, Result], count: int) -> list[str]:

@@ -53,7 +53,6 @@ class QualityFilter:
     Raises:
         ConfigError: where a number is out of range.
         DataError: where there are fewer than 30 images.
-        MissingPackageError: without the extra `eval`.
     """
 
     def __init__(

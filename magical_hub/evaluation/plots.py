@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +14,9 @@ from magical_hub.pictures import picture_grid
 
 LARGEST, SMALLEST = 256, 96
 """Longer side in pixels of an image in a sheet, about: the report is one file for people."""
+
+COLOURS = {"helps": "tab:green", "harms": "tab:red", "no gain": "tab:red", "not shown": "tab:gray"}
+"""The colour of a difference by what it shows."""
 
 
 def sheet(images: np.ndarray, columns: int) -> bytes:
@@ -66,6 +70,29 @@ def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str)
     axis.set_ylabel(unit)
     figure.legend(fontsize="small", loc="outside lower center", ncols=2)
     return as_png(figure)
+
+
+def draw_scores(axis: Any, arms: Mapping[str, Sequence[float]]) -> None:
+    """Draw the scores of arms, a row an arm: a point a detector, and a line at their mean."""
+    for place, values in enumerate(arms.values()):
+        axis.plot(values, np.full(len(values), place), "o", alpha=0.5, color="tab:blue", markersize=5)
+        axis.plot(np.mean(values), place, "|", markersize=16, markeredgewidth=2, color="black")
+    _name_rows(axis, list(arms))
+
+
+def draw_differences(axis: Any, rows: Mapping[str, tuple[float, float, float, str]]) -> None:
+    """Draw differences with their intervals, a row each: the difference, both ends, and a key of COLOURS."""
+    for place, (difference, low, high, shown) in enumerate(rows.values()):
+        axis.plot([low, high], [place, place], color=COLOURS[shown], linewidth=3)
+        axis.plot(difference, place, "o", color=COLOURS[shown])
+    axis.axvline(0, color="black", linewidth=0.8)
+    _name_rows(axis, list(rows))
+
+
+def _name_rows(axis: Any, names: Sequence[str]) -> None:
+    axis.set_yticks(range(len(names)), names, fontsize="small")
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
 
 
 def as_png(figure: Figure) -> bytes:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation.section import Section, Verdict, worst
-from magical_hub.extras import extra
 from magical_hub.files import write_text
 
 FORMAT = 1
@@ -117,9 +118,6 @@ class EvaluationReport:
 
     def to_html(self) -> str:
         """One page that needs nothing else: pictures are in it."""
-        with extra("eval"):
-            from jinja2 import Environment, PackageLoader, StrictUndefined
-
         loader = PackageLoader("magical_hub.evaluation", ".")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"

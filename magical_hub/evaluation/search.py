@@ -17,11 +17,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.cluster.vq import kmeans2, vq
+from scipy.stats import binomtest
 
 from magical_hub.data.canvas import digest
 from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.views import Matches, View, match, num_parts, views
-from magical_hub.extras import extra
 from magical_hub.metrics import Neighbours
 from magical_hub.metrics.copying import crowd_test, holm, membership_test, nearer_test, single_tests
 
@@ -104,9 +105,6 @@ def control(evidence: Evidence, searched: Search) -> dict[str, dict[str, Any]]:
 
 def _kinds(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """The kind of each generated and each held-out image: the nearest of the means of the training images."""
-    with extra("eval"):
-        from scipy.cluster.vq import kmeans2, vq
-
     features = evidence.cache.features
     some = features(evidence.train.shuffled(evidence.seed).take(KIND_SAMPLE))
     kinds = max(1, min(KINDS, len(evidence.reference) // (2 * KIND_SIZE)))
@@ -172,9 +170,6 @@ def _one_each(matches: Matches) -> np.ndarray:
 
 def _found(planted: Planted, compared: list[Compared], evidence: Evidence, bound: float) -> dict[str, Any]:
     """How many planted copies the tests of single images, or the content hash, would have found."""
-    with extra("eval"):
-        from scipy.stats import binomtest
-
     digests = [digest([image]) for image in planted.images]
     found = np.array([sha == evidence.train.digests[row] for sha, row in zip(digests, planted.sources, strict=True)])
     for one in compared:

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from magical_hub.errors import DataError
-from magical_hub.extras import extra
 
 _STRIDE_8, _STRIDE_16 = 4, 10
 """EfficientNet-Lite0's last blocks at a stride of 8 and of 16."""
@@ -54,8 +53,7 @@ class EfficientNetLite0(FeatureNetwork):
         super().__init__()
         from magical_hub.models.imagenet import Normalise, load_efficientnet  # here: the measures need no diffusers
 
-        with extra("eval"):
-            self.body = load_efficientnet("efficientnet-lite0")
+        self.body = load_efficientnet("efficientnet-lite0")
         self.normalise = Normalise()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -81,11 +79,7 @@ class EfficientNetLite0(FeatureNetwork):
 
 
 def efficientnet_lite0() -> FeatureNetwork:
-    """The network that figures of this project are measured with: ImageNet features, weights from a package.
-
-    Raises:
-        MissingPackageError: without the extra `eval`.
-    """
+    """The network that figures of this project are measured with: ImageNet features, weights from a package."""
     network = EfficientNetLite0().eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
     return network

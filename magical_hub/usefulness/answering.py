@@ -11,11 +11,10 @@ import numpy as np
 
 from magical_hub.evaluation.section import Verdict
 from magical_hub.metrics import holm
+from magical_hub.metrics.paired import LEAST, Difference, difference_over_draws
 from magical_hub.usefulness.arms import CLASSICAL, PAINTED, PASTED, PLACEBO, WHOLE
-from magical_hub.usefulness.comparing import paired, scores
 from magical_hub.usefulness.options import QUICK_DRAWS
-from magical_hub.usefulness.results import Result, Task
-from magical_hub.usefulness.statistics import LEAST, Difference, difference
+from magical_hub.usefulness.results import Result, Task, paired, scores
 
 NAMES = {
     CLASSICAL: "no synthetic images",
@@ -87,7 +86,7 @@ def answer(results: Mapping[Task, Result], count: int, quick: bool) -> Answer:
         quick: whether it was the quick form.
     """
     ours, theirs = (_means(results, arm, count) for arm in (PAINTED, CLASSICAL))
-    found = difference(ours, theirs)
+    found = difference_over_draws(ours, theirs)
     main = Claim(PAINTED, CLASSICAL, found, _outcome(found, ours, theirs))
     others = _others(results, count)
     measure = next(iter(results.values())).measure
@@ -131,7 +130,7 @@ def _outcome(found: Difference, ours: np.ndarray, theirs: np.ndarray) -> Outcome
         return "not shown"
     if found.p <= LEVEL and (found.low > 0 or found.high < 0):
         return "helps" if found.low > 0 else "harms"
-    less = difference(ours, theirs + WORTH)
+    less = difference_over_draws(ours, theirs + WORTH)
     return "no gain" if less.p <= LEVEL and less.high < 0 else "not shown"
 
 

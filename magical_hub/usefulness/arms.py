@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 REAL, CLASSICAL, PLACEBO, PASTED = "real", "classical", "placebo", "copy-paste"
 PAINTED, TUNED, WHOLE = "painted", "tuned", "whole synthetic"
 DIFFERENCE, BOTH, ORACLE = "reference channel", "painted and reference channel", "oracle"
-MEANING = {
-    REAL: "real and good images, nothing else",
-    CLASSICAL: "the same with strong classical augmentation, which all following arms have too",
-    PLACEBO: "further good images in the place of synthetic ones",
-    PASTED: "boxes or masks copied to random places of good images, nothing matched",
-    PAINTED: "defects put onto good images by `DefectBank`",
-    TUNED: "the same, how and how many of them chosen by `DefectBank.tune` on the images of the draw",
-    WHOLE: "whole images from a generator",
-    DIFFERENCE: "the difference to the reference as a further channel (a control, without synthetic images)",
-    BOTH: "the same channel, and painted images",
-    ORACLE: "all real defective images",
-}
 NO_SYNTHETIC = (REAL, CLASSICAL, ORACLE)
 WITH_REFERENCES = (DIFFERENCE, BOTH)
 

@@ -12,9 +12,8 @@ from magical_hub.detectors import LabelledImages
 from magical_hub.evaluation.section import Section
 from magical_hub.usefulness.answering import NAMES, Answer, Claim, answer
 from magical_hub.usefulness.arms import CLASSICAL, PAINTED, PASTED, PLACEBO, WHOLE
-from magical_hub.usefulness.comparing import scores
 from magical_hub.usefulness.pictures import chart
-from magical_hub.usefulness.results import Result, Task
+from magical_hub.usefulness.results import Result, Task, scores
 
 QUESTION = "Do painted defects make a detector better?"
 WHAT = {

@@ -1,17 +1,21 @@
-"""Finished detectors on disk: a line of JSON each, so that a run that was stopped goes on where it stopped."""
+"""Finished detectors: on disk, a line of JSON each, so that a stopped run can continue; and compared by draw."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, write_text
+from magical_hub.metrics.paired import Difference, difference_over_draws
 from magical_hub.safety import read_json
+from magical_hub.usefulness.arms import ORACLE
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,19 @@ class Results:
         with self._lock:
             before = self._path.read_text() if self._path.exists() else ""
             write_text(self._path, before + json.dumps(asdict(result)) + "\n")
+
+
+def scores(results: Mapping[Task, Result], arm: str, count: int) -> dict[int, Result]:
+    """The finished detectors of an arm by draw; those of the oracle are the same at every count."""
+    count = 0 if arm == ORACLE else count
+    found = {task.draw: result for task, result in results.items() if task.arm == arm and task.count == count}
+    return dict(sorted(found.items()))
+
+
+def paired(results: Mapping[Task, Result], ours: str, theirs: str, count: int) -> Difference | None:
+    """The difference of two arms over the draws that both have; None where there are none."""
+    first, second = scores(results, ours, count), scores(results, theirs, count)
+    both = [draw for draw in first if draw in second]
+    if not both:
+        return None
+    return difference_over_draws(*(np.array([found[draw].mean for draw in both]) for found in (first, second)))

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from magical_hub.evaluation.usefulness.resampling import (
-    auroc,
-    balanced_accuracy,
-    image_weights,
-    interval,
-    macro_f1,
-)
+from magical_hub.evaluation.usefulness.resampling import auroc, balanced_accuracy, image_weights, macro_f1
+from magical_hub.metrics.paired import difference_over_resamples
 
 
 @pytest.fixture(params=[2, 4], ids=["two classes", "four classes"])
@@ -65,8 +60,8 @@ def test_an_interval_of_no_difference_seldom_misses_zero_and_one_of_a_great_one_
             own = ease + rng.normal(size=60)  # what one arm finds hard, under every seed
             logits = [skill * (2 * labels - 1) + own + 0.3 * rng.normal(size=60) for _ in range(8)]
             arms.append(np.stack([auroc(np.stack([-one, one], 1), labels, weights) for one in logits]))
-        _, low, high = interval(arms[1], arms[0], rng, 0.95)
+        _, low, high = difference_over_resamples(arms[1], arms[0], rng, 0.95)
         missed += low > 0 or high < 0
-        found += interval(arms[2], arms[0], rng, 0.95)[1] > 0
+        found += difference_over_resamples(arms[2], arms[0], rng, 0.95)[1] > 0
     assert missed <= 20  # 5 % are 10; more than 20 come once in 500 times
     assert found >= 195

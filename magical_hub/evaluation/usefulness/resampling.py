@@ -1,6 +1,6 @@
-"""Scores over resampled test images, and paired differences over resampled seeds and test images.
+"""Scores over resampled test images.
 
-The scores take weights of the test images and give one figure for each row of weights, so that thousands of resamples
+They take weights of the test images and give one figure for each row of weights, so that thousands of resamples
 are a few matrix products; scikit-learn, which the tests compare them with, would take minutes.
 """
 
@@ -25,27 +25,6 @@ def image_weights(labels: np.ndarray, resamples: int, rng: np.random.Generator) 
         members = np.flatnonzero(labels == label)
         weights[1:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
     return weights
-
-
-def interval(
-    arm: np.ndarray, against: np.ndarray, rng: np.random.Generator, level: float
-) -> tuple[float, float, float]:
-    """The mean difference of two arms that share their seeds and test images, and a percentile interval.
-
-    Args:
-        arm, against: (S, 1 + B) a score of each seed under each row of `image_weights`.
-        rng: draws the seeds of each resample.
-        level: what the interval covers, 0 to 1.
-
-    Returns:
-        Difference, lower and upper end.
-    """
-    differences = (arm - against).astype(np.float64)
-    seeds, resamples = differences.shape[0], differences.shape[1] - 1
-    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    means = np.einsum("bs,sb->b", drawn, differences[:, 1:])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(differences[:, 0].mean()), float(low), float(high)
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

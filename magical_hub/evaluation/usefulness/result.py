@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from magical_hub.evaluation.usefulness.resampling import interval
+from magical_hub.metrics.paired import difference_over_resamples
 
 Verdict = Literal["helps", "harms", "not shown"]
 
@@ -146,7 +146,8 @@ def compare(
     comparisons = []
     for measure in scores[REAL]:
         for arm, against in pairs:
-            difference, low, high = interval(scores[arm][measure], scores[against][measure], rng, level)
+            both = scores[arm][measure], scores[against][measure]
+            difference, low, high = difference_over_resamples(*both, rng, level)
             verdict: Verdict = "helps" if low > 0 else "harms" if high < 0 else "not shown"
             comparisons.append(Comparison(arm, against, measure, difference, low, high, verdict))
     plain = {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from magical_hub.evaluation.evidence import Evidence
 from magical_hub.evaluation.images import ImageSet
-from magical_hub.evaluation.plots import as_png
+from magical_hub.evaluation.plots import as_png, draw_differences, draw_scores
 from magical_hub.evaluation.section import LeftOut, Section, Verdict, worst
 from magical_hub.evaluation.usefulness.measure import measure_usefulness
 from magical_hub.evaluation.usefulness.result import REAL, SYNTHETIC, TaskResult, UsefulnessResult
@@ -18,7 +16,6 @@ from magical_hub.metrics import FeatureNetwork
 QUESTION = "Do the images make a detector better?"
 MOST = 2000
 """Real images at the most, of training and of testing each: all are in memory."""
-COLOURS = {"helps": "tab:green", "harms": "tab:red", "not shown": "tab:gray"}
 VERDICTS = {"helps": Verdict.GOOD, "not shown": Verdict.WEAK, "harms": Verdict.BAD}
 
 
@@ -93,31 +90,11 @@ def draw_usefulness(result: UsefulnessResult) -> bytes:
     for (left, right), (name, task) in zip(
         figure.subplots(len(result.tasks), 2, squeeze=False), result.tasks.items(), strict=True
     ):
-        _draw_scores(left, name, task)
-        _draw_differences(right, task)
+        measure = task.measures[0]
+        draw_scores(left, {arm: measures[measure] for arm, measures in task.scores.items()})
+        left.set(title=f"{name.replace('_', ' ').capitalize()}: {task.verdict}", xlabel=f"{measure}, a point a seed")
+        shown = [c for c in task.comparisons if c.measure == measure]
+        rows = {f"{c.arm}\nagainst {c.against}": (c.difference, c.low, c.high, c.verdict) for c in shown}
+        draw_differences(right, rows)
+        right.set(title="Green helps, red harms, grey is not shown", xlabel=f"difference in {measure}")
     return as_png(figure)
-
-
-def _draw_scores(axis: Any, name: str, task: TaskResult) -> None:
-    measure = task.measures[0]
-    for place, measures in enumerate(task.scores.values()):
-        values = measures[measure]
-        axis.plot(values, np.full(len(values), place), "o", alpha=0.5, color="tab:blue")
-        axis.plot(np.mean(values), place, "|", markersize=18, color="black")
-    axis.set(title=f"{name.replace('_', ' ').capitalize()}: {task.verdict}", xlabel=f"{measure}, a point a seed")
-    axis.set_yticks(range(len(task.scores)), list(task.scores))
-    axis.invert_yaxis()
-    axis.grid(axis="x", alpha=0.3)
-
-
-def _draw_differences(axis: Any, task: TaskResult) -> None:
-    measure = task.measures[0]
-    shown = [comparison for comparison in task.comparisons if comparison.measure == measure]
-    for place, c in enumerate(shown):
-        axis.plot([c.low, c.high], [place, place], color=COLOURS[c.verdict], linewidth=2)
-        axis.plot(c.difference, place, "o", color=COLOURS[c.verdict])
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(title="Green helps, red harms, grey is not shown", xlabel=f"difference in {measure}")
-    axis.set_yticks(range(len(shown)), [f"{c.arm}\nagainst {c.against}" for c in shown], fontsize="small")
-    axis.invert_yaxis()
-    axis.grid(axis="x", alpha=0.3)
