@@ -48,9 +48,9 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
         made = pipe(**request, defects=list(wanted), masks=True, output_type="pt")
         defect_free = pipe(**request, defects={}, output_type="pt").images
         for objects in some["objects"]:
-            note(areas[0], [(known[thing["category"]], thing["bbox"]) for thing in objects])
+            note(areas[0], [(known[item["category"]], item["bbox"]) for item in objects])
         for annotation in made.annotations:
-            note(areas[1], [(thing["category"], thing["bbox"]) for thing in annotation["objects"]])
+            note(areas[1], [(item["category"], item["bbox"]) for item in annotation["objects"]])
         maps.append(wanted)
         found.append(verdicts(pipe, torch.from_numpy(pixels).float() / 127.5 - 1))
         agreed.append(verdicts(pipe, made.images * 2 - 1))
@@ -59,8 +59,8 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
             overlaps.append(iou(mask, change))
             holes.append(bool((ndimage.binary_fill_holes(mask) & ~mask).any()))
             if len(annotation["objects"]) == 1 and change.any():
-                (thing,) = annotation["objects"]
-                boxes.append(iou(filled(thing["bbox"], change.shape), filled(box_of(change), change.shape)))
+                (item,) = annotation["objects"]
+                boxes.append(iou(filled(item["bbox"], change.shape), filled(box_of(change), change.shape)))
     tell(names, *(np.concatenate(some) for some in (maps, found, agreed)), areas)
     print(
         f"\nmasks: mean IoU with what changed {np.mean(overlaps):.2f}, with holes {np.mean(holes):.0%}; "
@@ -70,7 +70,7 @@ def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
 
 def defect_map_of(objects: Any, grid: Grid, numbers: dict[int, int]) -> np.ndarray:
     """The defect map of the boxes of a real image, as in training; `numbers` by category of the checkpoint."""
-    defects = Boxes([(thing["bbox"], numbers[thing["category"]]) for thing in objects if thing["category"] in numbers])
+    defects = Boxes([(item["bbox"], numbers[item["category"]]) for item in objects if item["category"] in numbers])
     return defects.defect_map((grid.height, grid.width), grid, 0.1, "a package")
 
 

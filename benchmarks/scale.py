@@ -4,7 +4,7 @@
     python benchmarks/scale.py speed
     python benchmarks/scale.py engines
 
-An untrained seamless generator of the default widths stands for a trained one: what it costs hangs on its shape alone.
+An untrained seamless generator of the default widths stands for a trained one: its cost depends on its shape alone.
 Memory is the kernel's greatest resident size (VmHWM) of a fresh process each, Python and torch included. "held whole"
 makes the image in one call of the pipeline, the plain way, and writes it by tifffile in one piece. Speed takes turns
 (A B A B), and medians count: the bare generator makes the same pieces and throws them away. The share by the

@@ -82,12 +82,12 @@ def arrays(dataset: datasets.Dataset) -> tuple[Tensor, list[list[dict[str, Any]]
 def targets(objects: list[list[dict[str, Any]]], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """What the detector should say: class maps (N, classes, h, w), and sides (N, 4, h, w), 0 where no centre lies."""
     classes, sides = torch.zeros(shape), torch.zeros(shape[0], 4, *shape[2:])
-    for number, things in enumerate(objects):
-        for thing in things:
-            x, y, width, height = (side / STRIDE for side in thing["bbox"])
+    for number, items in enumerate(objects):
+        for item in items:
+            x, y, width, height = (side / STRIDE for side in item["bbox"])
             across, down = x + width / 2, y + height / 2
             row, col = min(int(down), shape[2] - 1), min(int(across), shape[3] - 1)
-            classes[number, thing["category"], row, col] = 1
+            classes[number, item["category"], row, col] = 1
             middle = col + 0.5, row + 0.5
             sides[number, :, row, col] = torch.tensor(
                 [middle[0] - x, middle[1] - y, x + width - middle[0], y + height - middle[1]]
@@ -101,10 +101,10 @@ def batches(parts: list[datasets.Dataset], config: Config) -> Iterator[tuple[Ten
     read = [arrays(part) for part in parts]
     for _ in range(config.detector_steps):
         images, objects = [], []
-        for pixels, things in read:
+        for pixels, items in read:
             chosen = rng.integers(len(pixels), size=config.batch_size // len(parts))
             images.append(pixels[chosen])
-            objects += [things[number] for number in chosen]
+            objects += [items[number] for number in chosen]
         yield torch.cat(images), objects
 
 

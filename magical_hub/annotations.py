@@ -1,7 +1,7 @@
 """Annotations of a generated image: its class, and the boxes and masks of its defects.
 
 A defect is found by comparing the image with the same image without it: both come from one latent and one seed, so
-that nothing but the defect tells them apart.
+that they differ by the defect alone.
 """
 
 from __future__ import annotations

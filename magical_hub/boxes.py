@@ -41,7 +41,7 @@ def checked_box(values: Sequence[Any], size: tuple[int, int], where: str) -> Box
     if right <= left or bottom <= top:
         raise DataError(
             f"{where} has the box {shown} (x, y, width, height), which lies outside the image of {size[0]} x "
-            f"{size[1]}: mend it"
+            f"{size[1]}: correct it"
         )
     # The sides of a box that lies inside come back as they were, to the bit.
     return (

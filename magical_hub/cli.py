@@ -241,7 +241,7 @@ def evaluate(
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Judge generated images: quality, seams, coherence, diversity, leakage; report.html and report.json.
+    """Evaluate generated images: quality, seams, coherence, diversity, leakage; report.html and report.json.
 
     With --usefulness and --real alone: whether defects painted on the data's own good images make a detector better.
 
@@ -251,8 +251,8 @@ def evaluate(
         real: the images of training, a folder or a dataset's id; a RUN knows its own, and the held-out ones.
         holdout: real images that were not used for training.
         output_dir: folder of the report; RUN/evaluation for a RUN.
-        num_images: how many generated images to judge, 600; and of --usefulness, how many synthetic images a detector
-            has, 400, or 100 with --quick.
+        num_images: how many generated images to evaluate, 600; and of --usefulness, how many synthetic images a
+            detector has, 400, or 100 with --quick.
         seed: of the images and of every choice.
         rows: rows of sub-regions; a checkpoint knows its own.
         cols: columns of sub-regions.
@@ -435,7 +435,7 @@ def main() -> None:
             raise
         where = f" ({plain(error.filename)})" if error.filename else ""
         print(
-            f"error: {os.strerror(error.errno)}{where}: nothing made before is lost; mend it and try again",
+            f"error: {os.strerror(error.errno)}{where}: nothing made before is lost; correct that and try again",
             file=sys.stderr,
         )
         sys.exit(1)

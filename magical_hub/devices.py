@@ -8,14 +8,14 @@ from torch import nn
 from magical_hub.errors import ConfigError
 
 
-def move(device: str, *things: nn.Module | DiffusionPipeline) -> None:
+def move(device: str, *modules: nn.Module | DiffusionPipeline) -> None:
     """Move networks and pipelines to a device, in place.
 
     Raises:
         ConfigError: where this machine has no such device.
     """
     try:
-        for thing in things:
-            thing.to(device)
+        for module in modules:
+            module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"there is no device {device} here: give cpu, or cuda or mps where there is one") from error

@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one line each, saying what is wrong, where, and how to mend it."""
+"""The errors that a user can correct: one line each, saying what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class LeakageError(MagicalError):
 
 
 class TrainingError(MagicalError):
-    """Training that cannot continue: a loss that is not finite, say."""
+    """Training that cannot continue: for instance, a loss is not finite."""
 
 
 class AugmentationError(MagicalError):
-    """Synthetic images that can't be delivered: none that is good enough comes, say."""
+    """Synthetic images that cannot be made: for instance, all are dropped."""
 
 
 class MissingPackageError(MagicalError):
@@ -57,7 +57,7 @@ class MissingPackageError(MagicalError):
 
 
 class TrainingStopped(Exception):
-    """Training was stopped by a signal, after it wrote a checkpoint: no mistake of the user."""
+    """Training was stopped by a signal, after it wrote a checkpoint: not a mistake of the user."""
 
 
 def check_number(

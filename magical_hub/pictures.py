@@ -105,15 +105,15 @@ def with_labels(
             veil = veil.resize(shown.size, Image.Resampling.NEAREST)
             shown.paste(Image.new("RGB", shown.size, colour_of(int(number) - 1)), mask=veil)
     draw, font = ImageDraw.Draw(shown), ImageFont.load_default(size=max(14, SHOWN // 32))
-    for thing in objects:
-        left, top, width, height = (side * factor for side in thing["bbox"])
-        colour = colour_of(list(names).index(thing["category"]))
+    for item in objects:
+        left, top, width, height = (side * factor for side in item["bbox"])
+        colour = colour_of(list(names).index(item["category"]))
         draw.rectangle((left, top, left + width, top + height), outline=colour, width=2)
-        text = draw.textbbox((0, 0), thing["category"], font=font)
+        text = draw.textbbox((0, 0), item["category"], font=font)
         x = max(0.0, min(left, shown.width - text[2] - 4))
         y = top - text[3] - 4 if top > text[3] + 4 else min(top + height, shown.height - text[3] - 4)
         draw.rectangle((x, y, x + text[2] + 4, y + text[3] + 4), fill="black")
-        draw.text((x + 2, y + 2), thing["category"], fill=colour, font=font)
+        draw.text((x + 2, y + 2), item["category"], fill=colour, font=font)
     return shown
 
 

@@ -303,7 +303,7 @@ class MagicalPipeline(DiffusionPipeline):
 
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
-            ConfigError: where the dtype is no floating-point type of torch.
+            ConfigError: where the dtype is not a floating-point type of torch.
         """
         name = os.fspath(pretrained_model_name_or_path)  # not a Path, which would drop the ./ of a folder
         for unsafe in ("custom_pipeline", "trust_remote_code"):

@@ -1,4 +1,4 @@
-"""Where a thing comes from: one record, in JSON, that goes with it, and holds the record of what it was made from.
+"""Where images and checkpoints come from: one record, in JSON, beside each, with the record of what it was made from.
 
 A checkpoint's record says on which data, split and configuration it was trained; that of images, from which weights
 and seeds they were made, and under "from" the checkpoint's own. So one file leads from an image back to its training
@@ -29,7 +29,7 @@ from magical_hub.version import __version__
 FILE = "provenance.json"
 """The name of a record in the folder that it describes."""
 
-MEND = "put the right one back, or delete it"
+ADVICE = "put the right one back, or delete it"
 LIBRARIES = ("accelerate", "datasets", "diffusers", "numpy", "pillow", "safetensors", "torch")
 """The libraries whose version may change the images."""
 
@@ -145,11 +145,11 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     if not os.path.lexists(path):
         return None
-    return _checked(read_json(path, path.parent, DataError, MEND), path)
+    return _checked(read_json(path, path.parent, DataError, ADVICE), path)
 
 
 def chain(path: Path) -> list[dict[str, Any]]:
-    """From a thing back to its training set, a step a dict: an image, the images it is among, a checkpoint ...
+    """From an image or a checkpoint back to its training set, a step a dict: an image, its folder, a checkpoint ...
 
     Args:
         path: a folder with a record (RUN, a checkpoint of it, generated images), a Zarr or tiled TIFF that was written
@@ -183,6 +183,11 @@ def steps_of(record: dict[str, Any] | None) -> list[dict[str, Any]]:
     return steps
 
 
+def sessions_of(record: dict[str, Any]) -> Any:
+    """The sessions of a run that a checkpoint's record lists; earlier versions called them sittings."""
+    return record.get("sessions", record.get("sittings", []))
+
+
 def steps_text(steps: list[dict[str, Any]]) -> str:
     """A `chain` for people: what each step is, and below it a line for all that its record says."""
     lines: list[str] = []
@@ -203,7 +208,7 @@ def _own_record(path: Path) -> dict[str, Any] | None:
     if path.is_dir():
         record = read(path / FILE)
         if record is None and (path / "zarr.json").is_file():
-            attributes = read_json(path / "zarr.json", path, DataError, MEND).get("attributes")
+            attributes = read_json(path / "zarr.json", path, DataError, ADVICE).get("attributes")
             own = attributes.get("magical_hub") if isinstance(attributes, dict) else None
             record = None if own is None else _checked(own, path)
         if record is None:
@@ -248,11 +253,11 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
     while step is not None:
         right = isinstance(step, dict) and isinstance(step.get("made"), str)
         right = right and all(isinstance(step.get(key, {}), dict) for key in ("image", "data", "configuration"))
-        sittings = step.get("sittings", []) if right else None
-        if not isinstance(sittings, list) or not all(
-            isinstance(one, dict) and type(one.get("from_step")) is int for one in sittings
+        sessions = sessions_of(step) if right else None
+        if not isinstance(sessions, list) or not all(
+            isinstance(one, dict) and type(one.get("from_step")) is int for one in sessions
         ):
-            raise DataError(f"{path} holds no record of this library: {MEND}")
+            raise DataError(f"{path} holds no record of this library: {ADVICE}")
         step = step.get("from")
     checked: dict[str, Any] = record
     return checked

@@ -43,7 +43,7 @@ def read_json(
     path: Path,
     folder: Path,
     error: type[MagicalError] = CheckpointError,
-    mend: str = "take another checkpoint",
+    advice: str = "take another checkpoint",
     most: int = MOST_BYTES,
 ) -> dict[str, Any]:
     """The object in a JSON file of a folder.
@@ -52,7 +52,7 @@ def read_json(
         path: the file.
         folder: which it must be in, links followed.
         error: what is raised.
-        mend: what the error tells the user to do.
+        advice: what the error says to do.
         most: bytes of the file.
 
     Raises:
@@ -72,11 +72,11 @@ def read_json(
         except (OSError, ValueError) as reason:
             if isinstance(reason, CheckpointError):
                 raise
-            raise CheckpointError(f"{path} is no JSON that can be read ({first_line(reason)})") from reason
+            raise CheckpointError(f"{path} is not JSON that can be read ({first_line(reason)})") from reason
         if not isinstance(value, dict):
             raise CheckpointError(f"{path} holds a {type(value).__name__} and no object")
     except CheckpointError as reason:
-        raise error(f"{reason}: {mend}") from reason
+        raise error(f"{reason}: {advice}") from reason
     return value
 
 
@@ -121,7 +121,7 @@ def read_json_lines(path: Path, most: int = MOST_BYTES_OF_LINES) -> tuple[list[d
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _finite(word: str) -> float:

@@ -13,7 +13,7 @@ def image_seed(seed: int, index: int) -> int:
     """seed_i = the first 63 bits of BLAKE2b("SEED:INDEX"), in decimal digits, big-endian; from 0 to 2**63 - 1.
 
     Raises:
-        ConfigError: where the seed is no whole number.
+        ConfigError: where the seed is not a whole number.
     """
     digest = hashlib.blake2b(f"{whole_number(seed)}:{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -31,4 +31,4 @@ def whole_number(seed: Any) -> int:
             raise TypeError
         return operator.index(seed)
     except TypeError as error:
-        raise ConfigError(f"a seed is {seed!r}, which is no whole number: give one from 0 to 2**63 - 1") from error
+        raise ConfigError(f"a seed is {seed!r}, which is not a whole number: give one from 0 to 2**63 - 1") from error

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 LONGEST = 1000
-"""Characters of a line: the middle of a longer one is left out, for the mend is at its end."""
+"""Characters of a line: the middle of a longer one is left out, since what to do is at its end."""
 CUT = " ... "
 MARKS = re.compile(r"[\\`*_\[\]<>|~#&@]|(?<=:)/(?=/)|(?<=www)\.|^[-+=](?![\d.])")
 """Characters with a meaning in Markdown, anywhere or at the start of a line."""

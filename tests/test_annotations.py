@@ -134,18 +134,20 @@ def test_verified_is_what_the_verifier_finds(pipe):
     assert verified(pipe, made).all()  # nobody to ask
 
     verifier = LabelVerifier(rows=2, cols=3, image_size=(32, 48), channels=3, num_classes=3, num_defects=2)
-    judge = MagicalPipeline(pipe.generator, verifier=verifier)
+    verified_pipe = MagicalPipeline(pipe.generator, verifier=verifier)
     with torch.no_grad():
         for head, sure in ((verifier.class_head, 1), (verifier.defect_head, 0)):
             head.weight.zero_()
             head.bias.zero_()
             head.bias[sure] = 20.0
-    assert verified(judge, made).all()
-    assert not verified(judge, quiet(pipe, defects={}, **{**asked, "class_labels": "void"})).any()
-    assert not verified(judge, quiet(pipe, defects={(0, 0): "pit"}, **asked)).any()  # shows, and is not recognised
+    assert verified(verified_pipe, made).all()
+    assert not verified(verified_pipe, quiet(pipe, defects={}, **{**asked, "class_labels": "void"})).any()
+    assert not verified(
+        verified_pipe, quiet(pipe, defects={(0, 0): "pit"}, **asked)
+    ).any()  # shows, and is not recognised
     with torch.no_grad():
         verifier.defect_head.bias[1] = 40.0
     everywhere = np.ones((2, 3), dtype=np.int64)
-    assert verified(judge, quiet(pipe, defects=everywhere, **asked)).all()
-    assert not verified(judge, quiet(pipe, defects=2 * everywhere, **asked)).any()
-    assert not verified(judge, made).any()  # claims where nothing was asked for
+    assert verified(verified_pipe, quiet(pipe, defects=everywhere, **asked)).all()
+    assert not verified(verified_pipe, quiet(pipe, defects=2 * everywhere, **asked)).any()
+    assert not verified(verified_pipe, made).any()  # claims where nothing was asked for

@@ -20,7 +20,7 @@ def test_a_box_is_clipped_to_its_image_or_refused(x, y, width, height):
     """What is left is what both cover; a box inside stays to the bit."""
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, 64), min(y + height, 48)
     if right <= left or bottom <= top:
-        with pytest.raises(DataError, match=r"row 3 has the box .* outside the image of 48 x 64: mend it"):
+        with pytest.raises(DataError, match=r"row 3 has the box .* outside the image of 48 x 64: correct it"):
             checked_box([x, y, width, height], SIZE, "row 3")
         return
     box = checked_box([x, y, width, height], SIZE, "row 3")

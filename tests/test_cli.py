@@ -130,7 +130,7 @@ def test_info(trained, run_command, run_here):
     [
         ("train --data {tmp}/none --output-dir {tmp}/run", ["there is no folder", "give a folder of images"]),
         ("train --data {elpv} --output-dir {tmp}/run --image-size 65 --rows 4", ["height 65", "64 or 68"]),
-        ("generate --checkpoint {elpv} --output-dir {tmp}/images", ["is no checkpoint", "model_index.json"]),
+        ("generate --checkpoint {elpv} --output-dir {tmp}/images", ["is not a checkpoint", "model_index.json"]),
         ("info --checkpoint nothing-of-that-name", ["there is no checkpoint nothing-of-that-name"]),
         ("train --data {elpv} --output-dir {tmp}/run --batch-size 0", ["batch_size is 0: it must be at least 1"]),
         ("generate --checkpoint {pipe} --output-dir {tmp}/images --device abacus", ["there is no device abacus"]),

@@ -23,12 +23,12 @@ def check(name, *where, **how):
     labels = torch.zeros(2).long() if generator.config.num_classes else None
     fields = torch.zeros(2, generator.grid.rows, generator.grid.cols).long() if generator.config.num_defects else None
     cells = generator.eval()(torch.randn(2, generator.config.latent_dim), torch.zeros(2).long(), labels, fields)
-    judged = critic(cells, torch.zeros(2).long(), labels, defect_labels=fields)
+    output = critic(cells, torch.zeros(2).long(), labels, defect_labels=fields)
     return {
         "kinds": [type(thing).__name__ for thing in (pipe, generator, critic)],
         "size": pipe(num_images=1, generator=torch.manual_seed(0)).images[0].size,
         "cells": cells.shape[2:] == (generator.grid.cell_height, generator.grid.cell_width),
-        "scores": len(judged.score),
+        "scores": len(output.score),
         "package": sys.modules["magical_hub"].__file__,
     }
 """

@@ -32,7 +32,7 @@ def command(schema, monkeypatch, capfd) -> Command:
         monkeypatch.setattr(sys, "argv", ["magical-hub", name, *map(str, arguments), "--json"])
         capfd.readouterr()
         cli.main()
-        about: dict[str, Any] = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)  # NaN is no JSON
+        about: dict[str, Any] = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)  # NaN is not JSON
         Draft202012Validator({**schema, "$ref": f"#/$defs/{name}"}).validate(about)
         return about
 

@@ -47,8 +47,8 @@ NO_JSON = {
 @pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
 def test_what_is_no_object_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.json .*: mend it") as error:
-        read_json(tmp_path / "a.json", tmp_path, DataError, "mend it")
+    with pytest.raises(DataError, match=r"a\.json .*: correct it") as error:
+        read_json(tmp_path / "a.json", tmp_path, DataError, "correct it")
     assert "\n" not in str(error.value)
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, kind):
         "too large": lambda: path.write_text("{}" + " " * 200),
     }[kind]()
     with pytest.raises(DataError, match=r"a\.json"):
-        read_json(path, folder, DataError, "mend it", most=100)
+        read_json(path, folder, DataError, "correct it", most=100)
 
 
 @settings(max_examples=200, deadline=None)
@@ -173,8 +173,8 @@ RECORDS: dict[str, Any] = {
     "nothing made below": {"made": "x", "from": {"a": 1}},
     "made null": {"made": None},
     "data a list": {"made": "x", "data": [1]},
-    "sittings a word": {"made": "x", "sittings": "y"},
-    "sittings without steps": {"made": "x", "sittings": [{}]},
+    "sessions a word": {"made": "x", "sessions": "y"},
+    "sessions without steps": {"made": "x", "sessions": [{}]},
 }
 
 

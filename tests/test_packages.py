@@ -17,7 +17,7 @@ ALLOWED = {
 
 @pytest.fixture(scope="module")
 def twins():
-    """Pictures with a defect, each beside its sound twin."""
+    """Pictures with a defect, each beside its good twin."""
     return [(render_package(i, 64, 2, 1.0), render_package(i, 64, 2, 0.0)) for i in range(150)]
 
 
@@ -78,14 +78,14 @@ def test_defect_rate_at_its_ends(rate):
 
 def test_every_defect_occurs_and_suits_its_package(twins):
     assert {faulty.defect for faulty, _ in twins} == set(DEFECTS)
-    for faulty, sound in twins:
+    for faulty, good in twins:
         assert faulty.defect in ALLOWED[faulty.package]
-        assert (sound.package, sound.defect, sound.boxes) == (faulty.package, None, ())
+        assert (good.package, good.defect, good.boxes) == (faulty.package, None, ())
 
 
 def test_the_box_is_tight_about_the_change(twins):
-    for faulty, sound in twins:
-        change = np.abs(faulty.image.astype(int) - sound.image).max(axis=2)
+    for faulty, good in twins:
+        change = np.abs(faulty.image.astype(int) - good.image).max(axis=2)
         ((x, y, width, height),) = faulty.boxes
         assert 0 <= x < x + width <= 64 and 0 <= y < y + height <= 64
         columns, rows = slice(int(x), int(x + width)), slice(int(y), int(y + height))
@@ -99,9 +99,9 @@ def test_the_box_is_tight_about_the_change(twins):
 
 
 def test_pictures_of_a_type_are_aligned():
-    sound = [render_package(i, 64, 6, 0.0) for i in range(60)]
+    good = [render_package(i, 64, 6, 0.0) for i in range(60)]
     for package in PACKAGES:
-        images = np.stack([shot.image.mean(axis=2) for shot in sound if shot.package == package])
+        images = np.stack([shot.image.mean(axis=2) for shot in good if shot.package == package])
         mean = images.mean(axis=0)
 
         def likeness(image, across, down, mean=mean):

@@ -1,4 +1,4 @@
-"""The pipeline: what it gives, what an image hangs on, and what is refused."""
+"""The pipeline: what it gives, what an image depends on, and what is refused."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_num_images_and_batch_size(pipe):
     assert pipe(num_images=5, images_per_batch=2, output_type="pt").images.shape[0] == 5
 
 
-# -- what an image hangs on --------------------------------------------------------------------------------------
+# -- what an image depends on --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fixture", ["pipe", "seamless_pipe"])
@@ -166,7 +166,7 @@ def test_classes_follow_the_training_sets_frequencies(class_pipe):
     made = class_pipe(seeds=range(300), regions=[0], images_per_batch=64, output_type="pt")
     counts = np.bincount([row["class_label"] for row in made.annotations], minlength=3) / 300
     assert np.abs(counts - [0.2, 0.7, 0.1]).max() < 0.08
-    # The class too hangs on the image's own seed.
+    # The class too depends on the image's own seed.
     some = class_pipe(seeds=[17, 250, 3], regions=[0], output_type="pt").annotations
     assert some == [made.annotations[n] for n in (17, 250, 3)]
 
@@ -188,15 +188,15 @@ def test_no_annotations_without_classes(pipe):
         ({"seeds": [-1]}, ConfigError, "a seed is out of range"),
         ({"seeds": [2**63]}, ConfigError, "a seed is out of range"),
         ({"seeds": torch.tensor([3, -1])}, ConfigError, "a seed is out of range"),
-        ({"seeds": [7.9]}, ConfigError, "a seed is 7.9, which is no whole number"),
-        ({"seeds": np.array([7.0])}, ConfigError, "which is no whole number"),
-        ({"seeds": torch.tensor([7.0])}, ConfigError, "which is no whole number"),
-        ({"seeds": [True]}, ConfigError, "a seed is True, which is no whole number"),
-        ({"seeds": torch.tensor([True])}, ConfigError, "which is no whole number"),
-        ({"seeds": ["7"]}, ConfigError, "a seed is '7', which is no whole number"),
+        ({"seeds": [7.9]}, ConfigError, "a seed is 7.9, which is not a whole number"),
+        ({"seeds": np.array([7.0])}, ConfigError, "which is not a whole number"),
+        ({"seeds": torch.tensor([7.0])}, ConfigError, "which is not a whole number"),
+        ({"seeds": [True]}, ConfigError, "a seed is True, which is not a whole number"),
+        ({"seeds": torch.tensor([True])}, ConfigError, "which is not a whole number"),
+        ({"seeds": ["7"]}, ConfigError, "a seed is '7', which is not a whole number"),
         ({"seeds": "7"}, ConfigError, "seeds is '7': give a list of whole numbers"),
         ({"seeds": 7}, ConfigError, "seeds is 7: give a list of whole numbers"),
-        ({"seeds": [[7]]}, ConfigError, "which is no whole number"),
+        ({"seeds": [[7]]}, ConfigError, "which is not a whole number"),
         ({"seeds": np.uint64([2**63])}, ConfigError, "a seed is out of range"),
         ({"seeds": []}, ConfigError, "num_images is 0"),
         ({"seeds": [1, 2], "num_images": 3}, ConfigError, "num_images is 3"),
@@ -391,7 +391,7 @@ def test_weights_that_are_no_numbers(pipe_folder, tmp_path, part, wrong):
     state[name][0, 0, 0, 0] = wrong
     save_file(state, folder / part / WEIGHTS)
     message = refused(folder)
-    assert f"{part} has weights that are no numbers (in {name})" in message
+    assert f"{part} has weights that are not finite (in {name})" in message
 
 
 @pytest.mark.parametrize("part", ["generator", "critic"])

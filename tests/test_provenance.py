@@ -1,4 +1,4 @@
-"""Where a thing comes from: from an image back to its training set, with nothing of the house in it."""
+"""Where a thing comes from: from an image back to its training set, without private names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def run(tiny_config, tmp_path_factory) -> Path:
-    """RUN of two sittings."""
+    """RUN of two sessions."""
     folder = tmp_path_factory.mktemp("provenance") / "run"
     train(tiny_config(folder, max_steps=2, lambda_f=0))
     train(tiny_config(folder, max_steps=4, lambda_f=0, resume=True))
@@ -43,8 +43,8 @@ def test_the_record_of_a_run(run, elpv_folder):
     assert step["data"]["fingerprint"] == open_store(run / "data").fingerprint
     assert [step["data"][part] for part in ("images", "train", "validation", "holdout")] == [24, 20, 2, 2]
     assert step["configuration"]["batch_size"] == 4 and step["configuration"]["image_size"] == [32, 32]
-    (sitting,) = step["sittings"]  # the second differs from the first in nothing
-    assert sitting["from_step"] == 0 and {"torch", "diffusers"} <= {*sitting["libraries"]}
+    (session,) = step["sessions"]  # the second differs from the first in nothing
+    assert session["from_step"] == 0 and {"torch", "diffusers"} <= {*session["libraries"]}
     (last,) = chain(run / "checkpoints" / "step-00000004")
     assert {**last, "weights_sha256": step["weights_sha256"]} == step
 
@@ -101,9 +101,9 @@ def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
     assert ran.returncode == 0, ran.stderr
     _, made, checkpoint = json.loads(ran.stdout)["provenance"]
     assert made["command"] == "magical-hub generate --checkpoint ... --num-images 1 --output-dir ... --json"
-    (sitting,) = checkpoint["sittings"]
+    (session,) = checkpoint["sessions"]
     options = " ".join(["--max-steps 1", *sizes])
-    assert sitting["command"] == f"magical-hub train --data ... --output-dir=... {options}"
+    assert session["command"] == f"magical-hub train --data ... --output-dir=... {options}"
     for word in ("secret", str(tmp_path), str(Path.home())):
         assert word not in ran.stdout
 
@@ -130,8 +130,8 @@ print(json.dumps(pipe.origin))
 def test_what_is_published_carries_its_record_and_no_commands(run, tmp_path):
     push(run, "acme/tiny", allow_unchecked=True, dry_run=tmp_path / "repository")
     record, own = (json.loads((folder / "provenance.json").read_text()) for folder in (tmp_path / "repository", run))
-    assert "command" in own["sittings"][0] and "command" not in record["sittings"][0]
-    del own["sittings"][0]["command"]
+    assert "command" in own["sessions"][0] and "command" not in record["sessions"][0]
+    del own["sessions"][0]["command"]
     assert record == own
 
 
@@ -149,7 +149,7 @@ def test_what_has_no_record(pipe, pipe_folder, elpv_folder, tmp_path):
     assert [step["made"] for step in chain(tmp_path / "images" / "00000.png")] == ["image", "images"]
     for text in ("{", "[]", '{"other": 1}'):
         (tmp_path / "images" / "provenance.json").write_text(text)
-        with pytest.raises(DataError, match=r"provenance.json (is no JSON|holds (a list|no record))"):
+        with pytest.raises(DataError, match=r"provenance.json (is not JSON|holds (a list|no record))"):
             chain(tmp_path / "images")
 
 

@@ -112,18 +112,18 @@ FIRST = "mapping.layers.0.weight"
 SHARDS = json.dumps({"metadata": {}, "weight_map": {FIRST: "../../outside.safetensors"}})
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "truncated weights": (edit(lambda data: data[:-100]), "no whole safetensors file"),
-    "oversized weights": (edit(lambda data: data + b"\0" * 100), "no whole safetensors file"),
-    "empty weights": (edit(lambda data: b""), "no whole safetensors file"),
+    "truncated weights": (edit(lambda data: data[:-100]), "not a whole safetensors file"),
+    "oversized weights": (edit(lambda data: data + b"\0" * 100), "not a whole safetensors file"),
+    "empty weights": (edit(lambda data: b""), "not a whole safetensors file"),
     "a header longer than the file": (
         edit(lambda data: b"\xff\xff\xff\x7f\0\0\0\0" + data[8:]),
         "no whole safetensors",
     ),
-    "a header of 2**63": (edit(lambda data: b"\xff" * 7 + b"\x7f" + data[8:]), "no whole safetensors file"),
-    "a header that is no JSON": (edit(lambda data: data[:8] + b"?" * 20 + data[28:]), "no whole safetensors file"),
+    "a header of 2**63": (edit(lambda data: b"\xff" * 7 + b"\x7f" + data[8:]), "not a whole safetensors file"),
+    "a header that is not JSON": (edit(lambda data: data[:8] + b"?" * 20 + data[28:]), "not a whole safetensors file"),
     "tensors that overlap": (
         edit(header(lambda values: values[FIRST].update(data_offsets=[0, values[FIRST]["data_offsets"][1]]))),
-        "no whole safetensors file",
+        "not a whole safetensors file",
     ),
     "weights with NaN": (tensors(lambda state: state[FIRST].fill_(float("nan"))), f"no numbers .in {FIRST}"),
     "infinite weights": (tensors(lambda state: state[FIRST][0].fill_(float("inf"))), f"no numbers .in {FIRST}"),
@@ -131,7 +131,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a tensor too many": (tensors(lambda state: state.update(more=torch.zeros(3))), "weights for 'more'"),
     "a wrong shape": (tensors(lambda state: state.update({FIRST: torch.zeros(3)})), rf"{FIRST} is \[3\]"),
     "a wrong kind": (tensors(lambda state: state.update({FIRST: state[FIRST].int()})), f"{FIRST} holds I32"),
-    "a pickle named .safetensors": (edit(lambda data: pickle.dumps(RunsCode())), "no whole safetensors file"),
+    "a pickle named .safetensors": (edit(lambda data: pickle.dumps(RunsCode())), "not a whole safetensors file"),
     "a pickle alone": (pickled(".bin"), "a pickle, which can run code"),
     "a checkpoint of torch alone": (pickled(".pt"), "a pickle, which can run code"),
     "shards out of the folder": (
@@ -185,7 +185,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "deep JSON": (content(CONFIG, b"[" * 100_000), "no JSON that can be read"),
     "invalid UTF-8": (content(CONFIG, b'{"rows": "\xff\xfe"}'), "no JSON that can be read"),
-    "NaN in a configuration": (content(CONFIG, b'{"rows": NaN}'), "NaN is no number"),
+    "NaN in a configuration": (content(CONFIG, b'{"rows": NaN}'), "NaN is not a number"),
     "a list for a configuration": (content(CONFIG, b"[1]"), "holds a list and no object"),
     "no configuration": (lambda folder: (folder / CONFIG).unlink(), "config.json is missing"),
     "a pipe for a configuration": (fifo, "config.json is missing"),
@@ -202,7 +202,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a module of Python": (change(INDEX, generator=["os", "system"]), "only networks of magical_hub"),
     "no network of ours": (change(INDEX, generator=["magical_hub", "train"]), "only networks of magical_hub"),
     "a component too many": (change(INDEX, filter=["magical_hub", "MagicalCritic"]), "'filter', which this version"),
-    "a component that is no pair": (change(INDEX, generator="MagicalGenerator"), "only networks of magical_hub"),
+    "a component that is not a pair": (change(INDEX, generator="MagicalGenerator"), "only networks of magical_hub"),
     "a network in place of another": (
         change(INDEX, generator=["magical_hub", "SeamlessGenerator"]),
         "is of a MagicalG",

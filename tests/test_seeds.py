@@ -32,7 +32,7 @@ def test_seeds_stay_what_they_are():
 
 @pytest.mark.parametrize("seed", [7.9, 7.0, True, np.True_, "7", None, np.float64(7)])
 def test_other_things_are_no_seeds(seed):
-    with pytest.raises(ConfigError, match=r"a seed is .*, which is no whole number"):
+    with pytest.raises(ConfigError, match=r"a seed is .*, which is not a whole number"):
         image_seed(seed, 0)
 
 

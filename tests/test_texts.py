@@ -44,10 +44,10 @@ ANY = st.text(max_size=60) | st.text("`*_[]<>|~#!()\\&-+=.:/1 \n\t@", max_size=4
 
 @pytest.mark.parametrize("text", NASTY, ids=lambda text: ascii(text[:20]))
 def test_a_line_is_plain(text):
-    for line in (plain(text), str(DataError(f"{text} is no good: mend it")), listed([text] * 5000), code(text)):
+    for line in (plain(text), str(DataError(f"{text} is no good: correct it")), listed([text] * 5000), code(text)):
         assert line.isprintable() and len(line) < 5000
         line.encode("utf-8")
-    assert str(DataError(f"{text} is no good: mend it")).endswith("is no good: mend it")
+    assert str(DataError(f"{text} is no good: correct it")).endswith("is no good: correct it")
     assert "secret" not in plain(text) and "hf_a" not in plain(text)
     step = {"made": text, text: text, "image": {"class": text}}
     about = {"checkpoint": text, "generator": text, "class_names": [text], "defect_names": [text], "bytes": 0}

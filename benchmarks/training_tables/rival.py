@@ -80,10 +80,10 @@ class AuthorsOrder:
 
     def _deceive(self, fake: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
         self.players.critic.requires_grad_(False)
-        judged: CriticOutput = self.players.critic(fake, locations)
+        output: CriticOutput = self.players.critic(fake, locations)
         self.players.critic.requires_grad_(True)
-        location = losses.auxiliary_classifier(judged.location_logits, locations)
-        return -judged.score.mean() + self.players.config.lambda_c * location
+        location = losses.auxiliary_classifier(output.location_logits, locations)
+        return -output.score.mean() + self.players.config.lambda_c * location
 
     def _step(self, player: str, loss: torch.Tensor) -> torch.Tensor:
         optimizer = self.players.optimizers[player]

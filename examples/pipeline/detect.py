@@ -26,8 +26,8 @@ def load(folder: Path) -> datasets.Dataset:
     box = datasets.List(datasets.Value("float32"), length=4)
     objects = datasets.List({"bbox": box, "category": kinds})
     numbered = [
-        [{"bbox": thing["bbox"], "category": kinds.str2int(thing["category"])} for thing in things or []]
-        for things in rows["objects"]
+        [{"bbox": item["bbox"], "category": kinds.str2int(item["category"])} for item in items or []]
+        for items in rows["objects"]
     ]
     return rows.remove_columns("objects").add_column("objects", numbered, feature=objects)
 

@@ -37,10 +37,10 @@ def of_detector(scores: dict[str, Any], gates: dict[str, Any]) -> tuple[dict[str
 
 
 def main(gate: tyro.conf.Positional[Literal["report", "detector"]], figures: tyro.conf.Positional[Path]) -> None:
-    """Judge what FIGURES says."""
-    judge = {"report": of_report, "detector": of_detector}[gate]
+    """Check what FIGURES says against the gates."""
+    check = {"report": of_report, "detector": of_detector}[gate]
     gates = yaml.safe_load(Path("params.yaml").read_text())["gates"]
-    found, wrong = judge(json.loads(figures.read_text()), gates)
+    found, wrong = check(json.loads(figures.read_text()), gates)
     if wrong:
         sys.exit("gate: " + "; ".join(wrong))
     Path(f"gate_{gate}.json").write_text(json.dumps(found))

@@ -79,9 +79,9 @@ class Stock:
         places: dict[str, Click] = {}
         with suppress(MagicalError):  # a bank of images of another size finds no place, and need not
             for seed in range(SEEDS):
-                for thing in self.bank.paint(image, seed=seed).objects:
-                    x, y, width, height = thing["bbox"]
-                    places.setdefault(thing["category"], (thing["category"], x + width / 2, y + height / 2))
+                for item in self.bank.paint(image, seed=seed).objects:
+                    x, y, width, height = item["bbox"]
+                    places.setdefault(item["category"], (item["category"], x + width / 2, y + height / 2))
         for count in range(min(2, len(places)), 0, -1):
             clicks = tuple(places.values())[:count]
             for seed in range(SEEDS):
@@ -139,7 +139,7 @@ def _packages() -> Stock:
     import datasets
 
     pictures = [render_package(number, SIDE, SERIES) for number in DEFECTIVE]
-    sound = [render_package(number, SIDE, SERIES, defect_rate=0) for number in DEFECTIVE]
+    defect_free = [render_package(number, SIDE, SERIES, defect_rate=0) for number in DEFECTIVE]
     classes = datasets.ClassLabel(names=sorted({str(picture.defect) for picture in pictures}))
     box = datasets.List(datasets.Value("float32"), length=4)
     features = {
@@ -149,7 +149,7 @@ def _packages() -> Stock:
     }
     columns = {
         "image": [Image.fromarray(picture.image) for picture in pictures],
-        "reference": [Image.fromarray(picture.image) for picture in sound],
+        "reference": [Image.fromarray(picture.image) for picture in defect_free],
         "objects": [[{"bbox": box, "category": picture.defect} for box in picture.boxes] for picture in pictures],
     }
     dataset = datasets.Dataset.from_dict(columns, features=datasets.Features(features))

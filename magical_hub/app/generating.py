@@ -207,15 +207,15 @@ class GenerateTab:
             after = with_labels(picture.image, picture.objects, picture.mask, known.defects)
         label = "" if picture.label is None else f", {markdown(known.classes[picture.label], 80)}"
         facts = [f"Seed {picture.seed}{label}"]
-        for thing in picture.objects:
-            left, top, width, height = thing["bbox"]
-            category = markdown(thing["category"], 80)
+        for item in picture.objects:
+            left, top, width, height = item["bbox"]
+            category = markdown(item["category"], 80)
             facts.append(f"- {category}: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
         requested = 0 if picture.field is None else int((picture.field > 0).sum())
         if requested and not picture.objects:
             facts.append("- the defect that was put here does not show: no box, no mask")
         canvas = with_grid(picture.image, grid, picture.field)
-        return canvas, (enlarged(picture.sound), after), "\n".join(facts)
+        return canvas, (enlarged(picture.defect_free), after), "\n".join(facts)
 
     @show_errors
     def _pack(self, made: Made | None, format_name: str) -> str:

@@ -15,7 +15,7 @@ from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
 
 PATIENCE = 60
-"""Seconds that a process has for its checkpoint, once it was told to stop."""
+"""Seconds that a process has for its checkpoint after SIGTERM."""
 REMEMBERED = 16
 """Jobs that have ended and can still be shown."""
 EVERY = 2
@@ -80,7 +80,7 @@ class Job:
         return not self.runs and self._process.returncode != 0 and not self._stopping
 
     def stop(self) -> None:
-        """Tell it to stop: training writes a checkpoint first."""
+        """Stop it by SIGTERM: training writes a checkpoint first."""
         self._stopping = True
         if self.runs:
             self._process.terminate()

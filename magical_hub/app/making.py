@@ -66,7 +66,7 @@ class Picture:
         label: the number of its class; None without classes.
         field: (R, K) int64, the requested defect map; None where the checkpoint was trained without defects.
         image: with the defects.
-        sound: the image without the defects.
+        defect_free: the image without the defects.
         objects: boxes and names of those that show.
         mask: (H, W) uint8; None where the checkpoint was trained without defects.
     """
@@ -75,7 +75,7 @@ class Picture:
     label: int | None
     field: np.ndarray | None
     image: Image.Image
-    sound: Image.Image
+    defect_free: Image.Image
     objects: list[dict[str, Any]]
     mask: np.ndarray | None
 
@@ -146,7 +146,7 @@ def place(pipe: MagicalPipeline, made: Made, row: int, col: int, defect: str) ->
     if before.field is None:
         raise ConfigError(f"{made.checkpoint} was trained without defects: take one that was trained with them")
     field = {(int(r), int(k)): int(before.field[r, k]) for r, k in np.argwhere(before.field)} | {(row, col): defect}
-    (after,) = _pictures(pipe, [before.seed], before.label, made.truncation_psi, field, [before.sound])
+    (after,) = _pictures(pipe, [before.seed], before.label, made.truncation_psi, field, [before.defect_free])
     pictures = [*made.pictures]
     pictures[made.chosen] = after
     return replace(made, pictures=tuple(pictures))
@@ -204,16 +204,18 @@ def _pictures(
     label: int | str | None,
     truncation_psi: float,
     defects: Any,
-    sound: Sequence[Image.Image] | None = None,
+    defect_free: Sequence[Image.Image] | None = None,
 ) -> list[Picture]:
     """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
     made = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_labels(pipe, label, defects))
     images: list[Any] = list(made.images)
-    if sound is None:
-        sound = images
+    if defect_free is None:
+        defect_free = images
         if made.defects is not None and made.defects.any():
             labels = _labels(pipe, label, {})
-            sound = list(pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **labels).images)
+            defect_free = list(
+                pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **labels).images
+            )
     annotations = made.annotations or [{} for _ in seeds]
     return [
         Picture(
@@ -221,7 +223,7 @@ def _pictures(
             annotations[number].get("class_label"),
             None if made.defects is None else made.defects[number].numpy(),
             images[number],
-            sound[number],
+            defect_free[number],
             annotations[number].get("objects", []),
             None if made.masks is None else made.masks[number],
         )

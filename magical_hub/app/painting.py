@@ -221,9 +221,9 @@ class PaintTab:
         names = self._banks.get(painting.data).bank.classes
         after = _picture(painted.image, top=top)
         facts = [f"{int(painted.changed.sum())} of {painted.changed.size} pixels changed."]
-        for thing in painted.objects:
-            left, top_, width, height = thing["bbox"]
-            category = markdown(thing["category"], 80)
+        for item in painted.objects:
+            left, top_, width, height = item["bbox"]
+            category = markdown(item["category"], 80)
             facts.append(f"- {category}: {width:g} x {height:g} px from column {left:g}, row {top_:g} on")
         shown = with_labels(after, painted.objects, painted.mask, names) if marks else enlarged(after)
         return painting, enlarged(_picture(painting.image)), shown, "\n".join(facts), painting.seed
@@ -240,7 +240,7 @@ def _painting(stock: Stock, painting: Painting) -> Painting:
     """The painting with its defects painted anew.
 
     Raises:
-        ConfigError: where the seed is none.
+        ConfigError: where the seed is not a whole number from 0 on.
         AugmentationError: where a defect would not be visible.
     """
     if not isinstance(painting.seed, int) or painting.seed < 0:

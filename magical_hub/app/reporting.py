@@ -59,13 +59,13 @@ class ReportTab:
         self.page = gr.HTML()
 
     def _lay_out_request(self, checkpoint: str) -> None:
-        self.name = gr.Textbox(checkpoint, label="Checkpoint to judge", info=CHECKPOINT)
+        self.name = gr.Textbox(checkpoint, label="Checkpoint to evaluate", info=CHECKPOINT)
         self.real = gr.Textbox(label="Training images", info="A folder, or a dataset's id. A RUN has its own.")
         self.holdout = gr.Textbox(
             label="Held-out images", info="Real images not used for training. A RUN has its own."
         )
         self.output = gr.Textbox(label="Folder of the report", info="RUN/evaluation unless given.")
-        self.number = gr.Slider(10, 2000, value=600, step=10, label="Images to judge")
+        self.number = gr.Slider(10, 2000, value=600, step=10, label="Images to evaluate")
         with gr.Row():
             self.start = gr.Button("Evaluate", variant="primary", min_width=120)
             self.cancel = gr.Button("Cancel", variant="stop", min_width=120)
@@ -123,7 +123,7 @@ class ReportTab:
 
 def _page(file: Path) -> str:
     if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
-        raise OSError("it is no report")
+        raise OSError("it is not a report")
     return file.read_text(encoding="utf-8")
 
 

@@ -27,11 +27,11 @@ def describe(name: str | Path) -> dict[str, Any]:
         rows, cols = config["rows"], config["cols"]
         names = config["class_names"], config.get("defect_names")
         if not all(type(number) is int and number > 0 for number in (height, width, rows, cols, config["latent_dim"])):
-            raise ValueError("its sizes are none")
+            raise ValueError("its sizes are not whole numbers above 0")
         if not all(some is None or (isinstance(some, list) and all(map(_is_text, some))) for some in names):
-            raise ValueError("its names are none")
+            raise ValueError("its names are not lists of text")
         if not all(map(_is_text, (config["_class_name"], config["_diffusers_version"]))):
-            raise ValueError("its class or version is no text")
+            raise ValueError("its class or version is not text")
         return {
             "checkpoint": str(name),
             "pipeline": "MagicalPipeline",

@@ -35,7 +35,7 @@ def locate(name: str | Path) -> Path | str:
     A folder of that name comes before a bundled checkpoint, and that before the Hub.
 
     Raises:
-        CheckpointError: where the folder is no pipeline, or the name can be none of the three.
+        CheckpointError: where the folder is not a pipeline, or the name can be none of the three.
     """
     folder = expanded(name)
     if folder.is_dir():
@@ -45,7 +45,7 @@ def locate(name: str | Path) -> Path | str:
         if (folder / "checkpoints").is_dir():
             raise CheckpointError(f"{name} is a training that has not ended: let it end, or go on with --resume")
         raise CheckpointError(
-            f"{name} is no checkpoint (it has no model_index.json): give the folder that training wrote"
+            f"{name} is not a checkpoint (it has no model_index.json): give the folder that training wrote"
         )
     if str(name) in bundled_names():
         return BUNDLED / str(name)

@@ -177,7 +177,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _instead_of(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
-    """The end of an error on a missing file: what the repository has instead, and the mend."""
+    """The end of an error on a missing file: what the repository has instead, and what to do."""
     try:
         names = with_retries(lambda: HfApi(token=token, **user_agent()).list_repo_files(repo_id, revision=revision))
     except (HfHubHTTPError, OSError, TransportError):

@@ -67,11 +67,11 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
             return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
     except (OSError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} is no whole safetensors file ({reason}): take another checkpoint") from error
+        raise CheckpointError(f"{path} is not a whole safetensors file ({reason}): take another checkpoint") from error
 
 
 def check_weights(network: torch.nn.Module, name: str) -> None:
@@ -82,7 +82,7 @@ def check_weights(network: torch.nn.Module, name: str) -> None:
     """
     for key, value in network.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{name} has weights that are no numbers (in {key}): take another checkpoint")
+            raise CheckpointError(f"{name} has weights that are not finite (in {key}): take another checkpoint")
 
 
 def weights_sha256(network: torch.nn.Module) -> str:

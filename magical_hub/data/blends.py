@@ -1,4 +1,4 @@
-"""Procedural defects on sound images: cut-and-paste, and Perlin-noise blends in the way of DRAEM.
+"""Procedural defects on good images: cut-and-paste, and Perlin-noise blends in the way of DRAEM.
 
 The cheap rival of a generator, and a source of labelled defects where there are none. A blend keeps to one place, so
 that one box holds it.
@@ -34,7 +34,7 @@ def cut_and_paste(image: np.ndarray, source: np.ndarray, rng: np.random.Generato
     The patch takes 0.5 to 8 % of the image and is up to four times as long as wide.
 
     Args:
-        image: the sound image, (C, H, W) uint8, 8 pixels a side or more.
+        image: the good image, (C, H, W) uint8, 8 pixels a side or more.
         source: what the patch is cut from, of the same shape; may be `image` itself.
         rng: all that is random comes from it.
 
@@ -63,7 +63,7 @@ def perlin_blend(image: np.ndarray, source: np.ndarray, rng: np.random.Generator
     half of each side and fades to its rim, and the texture is `source`, shifted, turned and its tones altered.
 
     Args:
-        image: the sound image, (C, H, W) uint8, 8 pixels a side or more.
+        image: the good image, (C, H, W) uint8, 8 pixels a side or more.
         source: the texture, of the same shape; may be `image` itself.
         rng: all that is random comes from it.
 

@@ -140,7 +140,7 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
     if not feature.dtype.startswith(("string", "large_string", "int", "uint", "bool")):
         if occurring:
             raise DataError(
-                f"column {column!r} holds {feature.dtype}, which is no class: cast it to strings or whole numbers"
+                f"column {column!r} holds {feature.dtype}, which is not a class: cast it to strings or whole numbers"
             )
         return {}
     return {str(value): value for value in sorted(occurring)}

@@ -119,7 +119,7 @@ def table_of(folder: Path) -> datasets.Dataset:
         paths = [path for path in files if _is_text(path)]
         for path in files:
             if not _is_text(path):
-                logger.warning("skipped: %s has a name that is no UTF-8: rename it", shown_name(path, folder))
+                logger.warning("skipped: %s has a name that is not UTF-8: rename it", shown_name(path, folder))
         table = pa.table({"image": [str(path) for path in paths]})
     dataset = datasets.Dataset(table)
     for name in dataset.column_names:
@@ -205,8 +205,8 @@ def _metadata_table(metadata: Path, folder: Path) -> pa.Table:
             path = os.path.normpath(metadata.parent / str(value))
             if not Path(path).is_relative_to(os.path.normpath(folder)) or not os.path.isfile(path):
                 raise DataError(
-                    f"{shown} of {folder} names {str(value)!r} in row {number}, which is no file in "
-                    "that folder: mend it"
+                    f"{shown} of {folder} names {str(value)!r} in row {number}, which is not a file in "
+                    "that folder: correct it"
                 )
             paths.append(path)
         column = table.column_names.index(name)

@@ -329,7 +329,7 @@ def pixels_of(image: Image.Image, name: str) -> np.ndarray:
 def _opened(source: Path | bytes, name: str) -> Iterator[tuple[Image.Image, Any]]:
     """An image whose pixels are not read yet, and its file; all that goes wrong meanwhile in one line."""
     if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise DataError(f"{name} is no regular file: leave it out of the data")
+        raise DataError(f"{name} is not a regular file: leave it out of the data")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

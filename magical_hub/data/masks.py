@@ -211,7 +211,7 @@ def _numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, _Style]:
     """The values of a mask (H, W), and how they are stored."""
     pixels, mode, palette = read_numbers(source, name)
     if pixels.dtype.kind == "f" or pixels.min(initial=0) < 0:
-        raise DataError(f"{name} holds values that are no whole numbers from 0 on: save it with 8 or 16 bits")
+        raise DataError(f"{name} holds values that are not whole numbers from 0 on: save it with 8 or 16 bits")
     if palette is not None and _white_is_0(palette):
         return (pixels == 0).astype(np.uint8), _Style(mode, palette=tuple(palette))
     if palette is not None or mode == "1":

@@ -366,7 +366,7 @@ def group_of_path(path: str, pattern: str) -> str:
     try:
         match = re.search(pattern, path)
     except re.error as error:
-        raise DataError(f"group_regex {pattern!r} is no regular expression ({error}): mend it") from error
+        raise DataError(f"group_regex {pattern!r} is not a regular expression ({error}): correct it") from error
     if match is None:
         raise DataError(f"group_regex {pattern!r} does not match {path}: every image needs a group")
     return match.group(1) if match.re.groups else match.group(0)
@@ -392,7 +392,7 @@ class _Names:
             return
         if isinstance(dataset, datasets.IterableDataset):
             raise DataError(
-                f"column {column!r} of the stream is no ClassLabel, and its classes must be known before it ends: "
+                f"column {column!r} of the stream is not a ClassLabel, and its classes must be known before it ends: "
                 "cast it to one, or load the dataset without streaming"
             )
         if not isinstance(feature, datasets.Value):

@@ -51,7 +51,7 @@ GROWN = 2
 class DefectBank:
     """Defects cut out of real images, to be put onto good ones.
 
-    A bank holds real pixels: what may not leave the house must not leave it as a bank either.
+    A bank holds real pixels: what must stay inside a company must not leave it as a bank either.
 
     Args:
         examples: the defects.

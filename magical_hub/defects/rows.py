@@ -219,7 +219,9 @@ class Rows:
 
     def _category_name(self, value: Any) -> str:
         if value is None or (self._ordered and not 0 <= value < len(self._ordered)):
-            raise DataError(f"an object has the category {value}, which names no class: mend it, or leave it out")
+            raise DataError(
+                f"an object has the category {value}, which is not the name of a class: correct it, or leave it out"
+            )
         return self._ordered[value] if self._ordered else str(value)
 
     def _ordered_categories(self) -> list[str]:

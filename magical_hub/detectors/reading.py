@@ -188,7 +188,7 @@ def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, image
         checked = [checked_box(box, (height, width), where) for box, _ in objects or ()]
         unknown = [category for _, category in objects or () if category not in places]
         if unknown:
-            raise DataError(f"{where} has a box of the category {unknown[0]!r}, which is no class: name one")
+            raise DataError(f"{where} has a box of the category {unknown[0]!r}, which is not a class: name one")
         boxes.append((np.array(checked, np.float64).reshape(-1, 4) * scale).astype(np.float32))
         categories.append(np.array([places[category] for _, category in objects or ()], np.int64))
     return LabelledImages(images, tuple(values), tuple(boxes), tuple(categories))

@@ -40,7 +40,7 @@ def compare(
 ) -> Comparison:
     """Put generated images beside real ones, and find the training image nearest to each, by pixels.
 
-    It proves neither that they are good nor that they are no copies: `evaluate` tests that.
+    It proves neither that they are good nor that they are not copies: `evaluate` tests that.
 
     Args:
         pipe_or_folder: as for `evaluate`.

@@ -61,7 +61,7 @@ def evaluate(
     normal_class: str | None = None,
     device: str = "cpu",
 ) -> EvaluationReport:
-    """Judge generated images: quality, seams, coherence, diversity, and whether they copy training images.
+    """Evaluate generated images: quality, seams, coherence, diversity, and whether they copy training images.
 
     Args:
         pipe_or_folder: a pipeline; RUN, or another checkpoint's folder, name or id; or a folder of generated images,
@@ -80,12 +80,12 @@ def evaluate(
         network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A
             `name` and an `image_size` of its own go into the report. EfficientNet-Lite0 by default.
         usefulness: also measure whether the images make a classifier of their classes better, which takes minutes;
-            needs classes. Of boxes and masks `magical_hub.usefulness` answers.
+            needs classes. For boxes and masks there is `magical_hub.usefulness`.
         normal_class: name of the class without defects; without it no anomaly detector is tried.
         device: what the pipeline and the network run on.
 
     Raises:
-        ConfigError, DataError, GridError, CheckpointError: where the request or the images are no good. A single
+        ConfigError, DataError, GridError, CheckpointError: where the request or the images cannot be used. A single
             question that can't be answered is a section left out, with the reason.
         MissingPackageError: without the extra `eval`.
     """
@@ -122,7 +122,7 @@ def evaluate(
 
 @contextmanager
 def _workplace(folder: Path | None) -> Iterator[Path]:
-    """A folder for files that go when the block ends; inside the folder of the report, if any, which is then ours."""
+    """A folder for files that go when the block ends; inside the folder of the report, which is locked."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="magical-hub-") as scratch:
             yield Path(scratch)

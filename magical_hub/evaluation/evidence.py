@@ -31,7 +31,7 @@ class Evidence:
     """What the sections are computed from.
 
     Args:
-        generated: every generated image that is judged.
+        generated: every generated image that is evaluated.
         compared: as many of them as there are in `reference`, for figures that depend on the number of images.
         reference: real images, held out where the caller has such.
         other: as many more real images: what they show beside `reference` is the floor.
@@ -61,7 +61,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Subject:
-    """The thing that is evaluated: a pipeline, or a folder of images; and the folder of the run that made it."""
+    """What is evaluated: a pipeline, or a folder of images; and the folder of the run that made it."""
 
     name: str
     pipe: MagicalPipeline | None
@@ -69,19 +69,19 @@ class Subject:
     run: Path | None
 
     @classmethod
-    def of(cls, thing: MagicalPipeline | str | Path) -> Subject:
+    def of(cls, subject: MagicalPipeline | str | Path) -> Subject:
         """A pipeline, RUN, a checkpoint's name, or else a folder of images.
 
         Raises:
             CheckpointError: where it is none of them.
         """
-        if isinstance(thing, MagicalPipeline):
-            return cls(type(thing.generator).__name__, thing, None, None)
-        folder = expanded(thing)
+        if isinstance(subject, MagicalPipeline):
+            return cls(type(subject.generator).__name__, subject, None, None)
+        folder = expanded(subject)
         if folder.is_dir() and not ((folder / "model_index.json").exists() or (folder / "checkpoints").is_dir()):
-            return cls(str(thing), None, folder, None)
-        pipe = MagicalPipeline.from_pretrained(thing)
-        return cls(str(thing), pipe, None, folder if (folder / "split.json").is_file() else None)
+            return cls(str(subject), None, folder, None)
+        pipe = MagicalPipeline.from_pretrained(subject)
+        return cls(str(subject), pipe, None, folder if (folder / "split.json").is_file() else None)
 
     @property
     def weights_sha256(self) -> str | None:
@@ -107,7 +107,7 @@ def gather(
 
     Raises:
         ConfigError: where something is missing or out of range.
-        DataError, GridError: where images are no good, or held-out ones were trained on.
+        DataError, GridError: where images cannot be used, or held-out ones were trained on.
     """
     check_number("num_images", num_images, at_least=1)
     grid, channels = _canvas(subject, rows, cols)
@@ -214,9 +214,9 @@ def _check_one_size(source: Source) -> None:
         except DataError:
             continue  # named when it is decoded
     if len(names) > 1:
-        (one, its_name), (other, other_name) = list(names.items())[:2]
+        (one, name), (other, other_name) = list(names.items())[:2]
         raise DataError(
-            f"{its_name} is {one[1]} x {one[0]} and {other_name} {other[1]} x {other[0]}: "
+            f"{name} is {one[1]} x {one[0]} and {other_name} {other[1]} x {other[0]}: "
             "generated images must be of one size"
         )
 

@@ -13,7 +13,7 @@ GOOD, WEAK = 2.0, 5.0
 """The Frechet distance over its floor, up to which images are good, and weak."""
 WORDS = {
     Verdict.GOOD: "As a whole the generated images are about as near to real ones as other real images are",
-    Verdict.WEAK: "The generated images as a whole can be told from real ones",
+    Verdict.WEAK: "The generated images as a whole differ from real ones",
     Verdict.BAD: "The generated images as a whole are far from real ones",
 }
 

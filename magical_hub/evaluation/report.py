@@ -31,7 +31,7 @@ class EvaluationReport:
 
     Args:
         sections: a question each, by their names.
-        about: what was judged, and by what: versions, seeds, counts, the hash of the weights.
+        about: what was evaluated, and by what: versions, seeds, counts, the hash of the weights.
     """
 
     sections: dict[str, Section]
@@ -77,7 +77,7 @@ class EvaluationReport:
         return float("nan") if value is None else value
 
     def get_details(self, name: str) -> dict[str, Any]:
-        """How a section's figures came about.
+        """How a section's figures were computed.
 
         Raises:
             ConfigError: where there is no such section.
@@ -93,7 +93,7 @@ class EvaluationReport:
         return "\n".join([*lines, self.statement, *advice])
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the pictures, fit for JSON: a figure that is no number is None."""
+        """All but the pictures, fit for JSON: a figure that is not finite is None."""
         return {
             "format": FORMAT,
             "verdict": self.verdict.value,

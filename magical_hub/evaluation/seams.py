@@ -49,7 +49,7 @@ def measure(evidence: Evidence) -> Section:
     )
     verdict = worst(*verdicts)
     words = {
-        Verdict.GOOD: "Seams can't be told from the rest of the image",
+        Verdict.GOOD: "Seams do not differ from the rest of the image",
         Verdict.NONE: "Nothing varies at the seams",
     }
     return Section(

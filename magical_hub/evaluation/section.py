@@ -30,7 +30,7 @@ class Section:
         verdict: good, weak, bad, or left out.
         statement: the verdict in a sentence or two; of a section left out, the reason.
         scores: figures by names that no other section uses; None where there is no such figure.
-        details: how they came about: counts, seeds, networks, tests, lists of images. Fit for JSON.
+        details: how they were computed: counts, seeds, networks, tests, lists of images. Fit for JSON.
         pictures: PNG files by their captions.
         headline: the answer in a few words; with it the section is the first page of the report.
         advice: what to do, in a sentence or two, for the first page.
@@ -56,12 +56,12 @@ def worst(*verdicts: Verdict) -> Verdict:
 
 
 def at_least(value: float, good: float, weak: float) -> Verdict:
-    """Good from one bound on, weak from a lower one on, else bad; a value that is no number says nothing."""
+    """Good from one bound on, weak from a lower one on, else bad; NaN gives no verdict."""
     if value != value:
         return Verdict.NONE
     return Verdict.GOOD if value >= good else Verdict.WEAK if value >= weak else Verdict.BAD
 
 
 def at_most(value: float, good: float, weak: float) -> Verdict:
-    """Good up to one bound, weak up to a higher one, else bad; a value that is no number says nothing."""
+    """Good up to one bound, weak up to a higher one, else bad; NaN gives no verdict."""
     return at_least(-value, -good, -weak)

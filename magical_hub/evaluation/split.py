@@ -1,4 +1,4 @@
-"""Are the held-out images held out, or do they show what was trained on?"""
+"""Are the held-out images held out, or do they show objects that were trained on?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from magical_hub.evaluation.plots import sheet
 from magical_hub.evaluation.section import LeftOut, Section, Verdict
 
 QUESTION = "Are the held-out images held out?"
-WARNING = ": what is measured on them flatters, and of these objects copies can't be told. Split by group."
+WARNING = ": figures measured on them are too good, and copies of these objects cannot be detected. Split by group."
 SHOWN = 6
 """Pairs in the picture."""
 

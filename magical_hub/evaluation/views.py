@@ -133,7 +133,7 @@ def match(view: View, queries: Rows, references: Rows, parts: int = 1, what: str
     """Search for images among references, part by part.
 
     A score depends (a little) on how many references there are. So those of training images are taken in parts of the
-    size of the unseen set that they are judged by, and the lowest counts. The nearest image is that among all.
+    size of the unseen set that they are compared with, and the lowest counts. The nearest image is that among all.
     """
     found = []
     bar = tqdm(total=len(queries) * parts, desc=f"copies by {view.name}: {what}", unit="search", leave=False)

@@ -60,7 +60,7 @@ def _own(samples: Samples, sample: Sample, names: dict[str, str]) -> dict[str, A
         row[names[columns.label]] = sample.label
     if columns.objects is not None:
         row[names[columns.objects]] = sample.objects and [
-            {**thing.more, "bbox": thing.box, "category": thing.category} for thing in sample.objects
+            {**item.more, "bbox": item.box, "category": item.category} for item in sample.objects
         ]
     if samples.knows_files:
         row.setdefault("original_name", sample.original_name)

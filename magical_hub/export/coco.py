@@ -54,17 +54,17 @@ def write_coco(samples: Samples, folder: Path) -> None:
             own.setdefault("original_name", sample.original_name)
         size = {"width": sample.image.width, "height": sample.image.height}
         images.append({**own, "id": sample.row, "file_name": name, **size})
-        for thing in sample.all_objects:
-            more = names_beside(thing.more, KEYS.__contains__)
+        for item in sample.all_objects:
+            more = names_beside(item.more, KEYS.__contains__)
             annotation = {
-                **{more[name]: value for name, value in thing.more.items()},
+                **{more[name]: value for name, value in item.more.items()},
                 "id": len(annotations) + 1,
                 "image_id": sample.row,
-                "category_id": ids[thing.category],
-                **_box(thing.box),
+                "category_id": ids[item.category],
+                **_box(item.box),
                 "iscrowd": 0,
             }
-            annotations.append(annotation | _segmentation(thing))
+            annotations.append(annotation | _segmentation(item))
     whole = {
         "info": {"description": "made by magical_hub"},
         "images": images,
@@ -81,11 +81,11 @@ def _box(box: Box) -> dict[str, Any]:
     return {"bbox": [left, top, width, height], "area": box[2] * box[3]}
 
 
-def _segmentation(thing: LabelledObject) -> dict[str, Any]:
+def _segmentation(item: LabelledObject) -> dict[str, Any]:
     """The mask of an object as run-length code, and its area."""
-    if thing.mask is None:
+    if item.mask is None:
         return {}
-    own = thing.mask()
+    own = item.mask()
     code = _codes().encode(np.asfortranarray(own.astype(np.uint8)))
     return {
         "segmentation": {"size": list(code["size"]), "counts": code["counts"].decode()},

@@ -114,7 +114,9 @@ class Sample:
         if value is None or (value == -1 and value not in labels):
             return None
         if value not in labels:
-            raise DataError(f"{self.name} has {value!r} in {column!r}, which names no class: mend it")
+            raise DataError(
+                f"{self.name} has {value!r} in {column!r}, which is not the name of a class: correct it"
+            )
         return labels[value]
 
     @property
@@ -388,7 +390,7 @@ class Samples:
                 column = columns.objects or columns.mask
                 raise DataError(
                     f"{sample.name} does not say whether it has defects (its {column!r} is null), and a detector "
-                    f"would take it for sound: leave such rows out, or take another format than {format_name}"
+                    f"would take it for a good image: leave such rows out, or take another format than {format_name}"
                 )
 
     def _file_names(self) -> list[str | None]:

@@ -123,7 +123,7 @@ def _checked(path: str | Path, format: Format) -> Path:
     if format not in get_args(Format):
         raise ConfigError(f"format is {format!r}: give {' or '.join(get_args(Format))}")
     if is_remote(path):
-        raise ConfigError(f"{path} is no place on this machine: give a path, and copy the file from there")
+        raise ConfigError(f"{path} is not a place on this machine: give a path, and copy the file from there")
     suffixes = SUFFIXES[format]
     target = expanded(path)
     if target.suffix.lower() not in suffixes:

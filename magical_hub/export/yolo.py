@@ -33,9 +33,7 @@ def write_yolo(samples: Samples, folder: Path) -> None:
     labels.mkdir(parents=True)
     for sample in samples:
         save_image(sample.image, folder / "images" / "train" / f"{sample.stem}.png")
-        lines = [
-            f"{numbers[thing.category]} {_shares(thing.box, sample.image.size)}\n" for thing in sample.all_objects
-        ]
+        lines = [f"{numbers[item.category]} {_shares(item.box, sample.image.size)}\n" for item in sample.all_objects]
         (labels / f"{sample.stem}.txt").write_text("".join(lines))
     quoted = {number: json.dumps(name, ensure_ascii=False) for name, number in numbers.items()}  # JSON is YAML
     names = "".join(f"  {number}: {name}\n" for number, name in quoted.items())

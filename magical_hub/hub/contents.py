@@ -64,8 +64,7 @@ def may_be_pushed(name: str, components: Iterable[str]) -> bool:
 def write_weights(pipe: MagicalPipeline, folder: Path, with_critic: bool) -> MagicalPipeline:
     """Write every component of a pipeline, float32 and fp16; returns what was written, on the CPU.
 
-    The critic goes on request only: generating does not need it, and its scores tell whether
-    that image was trained on.
+    The critic goes on request only: generating does not need it, and its scores show which images were trained on.
     """
     parts = {
         name: None if network is None or (name == "critic" and not with_critic) else copy.deepcopy(network)
@@ -104,7 +103,7 @@ def _public_record(record: Any) -> Any:
 
 
 def write_samples(pipe: MagicalPipeline, folder: Path) -> None:
-    """A sheet of generated images, and of generated images alone, by the seeds that the command uses too."""
+    """A sheet of generated images, and no real ones, by the seeds that the command uses too."""
     grid = pipe.generator.grid
     count = SHOWN if grid.height * grid.width <= LARGE else 4
     pipe.set_progress_bar_config(disable=True)
@@ -149,7 +148,7 @@ def public_report(report: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: Any) -> float:
     if not isinstance(value, (int, float)):
-        raise TypeError(f"{value!r} is no figure")
+        raise TypeError(f"{value!r} is not a figure")
     return value
 
 
@@ -163,13 +162,13 @@ def check_contents(folder: Path, components: Iterable[str]) -> list[str]:
     """The files of a repository that was written to a folder.
 
     Raises:
-        ConfigError: where one is none of those that may go, or holds an absolute path.
+        ConfigError: where one is not among those that may be published, or holds an absolute path.
     """
     components, home = list(components), str(Path.home())
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     for name in names:
         if not may_be_pushed(name, components):
-            raise ConfigError(f"not pushed: {name} is none of the files that may be published")
+            raise ConfigError(f"not pushed: {name} is not among the files that may be published")
         if not name.endswith((".md", ".json")):
             continue
         text = (folder / name).read_text()

@@ -14,7 +14,7 @@ from magical_hub.hub.contents import public_report
 from magical_hub.safety import read_json
 from magical_hub.training import Split
 
-MEND = "run `magical-hub evaluate` on it, or give --allow-unchecked, and the card will say so"
+ADVICE = "run `magical-hub evaluate` on it, or give --allow-unchecked, and the card will say so"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def check_report(report: dict[str, Any] | None, weights_sha256: str, images: dic
         images: as `trained_on`.
 
     Raises:
-        ConfigError: where the report is none, or of another format.
+        ConfigError: where it is not a report, or one of another format.
     """
     if report is None:
         return Finding("unchecked", "No leakage check was made: whether it copies training images is not known.")
@@ -89,7 +89,7 @@ def check_report(report: dict[str, Any] | None, weights_sha256: str, images: dic
         kept = public_report(report)
         leakage = kept["sections"]["leakage"]
     except (LookupError, TypeError, AttributeError) as error:
-        raise ConfigError("the report is none that `magical-hub evaluate` wrote: make it again") from error
+        raise ConfigError("this is not a report that `magical-hub evaluate` wrote: make it again") from error
     if kept["format"] != FORMAT:
         raise ConfigError(f"the report is of format {kept['format']}, and this version reads {FORMAT}: make it again")
     verdict = leakage["verdict"]
@@ -119,4 +119,4 @@ def check(finding: Finding, allow_unchecked: bool) -> None:
     """Raise a LeakageError unless copies were searched for and none found, or the caller allows it."""
     if finding.kind == "passed" or allow_unchecked:
         return
-    raise LeakageError(f"not pushed: {finding.statement.rstrip('.')}: {MEND}")
+    raise LeakageError(f"not pushed: {finding.statement.rstrip('.')}: {ADVICE}")

@@ -81,7 +81,7 @@ def push(
 
     Raises:
         LeakageError: where the leakage gate refuses.
-        CheckpointError, ConfigError: where the checkpoint, the report or the request is no good.
+        CheckpointError, ConfigError: where the checkpoint, the report or the request cannot be used.
         HubError: where the Hub refuses, or can't be reached.
     """
     _check_repo_id(repo_id)
@@ -115,16 +115,18 @@ def _check_repo_id(repo_id: str) -> None:
         if repo_id.count("/") != 1:
             raise ValueError("it has no owner")
     except ValueError as error:
-        raise ConfigError(f"repo_id {repo_id!r} is none ({in_one_line(error)}): give OWNER/NAME") from error
+        raise ConfigError(
+            f"repo_id {repo_id!r} is not the id of a repository ({in_one_line(error)}): give OWNER/NAME"
+        ) from error
 
 
-def _subject(thing: MagicalPipeline | str | Path) -> tuple[MagicalPipeline, Path | None]:
+def _subject(checkpoint_or_pipe: MagicalPipeline | str | Path) -> tuple[MagicalPipeline, Path | None]:
     """The pipeline, and the folder that it came from."""
-    if not isinstance(thing, MagicalPipeline):
-        place = locate(thing)
-        return MagicalPipeline.from_pretrained(thing), place if isinstance(place, Path) else None
-    folder = Path(str(thing.config.get("_name_or_path") or ""))
-    return thing, folder if (folder / "model_index.json").is_file() else None
+    if not isinstance(checkpoint_or_pipe, MagicalPipeline):
+        place = locate(checkpoint_or_pipe)
+        return MagicalPipeline.from_pretrained(checkpoint_or_pipe), place if isinstance(place, Path) else None
+    folder = Path(str(checkpoint_or_pipe.config.get("_name_or_path") or ""))
+    return checkpoint_or_pipe, folder if (folder / "model_index.json").is_file() else None
 
 
 def _write(

@@ -1,6 +1,6 @@
 """Tests of whether generated images are copies of training images, with held-out images for the null distribution.
 
-Held-out images are no copies, and as near to the training images as other images of the product are. If
+Held-out images are not copies, and as near to the training images as other images of the product are. If
 generated images are nearer than those, something was learned by heart. All distances are to one set, the training
 images: distances to two sets of different sizes can't be compared, for among more images the nearest is nearer.
 """
@@ -29,7 +29,7 @@ def memorisation(neighbours: Neighbours) -> np.ndarray:
 
     Returns:
         (N,), from 0, a copy, to 1, as near to many as to one. 1 too where all distances are 0: a sub-region that looks
-        the same in many images is no copy.
+        the same in many images is not a copy.
     """
     nearest, others = neighbours.distances[:, 0], neighbours.distances[:, 1:].mean(1)
     return np.divide(nearest, others, out=np.ones(len(nearest)), where=others > 0)
@@ -106,7 +106,7 @@ def single_tests(scores: np.ndarray, null_scores: np.ndarray) -> np.ndarray:
 
     Args:
         scores: (N,), of the images to test; a low one is suspicious.
-        null_scores: (M,), scores that can't come from copying, 30 and more: those of generated images and images that
+        null_scores: (M,), scores that can't come from copying, 30 and more: those of generated images and images
             that were not used for training, as many as are searched for `scores`.
 
     Returns:

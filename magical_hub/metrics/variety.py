@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 CELLS = 32
-"""Images are compared at about so many cells a side: means over them hide noise, which is no variety."""
+"""Images are compared at about so many cells a side: means over them hide noise, which is not variety."""
 
 
 def relative_variety(generated: np.ndarray, real: np.ndarray) -> float:

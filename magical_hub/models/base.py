@@ -30,7 +30,7 @@ def floating_dtypes(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         kwargs: `dtype` or `torch_dtype`, of which a pipeline takes a dictionary of components too, and others.
 
     Raises:
-        ConfigError: where it is no floating-point type of torch.
+        ConfigError: where it is not a floating-point type of torch.
     """
     changed = dict(kwargs)
     for key in ("dtype", "torch_dtype"):
@@ -70,7 +70,7 @@ class Network(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
-            ConfigError: where the dtype is no floating-point type of torch.
+            ConfigError: where the dtype is not a floating-point type of torch.
         """
         kwargs = floating_dtypes(kwargs)
         subfolder, variant = str(kwargs.pop("subfolder", None) or ""), kwargs.get("variant")
@@ -122,7 +122,7 @@ class Network(ModelMixin, ConfigMixin):
             kwargs: as of diffusers, which looks for the arguments above by name.
 
         Raises:
-            ConfigError: where the weights are larger than `max_shard_size`, which is no size, or something is to be
+            ConfigError: where the weights are larger than `max_shard_size`, which is not a size, or something is to be
                 pushed.
         """
         if kwargs.pop("push_to_hub", False):

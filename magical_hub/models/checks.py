@@ -71,8 +71,8 @@ def check_sizes(**sizes: Any) -> None:
 def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> None:
     """Raise a ConfigError unless labels are given just where the network has classes."""
     if (class_labels is None) != (num_classes == 0):
-        mend = "give class_labels" if num_classes else "leave class_labels out"
-        raise ConfigError(f"this network has {num_classes} classes: {mend}")
+        advice = "give class_labels" if num_classes else "leave class_labels out"
+        raise ConfigError(f"this network has {num_classes} classes: {advice}")
 
 
 def check_names(what: str, names: Any, count: int) -> None:
@@ -105,7 +105,7 @@ def check_shares(what: str, shares: Any, *shape: int) -> None:
             raise ConfigError(f"{what} are not of the shape {shape}: give lists of that many")
         parts = [value for part in parts for value in part]
     if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in parts):
-        raise ConfigError(f"{what} hold something that is no share: give numbers from 0 to 1")
+        raise ConfigError(f"{what} hold something that is not a share: give numbers from 0 to 1")
     if len(shape) == 1 and parts and not any(parts):
         raise ConfigError(f"{what} are all 0, so nothing can be drawn by them: give the share of each class")
 

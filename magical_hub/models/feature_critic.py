@@ -1,6 +1,6 @@
 """A critic on the features of a frozen ImageNet network, which describe textures and shapes from the first step on.
 
-On a few thousand images a critic of pixels needs hours to learn fine texture; heads on frozen features tell it apart
+On a few thousand images a critic of pixels needs hours to learn fine texture; heads on frozen features separate it
 at once (Sauer et al. 2021, "Projected GANs converge faster"). With such a critic alone rare modes are dropped;
 together with a critic of pixels they are not (docs/quality.md has the figures).
 """

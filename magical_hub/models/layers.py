@@ -264,7 +264,7 @@ def smooth_pixels(cells: torch.Tensor) -> torch.Tensor:
     The filter's zero at the Nyquist frequency leaves a pixel shuffle no checkerboard; it takes a pixel off each side.
     """
     pixels = F.pixel_shuffle(cells, 2)
-    # FeatureCache where it is used: to copy it to a GPU, the host would have to wait.
+    # Made where it is used: to copy it to a GPU, the host would have to wait.
     line = 0.5 - 0.25 * (torch.arange(3, dtype=pixels.dtype, device=pixels.device) - 1).abs()
     kernel = (line[:, None] * line).expand(pixels.shape[1], 1, 3, 3)
     return F.conv2d(pixels, kernel, groups=pixels.shape[1])

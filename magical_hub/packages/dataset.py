@@ -20,7 +20,7 @@ _BLOCK = 64  # images per Arrow block: one binary array holds 2 GiB at most
 def package_dataset(
     num_images: int, image_size: int = 128, seed: int = 0, defect_rate: float = 0.5
 ) -> datasets.Dataset:
-    """Pictures of semiconductor packages, sound and defective, with class labels and boxes.
+    """Pictures of semiconductor packages, good and defective, with class labels and boxes.
 
     Row i is `render_package(i, image_size, seed, defect_rate)`, so a longer dataset begins with a shorter one. The
     dataset is in memory, as PNG bytes.

@@ -1,4 +1,4 @@
-"""The defects: each takes a sound scene and gives it back with one fault, from subtle to obvious."""
+"""The defects: each takes a good scene and gives it back with one fault, from subtle to obvious."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Pit:
 
 
 def damage(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
-    """Give a sound scene one defect that its package type can have.
+    """Give a good scene one defect that its package type can have.
 
     Returns the faulty scene and the name of the defect, one of the keys of `DAMAGES`.
     """

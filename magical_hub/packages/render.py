@@ -55,15 +55,15 @@ def render_package(index: int, image_size: int = 128, seed: int = 0, defect_rate
     scene = draw_scene(scene_rng)
     surface = Surface(image_size, scene.light, surface_rng)
     canvas = paint_scene(scene, image_size)
-    sound = surface.expose(canvas)
+    good = surface.expose(canvas)
     if defect_rng.uniform() >= defect_rate:
-        return PackageImage(sound, scene.package, None, ())
+        return PackageImage(good, scene.package, None, ())
     faulty_scene, name = damage(scene, defect_rng)
     if not faulty_scene.overlays:  # the package itself is another: draw it anew
         canvas = paint_scene(faulty_scene, image_size)
     paint_overlays(canvas, faulty_scene)
     faulty = surface.expose(canvas)
-    return PackageImage(faulty, scene.package, name, (_changed_box(sound, faulty),))
+    return PackageImage(faulty, scene.package, name, (_changed_box(good, faulty),))
 
 
 def check_request(image_size: int, seed: int, defect_rate: float) -> None:
@@ -77,9 +77,9 @@ def check_request(image_size: int, seed: int, defect_rate: float) -> None:
     check_number("defect_rate", defect_rate, at_least=0, at_most=1, error=DataError)
 
 
-def _changed_box(sound: np.ndarray, faulty: np.ndarray) -> Box:
+def _changed_box(good: np.ndarray, faulty: np.ndarray) -> Box:
     """The smallest box x, y, w, h about the pixels that visibly changed; both images share their noise."""
-    change = np.abs(sound.astype(np.int16) - faulty).max(axis=2)
+    change = np.abs(good.astype(np.int16) - faulty).max(axis=2)
     visible = change > min(_VISIBLE, change.max() / 2)
     return box_of(visible)
 
@@ -87,7 +87,7 @@ def _changed_box(sound: np.ndarray, faulty: np.ndarray) -> Box:
 class Surface:
     """The texture, light and noise of one shot, drawn once and then laid on any number of canvases.
 
-    Laying the same surface on a sound and on a defective canvas gives images that differ by the defect alone.
+    Laying the same surface on a good and on a defective canvas gives images that differ by the defect alone.
     """
 
     def __init__(self, image_size: int, light: Light, rng: np.random.Generator) -> None:

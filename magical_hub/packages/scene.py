@@ -137,7 +137,7 @@ _DIGITS = "0123456789"
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draw a sound package: type, design, pose, light, and the small differences that every good part has."""
+    """Draw a good package: type, design, pose, light, and the small differences that every good part has."""
     package = list(LAYOUTS)[rng.integers(len(LAYOUTS))]
     design = rng.integers(2)  # the finish of the product, never its geometry
     layout = LAYOUTS[package]

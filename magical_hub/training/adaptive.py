@@ -90,7 +90,7 @@ class AdaptiveAugmentation:
         """Adjust by mean scores of each kind.
 
         Returns:
-            r_v, which is 0 where the critic does not tell real from generated, and the strength, by their names.
+            r_v, which is 0 where the critic does not separate real from generated images, and the strength, by name.
         """
         real, fake, held_out = (score.to(self.strength) for score in (real, fake, held_out))
         # Both means start at zero with the same decay, so that their ratio is unbiased from the first time on.

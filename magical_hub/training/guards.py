@@ -15,11 +15,11 @@ from magical_hub.training.config import TrainingConfig
 from magical_hub.training.run.checkpoints import last_checkpoint
 
 MOST_ROLL_BACKS = 3
-"""How often a run is rolled back, each time to half of its learning rates, in all its sittings, before it stops."""
+"""How often a run is rolled back, each time to half of its learning rates, in all its sessions, before it stops."""
 
 
 class NotFinite(TrainingError):
-    """A figure or a weight is no number.
+    """A figure or a weight is not finite.
 
     Args:
         name: of the loss term, the figure or the weight.
@@ -29,7 +29,7 @@ class NotFinite(TrainingError):
 
     def __init__(self, name: str, step: int, run_folder: Path) -> None:
         last = last_checkpoint(run_folder / "checkpoints")
-        self.what = f"{name} is no number at step {step}"
+        self.what = f"{name} is not finite at step {step}"
         self.good = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written yet"
         super().__init__(f"{self.what} ({self.good}): start again with lower generator_lr and critic_lr")
 

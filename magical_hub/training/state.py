@@ -1,6 +1,6 @@
 """The state of a run: all that changes from step to step, saved and restored to the bit.
 
-What is random is no part of it: that depends only on the seed and the number of the step (see sampler.py).
+What is random is not part of it: that depends only on the seed and the number of the step (see sampler.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TrainingState:
         store: the real images.
         train: the store's numbers of those to learn from.
         last: the checkpoint to continue from; None for a new run.
-        roll_backs: how often the run was rolled back in this sitting; the checkpoint may say more.
+        roll_backs: how often the run was rolled back in this session; the checkpoint may say more.
 
     Attributes:
         step: the steps done.

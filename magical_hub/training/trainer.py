@@ -59,10 +59,10 @@ def train(config: TrainingConfig) -> TrainingResult:
         config: everything; `config.output_dir` is RUN.
 
     Returns:
-        The steps done in all, the seconds of this sitting, and the last figures.
+        The steps done in all, the seconds of this session, and the last figures.
 
     Raises:
-        DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with the mend.
+        DataError, GridError, ConfigError, CheckpointError, TrainingError: each in one line, with what to do.
         TrainingStopped: after SIGTERM or SIGINT, once a checkpoint is written.
     """
     started = time.monotonic()
@@ -114,7 +114,7 @@ class Trainer:
         accelerator: the processes and the precision.
         store: the real images.
         split: their parts.
-        roll_backs: how often the run was rolled back in this sitting; a checkpoint may say more.
+        roll_backs: how often the run was rolled back in this session; a checkpoint may say more.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Trainer:
         """Steps until max_steps, max_minutes or a signal; then the pipeline.
 
         Args:
-            started: when the sitting started, by time.monotonic.
+            started: when the session started, by time.monotonic.
             signals: those received since.
         """
         with closing(self.batches), closing(self.held_out):
@@ -231,7 +231,7 @@ class Trainer:
         return adapted if held_out is None else adapted | self.state.augmentation.adapt(*scores)
 
     def _must_stop(self, started: float, signals: StopSignals, first: int) -> bool:
-        """Whether a signal ends this sitting, or its time is over; it makes at least one step after `first`.
+        """Whether a signal ends this session, or its time is over; it makes at least one step after `first`.
 
         All processes agree, and so stop at the same step.
         """

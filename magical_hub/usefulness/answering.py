@@ -99,7 +99,7 @@ def answer(results: Mapping[Task, Result], count: int, quick: bool) -> Answer:
     if whole is not None:
         statement += (
             f" Whole images of the checkpoint change it by {whole.difference.mean:+.3f} ({whole.outcome}); if it was "
-            "trained on test images of this data, that flatters it."
+            "trained on test images of this data, that figure is too good."
         )
     if quick:
         statement += " This is the quick form: detectors that are trained for longer may give another answer."

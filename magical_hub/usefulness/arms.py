@@ -27,7 +27,7 @@ WITH_REFERENCES = (DIFFERENCE, BOTH)
 
 
 class Draw(NamedTuple):
-    """What one detector may know.
+    """The images that one detector may use.
 
     Attributes:
         defective: the K images with defects.
@@ -65,7 +65,7 @@ def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None, opti
 
     Args:
         arm: which one.
-        draw: what may be known.
+        draw: the images that it may use.
         test: what is tested with.
         pipe: for the arm of whole synthetic images.
         options: of all detectors.
@@ -94,7 +94,7 @@ def placebo(draw: Draw) -> LabelledImages:
 
 
 def bank_of(draw: Draw) -> DefectBank:
-    """The bank that knows this draw alone."""
+    """The bank of this draw alone."""
     return DefectBank.from_dataset(_table(draw), **_columns(draw))
 
 
@@ -170,7 +170,7 @@ def _table(draw: Draw) -> datasets.Dataset:
 
 
 def _columns(draw: Draw) -> dict[str, Any]:
-    """What `DefectBank` is told of the rows of a draw."""
+    """The arguments of `DefectBank` for the rows of a draw."""
     labelled = draw.defective.labelled
     return {
         "objects_column": None if labelled.boxes is None else "objects",
@@ -201,7 +201,7 @@ def _paste_mask(
 def _paste_boxes(
     image: np.ndarray, boxes: np.ndarray, target: np.ndarray, rng: np.random.Generator
 ) -> list[tuple[float, float, float, float] | None]:
-    """Where each box came to lie; None for one that found no free place in twenty tries."""
+    """The place of each pasted box; None for one without a free place in twenty tries."""
     taken = np.zeros(target.shape[:2], bool)
     places: list[tuple[float, float, float, float] | None] = []
     for x, y, width, height in boxes:

@@ -1,4 +1,4 @@
-"""What a comparison of detectors is told."""
+"""The options of a comparison of detectors."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ class UsefulnessOptions:
         check_number("test_fraction", self.test_fraction, above=0, below=1)
 
     def all_draws(self) -> int:
-        """As given, or as the form has it."""
+        """The number of draws: as given, or the default of the quick or the full form."""
         return self.draws or (QUICK_DRAWS if self.quick else DRAWS)
 
     def all_steps(self) -> int:
-        """The same of steps."""
+        """The steps of a detector, likewise."""
         return self.steps or (QUICK_STEPS if self.quick else STEPS)
 
     def all_images(self, num_images: int | None) -> int:
-        """The same of the synthetic images of a detector.
+        """The synthetic images of a detector, likewise.
 
         Raises:
-            ConfigError: where they are none.
+            ConfigError: where the number is below 1.
         """
         if num_images is not None:
             check_number("num_images", num_images, at_least=1, whole=True)

@@ -96,7 +96,7 @@ class Results:
                 found[result.task] = result
             except (ValueError, TypeError, LookupError) as error:
                 raise DataError(
-                    f"line {number} of {self._path} is no finished detector: delete the line, and it is trained again"
+                    f"line {number} of {self._path} is not a finished detector: delete the line to train it again"
                 ) from error
         return found
 

@@ -66,7 +66,7 @@ def test_a_wrong_checkpoint_is_the_librarys_own_line(visit, tmp_path):
     user.says(str(line.value))
     user.fill("Checkpoint", Path(__file__).parent)
     user.press("Generate")
-    user.says("is no checkpoint (it has no model_index.json)")
+    user.says("is not a checkpoint (it has no model_index.json)")
 
 
 def test_the_folder_of_the_space_is_what_the_hub_wants(repo):

@@ -128,8 +128,8 @@ def test_report(visit, trained):
     user.press("Open")
     user.says("holds no report that can be read")
     page.get_by_role("button", name="Make a new report").click()
-    user.fill("Checkpoint to judge", trained)
-    user.fill("Images to judge", 10_000)  # more than are made before "Cancel" is pressed
+    user.fill("Checkpoint to evaluate", trained)
+    user.fill("Images to evaluate", 10_000)  # more than are made before "Cancel" is pressed
     user.press("Evaluate")
     expect(page.get_by_role("progressbar").first).to_be_visible()
     user.says(re.compile(r"(Generating|Reading images): +\d+%"))
@@ -137,7 +137,7 @@ def test_report(visit, trained):
     user.says("stopped")
     assert not (trained / "evaluation" / "report.json").exists()
     assert [path.name for path in (trained / "evaluation").glob(".scratch-*")] == []
-    user.fill("Images to judge", 10)
+    user.fill("Images to evaluate", 10)
     user.press("Evaluate")
     report = page.frame_locator("iframe[title=Report]")
     report.get_by_role("heading", name="Evaluation of").wait_for(timeout=180_000)

@@ -81,7 +81,7 @@ def defect_pipe(make_pipeline: Callable[..., MagicalPipeline]) -> MagicalPipelin
 
 @pytest.fixture(scope="session")
 def packages() -> datasets.Dataset:
-    """Pictures of 96 px, sound ones and scratches and voids, with boxes and masks. Not to be changed."""
+    """Pictures of 96 px, good ones and scratches and voids, with boxes and masks. Not to be changed."""
     plain = package_dataset(60, 96, seed=1)
     wanted = [number for number, label in enumerate(plain["label"]) if plain.features["label"].names[label] in KINDS]
     features = datasets.Features({**plain.features, "mask": datasets.Image()})
@@ -95,7 +95,7 @@ def bank(packages: datasets.Dataset) -> DefectBank:
 
 
 @pytest.fixture(scope="module")
-def sound(packages: datasets.Dataset) -> datasets.Dataset:
+def good(packages: datasets.Dataset) -> datasets.Dataset:
     """The packages without a defect."""
     return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 

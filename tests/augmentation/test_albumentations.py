@@ -33,15 +33,15 @@ def given(row, **more):
 
 
 @pytest.mark.parametrize("form", ["coco", "pascal_voc", "yolo", "albumentations"])
-def test_what_is_painted_is_what_the_bank_paints_and_what_the_labels_say(sound, paints, bank, form):
-    row = sound[0]
+def test_what_is_painted_is_what_the_bank_paints_and_what_the_labels_say(good, paints, bank, form):
+    row = good[0]
     made = composed(paints, form)(**given(row, label=0))
     expected = bank.paint(np.asarray(row["image"]), seed=paints.get_applied_params()["seed"])
     assert np.array_equal(made["image"], expected.image)
     assert np.array_equal(made["mask"], np.where(expected.mask > 0, 255, 0)) and made["mask"].dtype == np.uint8
     changed = (made["image"] != row["image"]).any(axis=2)
     assert changed.any() and not (changed & (made["mask"] == 0)).any()
-    names = [sound.features["label"].int2str(int(label)) for label in made["labels"]]
+    names = [good.features["label"].int2str(int(label)) for label in made["labels"]]
     assert names == [thing["category"] for thing in expected.objects]
     assert made["label"] in [int(label) for label in made["labels"]]
     for box, thing in zip(made["bboxes"], expected.objects, strict=True):
@@ -56,25 +56,25 @@ def test_what_is_painted_is_what_the_bank_paints_and_what_the_labels_say(sound, 
         assert box == pytest.approx(wanted, abs=1e-4)
 
 
-def test_what_comes_after_it_moves_the_new_boxes(sound, paints):
-    plain = composed(paints, "coco", seed=5)(**given(sound[1]))
-    flipped = composed(paints, "coco", A.HorizontalFlip(p=1), seed=5)(**given(sound[1]))
+def test_what_comes_after_it_moves_the_new_boxes(good, paints):
+    plain = composed(paints, "coco", seed=5)(**given(good[1]))
+    flipped = composed(paints, "coco", A.HorizontalFlip(p=1), seed=5)(**given(good[1]))
     assert np.array_equal(flipped["image"], plain["image"][:, ::-1])
     for box, mirrored in zip(plain["bboxes"], flipped["bboxes"], strict=True):
         assert mirrored == pytest.approx([96 - box[0] - box[2], *box[1:]], abs=1e-4)
 
 
-def test_the_seed_of_compose_decides(sound, paints):
+def test_the_seed_of_compose_decides(good, paints):
     def images(seed: int) -> np.ndarray:
         compose = composed(pickle.loads(pickle.dumps(paints)), seed=seed)
-        return np.stack([compose(**given(row))["image"] for row in sound.select(range(4))])
+        return np.stack([compose(**given(row))["image"] for row in good.select(range(4))])
 
     assert np.array_equal(images(1), images(1)) and not np.array_equal(images(1), images(2))
 
 
 @pytest.mark.parametrize("labels", [np.zeros(0, np.int64), [], ()])
-def test_labels_keep_their_type(sound, paints, labels):
-    made = composed(paints)(**given(sound[0], bboxes=np.zeros((0, 4), np.float32), labels=labels))
+def test_labels_keep_their_type(good, paints, labels):
+    made = composed(paints)(**given(good[0], bboxes=np.zeros((0, 4), np.float32), labels=labels))
     assert type(made["bboxes"]) is np.ndarray and len(made["bboxes"]) == len(made["labels"]) > 0
     if isinstance(labels, np.ndarray):
         assert made["labels"].dtype == np.int64
@@ -102,9 +102,9 @@ def test_names_of_classes_as_labels(packages, bank):
             assert made["labels"] == labels
 
 
-def test_without_boxes_the_class_or_the_mask_says_what_is_good(sound, paints):
+def test_without_boxes_the_class_or_the_mask_says_what_is_good(good, paints):
     compose = A.Compose([paints], seed=0)
-    image = np.asarray(sound[0]["image"])
+    image = np.asarray(good[0]["image"])
     made = compose(image=image, label=0)
     assert made["label"] != 0 and not np.array_equal(made["image"], image)
     made = compose(image=image, mask=np.zeros((96, 96, 1), np.float32))
@@ -128,19 +128,19 @@ def test_defective_images_stay_and_a_pool_replaces(packages, paints, defect_pipe
     assert made["mask"][y : y + h, x : x + w].astype(bool).sum() == made["mask"].astype(bool).sum()
 
 
-def test_what_cannot_be_labelled_right_is_refused(packages, bank, sound, paints):
+def test_what_cannot_be_labelled_right_is_refused(packages, bank, good, paints):
     with pytest.raises(ConfigError, match="bbox_params have 0 label fields"):
-        A.Compose([paints], bbox_params=A.BboxParams(format="coco"), seed=0)(**given(sound[0], labels=None))
+        A.Compose([paints], bbox_params=A.BboxParams(format="coco"), seed=0)(**given(good[0], labels=None))
     two = A.BboxParams(format="coco", label_fields=["labels", "tracks"])
     with pytest.raises(ConfigError, match="bbox_params have 2 label fields"):
-        A.Compose([paints], bbox_params=two, seed=0)(**given(sound[0], tracks=[]))
+        A.Compose([paints], bbox_params=two, seed=0)(**given(good[0], tracks=[]))
     with pytest.raises(ConfigError, match="cannot change 'masks'"):
-        A.Compose([paints], seed=0)(image=np.asarray(sound[0]["image"]), masks=[np.ones((96, 96), np.uint8)])
+        A.Compose([paints], seed=0)(image=np.asarray(good[0]["image"]), masks=[np.ones((96, 96), np.uint8)])
     with pytest.raises(ConfigError, match="a mask has the shape \\(96, 96, 3\\)"):
-        A.Compose([paints], seed=0)(image=np.asarray(sound[0]["image"]), mask=np.zeros((96, 96, 3), np.uint8))
+        A.Compose([paints], seed=0)(image=np.asarray(good[0]["image"]), mask=np.zeros((96, 96, 3), np.uint8))
     without = AlbumentationsTransform(packages, bank, mask_column=None, p=1.0)
     with pytest.raises(ConfigError, match="'mask' is given, and the dataset has no column of such"):
-        A.Compose([without], seed=0)(**{name: given(sound[0])[name] for name in ("image", "mask")})
+        A.Compose([without], seed=0)(**{name: given(good[0])[name] for name in ("image", "mask")})
     with pytest.raises(ConfigError, match="p is 1"):
         AlbumentationsTransform(packages, bank, p=1.5)
 

@@ -66,8 +66,8 @@ def test_masks_look_as_those_of_the_dataset(packages, defect_pipe, mode, value):
 def test_the_defect_is_what_tells_the_image_from_its_twin(made, defect_pipe, packages):
     row = made.filter(lambda row: len(row["objects"]) > 0)[0]
     package = packages.features["package"].names[row["package"]]
-    sound = defect_pipe(seeds=[row["seed"]], class_labels=[package], defects={}).images[0]
-    change = np.abs(np.asarray(row["image"]).astype(int) - np.asarray(sound.resize((96, 96), 1)).astype(int)).max(2)
+    good = defect_pipe(seeds=[row["seed"]], class_labels=[package], defects={}).images[0]
+    change = np.abs(np.asarray(row["image"]).astype(int) - np.asarray(good.resize((96, 96), 1)).astype(int)).max(2)
     x, y, width, height = map(int, row["objects"][0]["bbox"])
     far = np.ones((96, 96), bool)
     far[max(0, y - 24) : y + height + 24, max(0, x - 24) : x + width + 24] = False
@@ -139,8 +139,8 @@ def test_categories_that_the_dataset_has_no_name_for(packages, defect_pipe):
 def test_what_the_verifier_does_not_find_is_made_again(packages, defect_pipe, caplog):
     config = defect_pipe.generator.config
     shape = {"rows": config.rows, "cols": config.cols, "image_size": config.image_size, "channels": config.channels}
-    judge = LabelVerifier(**shape, num_classes=0, num_defects=2)  # untrained
-    strict = type(defect_pipe)(defect_pipe.generator, verifier=judge.eval())
+    untrained = LabelVerifier(**shape, num_classes=0, num_defects=2)  # untrained
+    strict = type(defect_pipe)(defect_pipe.generator, verifier=untrained.eval())
     with pytest.raises(AugmentationError, match=r"images gave \d+ of the 6 wanted \(\d+ not verified\)"):
         augment_dataset(packages, strict, 6)
     assert len(augment_dataset(packages, strict, 6, keep="all")) == len(packages) + 6

@@ -35,7 +35,7 @@ def real():
 
 
 @pytest.fixture(scope="module")
-def judge(real, class_pipe):
+def quality_filter(real, class_pipe):
     return QualityFilter(real, class_pipe, network=Means())
 
 
@@ -44,34 +44,34 @@ def seen(dataset) -> np.ndarray:
     return np.stack([np.asarray(image.resize((48, 32), Image.Resampling.LANCZOS)) for image in dataset["image"]])
 
 
-def test_other_real_images_pass(judge):
-    reasons = Counter(judge(seen(package_dataset(60, 64, seed=9))))
+def test_other_real_images_pass(quality_filter):
+    reasons = Counter(quality_filter(seen(package_dataset(60, 64, seed=9))))
     assert reasons[""] >= 50 and reasons["near copy"] <= 1
 
 
-def test_copies_are_dropped_brightened_and_shifted_ones_too(judge, real):
+def test_copies_are_dropped_brightened_and_shifted_ones_too(quality_filter, real):
     copies = seen(real.select(range(20)))
-    assert judge(copies) == ["near copy"] * 20
+    assert quality_filter(copies) == ["near copy"] * 20
     altered = np.roll((copies * 0.9 + 12).astype(np.uint8), 1, axis=2)
-    assert Counter(judge(altered))["near copy"] >= 15
+    assert Counter(quality_filter(altered))["near copy"] >= 15
 
 
-def test_what_is_like_nothing_real_is_dropped(judge, class_pipe):
+def test_what_is_like_nothing_real_is_dropped(quality_filter, class_pipe):
     made = np.stack([np.asarray(image) for image in class_pipe(num_images=8, seeds=range(8)).images])
-    assert judge(made) == ["unlike real images"] * 8
+    assert quality_filter(made) == ["unlike real images"] * 8
 
 
-def test_as_the_filter_of_augment_dataset(labelled, class_pipe, real, judge):
+def test_as_the_filter_of_augment_dataset(labelled, class_pipe, real, quality_filter):
     with pytest.raises(AugmentationError, match=r"gave 0 of the 3 wanted \(\d+ unlike real images\)"):
-        augment_dataset(labelled, class_pipe, 3, keep=judge)
+        augment_dataset(labelled, class_pipe, 3, keep=quality_filter)
     lenient = QualityFilter(real, class_pipe, network=Means(), outside=1000)
     assert len(augment_dataset(labelled, class_pipe, 3, keep=lenient)) == 13
 
 
-def test_mistakes(real, class_pipe, judge):
+def test_mistakes(real, class_pipe, quality_filter):
     with pytest.raises(DataError, match="29 real images are too few for a filter: give 30 or more"):
         QualityFilter(real.select(range(29)), class_pipe, network=Means())
     with pytest.raises(ConfigError, match="outside is 0"):
         QualityFilter(real, class_pipe, network=Means(), outside=0)
     with pytest.raises(DataError, match="give the same pipeline"):
-        judge(np.zeros((2, 64, 64, 3), np.uint8))
+        quality_filter(np.zeros((2, 64, 64, 3), np.uint8))

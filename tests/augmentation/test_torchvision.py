@@ -89,8 +89,8 @@ def seed_of(transform, number: int) -> int:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_what_is_painted_is_what_the_bank_paints_and_what_the_target_says(tv, sound, paints, bank, dtype):
-    original = tensor(sound[0]["image"])
+def test_what_is_painted_is_what_the_bank_paints_and_what_the_target_says(tv, good, paints, bank, dtype):
+    original = tensor(good[0]["image"])
     image = tv.tv_tensors.Image(tv.v2.functional.to_dtype(original, dtype, scale=True))
     seed = seed_of(paints, 3)
     new, new_target = tv.v2.Compose([paints, tv.v2.RandomHorizontalFlip(0)])(
@@ -99,12 +99,12 @@ def test_what_is_painted_is_what_the_bank_paints_and_what_the_target_says(tv, so
     assert type(new) is tv.tv_tensors.Image and new.dtype == dtype and new.shape == image.shape
     changed = (new.as_subclass(torch.Tensor) != image).any(0)
     if dtype == torch.uint8:
-        expected = bank.paint(np.array(sound[0]["image"]), seed=seed)
+        expected = bank.paint(np.array(good[0]["image"]), seed=seed)
         assert np.array_equal(new.movedim(0, -1), expected.image)
         assert np.array_equal(changed, expected.changed)
         corners = [[x, y, x + w, y + h] for x, y, w, h in (thing["bbox"] for thing in expected.objects)]
         assert new_target["boxes"].tolist() == corners
-        names = [sound.features["label"].int2str(label) for label in new_target["labels"].tolist()]
+        names = [good.features["label"].int2str(label) for label in new_target["labels"].tolist()]
         assert names == [thing["category"] for thing in expected.objects]
         assert np.array_equal(new_target["masks"].any(0), expected.mask > 0)
     assert changed.any() and not (changed & ~new_target["masks"].any(0).as_subclass(torch.Tensor)).any()
@@ -119,8 +119,8 @@ def test_what_is_painted_is_what_the_bank_paints_and_what_the_target_says(tv, so
 
 
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH", "XYWHR", "CXCYWHR", "XYXYXYXY"])
-def test_every_format_of_boxes(tv, sound, paints, form):
-    image = tv.tv_tensors.Image(tensor(sound[1]["image"]))
+def test_every_format_of_boxes(tv, good, paints, form):
+    image = tv.tv_tensors.Image(tensor(good[1]["image"]))
     seed_of(paints, 5)
     _, plain = paints(image, target(tv))
     seed_of(paints, 5)
@@ -137,8 +137,8 @@ def test_every_format_of_boxes(tv, sound, paints, form):
     assert len(corners) and torch.equal(corners, again)
 
 
-def test_boxes_of_whole_numbers_hold_the_defect(tv, sound, paints):
-    image = tv.tv_tensors.Image(tensor(sound[1]["image"]))
+def test_boxes_of_whole_numbers_hold_the_defect(tv, good, paints):
+    image = tv.tv_tensors.Image(tensor(good[1]["image"]))
     seed_of(paints, 5)
     _, whole = paints(image, target(tv, dtype=torch.int64, masks=masks(tv)))
     assert whole["boxes"].dtype == torch.int64
@@ -146,8 +146,8 @@ def test_boxes_of_whole_numbers_hold_the_defect(tv, sound, paints):
         assert mask.sum() == mask[top:bottom, left:right].sum() > 0
 
 
-def test_a_picture_of_pillows_a_mask_of_values_and_a_dictionary(tv, sound, paints, bank):
-    image = sound[2]["image"]
+def test_a_picture_of_pillows_a_mask_of_values_and_a_dictionary(tv, good, paints, bank):
+    image = good[2]["image"]
     seed = seed_of(paints, 1)
     plain = tv.tv_tensors.Mask(torch.zeros(96, 96, dtype=torch.uint8))
     made = paints({"image": image, "mask": plain, "label": 0, "name": "x"})
@@ -155,18 +155,18 @@ def test_a_picture_of_pillows_a_mask_of_values_and_a_dictionary(tv, sound, paint
     assert made["image"].mode == "RGB" and np.array_equal(np.asarray(made["image"]), np.asarray(expected.image))
     assert type(made["mask"]) is tv.tv_tensors.Mask and made["mask"].dtype == torch.uint8 and made["name"] == "x"
     assert np.array_equal(made["mask"].numpy(), np.where(expected.mask > 0, 255, 0))
-    assert made["label"] in {sound.features["label"].str2int(thing["category"]) for thing in expected.objects}
+    assert made["label"] in {good.features["label"].str2int(thing["category"]) for thing in expected.objects}
     seed_of(paints, 1)
     assert paints({"image": image, "mask": plain[None], "label": 0})["mask"].shape == (1, 96, 96)
 
 
 @pytest.mark.parametrize("label", [0, torch.tensor(0)])
-def test_an_image_and_its_class(sound, paints, label):
+def test_an_image_and_its_class(good, paints, label):
     seed_of(paints, 2)
-    image, new = paints(sound[0]["image"], label)
+    image, new = paints(good[0]["image"], label)
     assert type(new) is type(label) and int(new) != 0
-    assert not np.array_equal(np.asarray(image), np.asarray(sound[0]["image"]))
-    alone = tensor(sound[0]["image"])
+    assert not np.array_equal(np.asarray(image), np.asarray(good[0]["image"]))
+    alone = tensor(good[0]["image"])
     assert paints(alone) is alone  # nothing says that it is good
 
 
@@ -190,8 +190,8 @@ def test_an_image_is_replaced_by_one_of_the_pool(tv, packages, replaces):
     assert made["masks"].sum() == made["masks"][0, int(y) : int(y + height), int(x) : int(x + width)].sum() > 0
 
 
-def test_the_seed_of_torch_decides_in_workers_too(tv, sound, packages, bank, paints):
-    images = [tv.tv_tensors.Image(tensor(row["image"])) for row in sound.select(range(6))]
+def test_the_seed_of_torch_decides_in_workers_too(tv, good, packages, bank, paints):
+    images = [tv.tv_tensors.Image(tensor(row["image"])) for row in good.select(range(6))]
 
     class Samples(torch.utils.data.Dataset):
         def __len__(self) -> int:
@@ -212,10 +212,10 @@ def test_the_seed_of_torch_decides_in_workers_too(tv, sound, packages, bank, pai
     assert 25 < sum(changed) < 75
 
 
-def test_what_cannot_be_labelled_right_is_refused(tv, sound, paints, packages, bank):
+def test_what_cannot_be_labelled_right_is_refused(tv, good, paints, packages, bank):
     from magical_hub.augmentation import TorchvisionTransform
 
-    image = tv.tv_tensors.Image(tensor(sound[0]["image"]))
+    image = tv.tv_tensors.Image(tensor(good[0]["image"]))
     for words, sample in (
         ("'boxes' is a plain tensor, which torchvision leaves alone", (image, {"boxes": torch.zeros(0, 4)})),
         ("more than one image", (image, image)),

@@ -25,7 +25,7 @@ def transforms(packages, defect_pipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sound(packages):
+def good(packages):
     return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 
 
@@ -43,9 +43,9 @@ def test_a_row_is_replaced_by_one_of_its_class(packages, transforms):
         assert all(thing["category"] == old["label"] for thing in new["objects"])
 
 
-def test_a_sound_row_gets_a_defect(sound, transforms):
+def test_a_sound_row_gets_a_defect(good, transforms):
     torch.manual_seed(0)
-    for old, new in zip(sound, sound.with_transform(transforms[1]), strict=True):
+    for old, new in zip(good, good.with_transform(transforms[1]), strict=True):
         if np.array_equal(array(old["image"]), array(new["image"])):
             continue
         ((x, y, width, height),) = [thing["bbox"] for thing in new["objects"]]

@@ -151,7 +151,7 @@ def test_a_name_that_is_no_utf_8_is_read_or_named(tmp_path, caplog):
     assert read_pixels(records[0].image, "it").shape == (16, 16)
     with caplog.at_level(logging.WARNING):
         assert len(open_dataset(tmp_path)) == 1
-    assert "skipped: Pr\\xfcfung.png has a name that is no UTF-8" in caplog.text
+    assert "skipped: Pr\\xfcfung.png has a name that is not UTF-8" in caplog.text
 
 
 def test_the_class_is_that_of_the_metadata_or_else_of_the_folder(tmp_path):
@@ -181,8 +181,8 @@ def test_metadata_in_every_form_and_at_any_depth(tmp_path):
     ("rows", "message"),
     [
         ([{"file": "1.png"}], r"metadata\.jsonl of .* has no column file_name"),
-        ([{"file_name": "gone.png"}], r"names 'gone\.png' in row 0, which is no file in that folder"),
-        ([{"file_name": "../outside.png"}], r"names '\.\./outside\.png' in row 0, which is no file in that folder"),
+        ([{"file_name": "gone.png"}], r"names 'gone\.png' in row 0, which is not a file in that folder"),
+        ([{"file_name": "../outside.png"}], r"names '\.\./outside\.png' in row 0, which is not a file in that folder"),
         ([{"file_name": "1.png", "objects": 3}, {"file_name": "1.png", "objects": "x"}], "cannot be read"),
     ],
 )
@@ -245,5 +245,5 @@ def test_numbers_with_a_point_are_no_classes():
     data = datasets.Dataset.from_dict({"image": [image] * 2, "kind": [0.5, 1.0]}).cast_column(
         "image", datasets.Image()
     )
-    with pytest.raises(DataError, match="column 'kind' holds float64, which is no class: cast it"):
+    with pytest.raises(DataError, match="column 'kind' holds float64, which is not a class: cast it"):
         open_source(data, label_column="kind")

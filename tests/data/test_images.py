@@ -324,7 +324,7 @@ def test_no_other_program_is_started_for_an_image(tmp_path, monkeypatch):
 
 def test_a_pipe_and_a_huge_tile_are_refused(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png is no regular file"):
+    with pytest.raises(DataError, match=r"a\.png is not a regular file"):
         open_image(tmp_path / "a.png", "a.png")
     side = 32768
     compressor = zlib.compressobj(9)

@@ -71,7 +71,7 @@ def test_groups_of_a_pattern(tmp_path):
         assert [record.group for record in open_source(tmp_path, group_regex=pattern).records()] == groups
     with pytest.raises(DataError, match=r"does not match lot1/board7_a\.png"):
         open_source(tmp_path, group_regex=r"wafer(\d+)")
-    with pytest.raises(DataError, match="is no regular expression"):
+    with pytest.raises(DataError, match="is not a regular expression"):
         open_source(tmp_path, group_regex="(")
 
 

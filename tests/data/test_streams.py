@@ -148,7 +148,7 @@ def test_streams_that_cannot_be_used(rows, elpv_folder):
     with pytest.raises(DataError, match="column 'label' holds no images"):
         open_source(rows.stream(), image_column="label")
     text = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
-    with pytest.raises(DataError, match=r"column 'label' of the stream is no ClassLabel.*cast it"):
+    with pytest.raises(DataError, match=r"column 'label' of the stream is not a ClassLabel.*cast it"):
         open_source(rows.stream(features=text), label_column="label")
     with pytest.raises(DataError, match="streaming is for datasets of the Hub, and data is a folder"):
         open_source(elpv_folder, streaming=True)

@@ -62,7 +62,7 @@ KINDS = {
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_stores_hold_the_same(tmp_path, elpv_files, kind, channels):
-    """The canvas is no multiple of the tiles, nor a tile of the sub-regions. Pillow decodes for the other store."""
+    """The canvas is not a multiple of the tiles, nor a tile of the sub-regions. Pillow decodes for the other store."""
     grid = Grid(5, 4, 250, 200)
     folder = put(tmp_path / "in", elpv_files, 3, 250, 200, KINDS[kind][0], **KINDS[kind][1])
     store = prepare(folder, tmp_path / "run", grid, channels)
@@ -101,7 +101,7 @@ def test_classes_and_groups(tmp_path, elpv_files):
 
 
 def test_what_is_decoded_whole_instead(tmp_path, elpv_files):
-    """Another canvas, strips, a plane a channel, alpha, white as 0, a turned image, or one that is no TIFF."""
+    """Another canvas, strips, a plane a channel, alpha, white as 0, a turned image, or one that is not a TIFF."""
     grid = Grid(2, 2, 128, 128)
     pixels = elpv_canvas(elpv_files, 128, 128)
     colour = np.stack([pixels] * 3, axis=-1)
@@ -204,7 +204,7 @@ def test_damage(tmp_path, elpv_files, caplog):
     with pytest.raises(DataError, match=r"board1\.tif is not the tiled TIFF that the run began with"):
         store.crop(grid, np.array([1]), np.array([0]))
     (tmp_path / "run" / "tiles.json").write_text("{")
-    with pytest.raises(DataError, match=r"tiles\.json is no JSON that can be read .*: delete it, and it is made"):
+    with pytest.raises(DataError, match=r"tiles\.json is not JSON that can be read .*: delete it, and it is made"):
         open_store(tmp_path / "run")
 
 

@@ -19,7 +19,7 @@ GRID = {"rows": 2, "cols": 2}
 
 
 @pytest.fixture
-def judge(folders, small_network, write_folder, tmp_path):
+def report_on(folders, small_network, write_folder, tmp_path):
     """Evaluates images (N, 1, 64, 64) as if they had been generated."""
 
     def run(images: np.ndarray, **options):
@@ -72,12 +72,12 @@ def test_features_are_computed_once(perfect, folders, small_network):
     assert again.to_json() == report.to_json()
 
 
-def test_exact_and_altered_copies_are_named(judge, cells):
+def test_exact_and_altered_copies_are_named(report_on, cells):
     images, own = cells[220:].copy(), cells[:160]
     images[3] = own[10]  # exact
     images[4] = np.pad(own[11], ((0, 0), (2, 0), (0, 1)), mode="edge")[:, :64, 1:]
     images[5, :, :32, 32:] = own[12, :, :32, 32:]
-    report = judge(images, seed=1)
+    report = report_on(images, seed=1)
     assert report.verdict is Verdict.BAD and report.statement.startswith("Do not use these images.")
     details = report.get_details("leakage")
     assert details["exact_copies"] == [{"image": "0003.png", "train": "0010.png"}]
@@ -107,11 +107,11 @@ def test_good_sections_alone_are_no_fit_report():
     assert EvaluationReport({"leakage": unknown}, {}).verdict is Verdict.NONE
 
 
-def test_shuffled_sub_regions_are_incoherent_and_show_seams(judge, cells, perfect):
+def test_shuffled_sub_regions_are_incoherent_and_show_seams(report_on, cells, perfect):
     parts = Grid(2, 2, 64, 64).crop_all(cells[220:])
     for location in range(4):
         parts[:, location] = np.roll(parts[:, location], 13 * location, axis=0)
-    report = judge(Grid(2, 2, 64, 64).stitch(parts))
+    report = report_on(Grid(2, 2, 64, 64).stitch(parts))
     for kind in ("adjacent", "opposite"):
         assert abs(report.get_score(f"coherence_{kind}")) < 0.3 < 0.5 < perfect[0].get_score(f"coherence_{kind}")
     assert report.sections["coherence"].verdict is Verdict.BAD
@@ -119,9 +119,9 @@ def test_shuffled_sub_regions_are_incoherent_and_show_seams(judge, cells, perfec
     assert report.sections["seams"].verdict is not Verdict.GOOD
 
 
-def test_one_picture_again_and_again_is_not_varied(judge, cells):
+def test_one_picture_again_and_again_is_not_varied(report_on, cells):
     noise = np.random.default_rng(0).integers(0, 3, (60, 1, 64, 64), dtype=np.uint8)
-    report = judge(np.minimum(cells[220:221], 250) + noise)
+    report = report_on(np.minimum(cells[220:221], 250) + noise)
     assert report.sections["diversity"].verdict is Verdict.BAD
     assert report.get_score("near_duplicate_share") == 1 and report.get_score("variety") < 0.2
     assert report.get_score("recall") < 0.1
@@ -200,8 +200,8 @@ def by_class(cells, write_folder, tmp_path):
     return place
 
 
-def test_usefulness_says_why_it_was_left_out(judge, cells, by_class, small_network, write_folder, tmp_path):
-    asked = judge(cells[220:260], usefulness=True)
+def test_usefulness_says_why_it_was_left_out(report_on, cells, by_class, small_network, write_folder, tmp_path):
+    asked = report_on(cells[220:260], usefulness=True)
     assert asked.sections["usefulness"].statement == "Left out: no classes are known: give label_column."
     generated = write_folder(cells[220:230], tmp_path / "few")
     folders = generated, by_class / "train", by_class / "holdout"

@@ -97,7 +97,7 @@ def test_copies_of_the_real_images_are_not_shown_to_help(ask):
 
 
 def test_normal_images_of_an_unseen_lot_help_to_find_anomalies():
-    """Real normals are all of a dark lot; half of all others are of a bright one, which is no anomaly."""
+    """Real normals are all of a dark lot; half of all others are of a bright one, which is not an anomaly."""
     (real, labels), (images, classes), (test, test_labels) = (
         pictures(count, seed, strength=70) for seed, count in enumerate((32, 400, 200))
     )

@@ -186,7 +186,7 @@ MASKS = {
 
 
 def masked(make, tells: bool = True) -> datasets.Dataset:
-    """A sound image and a defective one."""
+    """A good image and a defective one."""
     return rows(
         {"image": datasets.Image(), "label": KINDS, "mask": datasets.Image()},
         {"image": file(Image.fromarray(GREY), "PNG"), "label": 0, "mask": make(MARKED & False) if tells else None},
@@ -455,7 +455,7 @@ def test_numbers_with_a_fraction_name_no_classes(tmp_path):
         {"image": datasets.Image(), "label": datasets.Value("float64")},
         *({"image": Image.fromarray(GREY), "label": value} for value in (1.0, float("nan"))),
     )
-    with pytest.raises(DataError, match="column 'label' holds float64, which is no class"):
+    with pytest.raises(DataError, match="column 'label' holds float64, which is not a class"):
         write_dataset(ds, tmp_path / "out", "imagefolder")
 
 

@@ -28,7 +28,7 @@ def with_mask(row):
 
 @pytest.fixture(scope="module")
 def packages():
-    """Twelve pictures with boxes and masks, about half of them sound."""
+    """Twelve pictures with boxes and masks, about half of them good."""
     plain = package_dataset(12, 64, seed=3)
     features = datasets.Features({**plain.features, "mask": datasets.Image()})
     return plain.map(with_mask, features=features, keep_in_memory=True)
@@ -151,9 +151,9 @@ def test_mistakes(packages, tmp_path):
     slashed = packages.cast_column("label", datasets.ClassLabel(names=["a/b", *map(str, range(8))]))
     with pytest.raises(DataError, match="a folder can't be named after the class 'a/b'"):
         write_dataset(slashed, tmp_path / "out")
-    sound = packages.filter(lambda row: row["label"] > 0)
+    good = packages.filter(lambda row: row["label"] > 0)
     with pytest.raises(DataError, match="there is no normal image"):
-        write_dataset(sound, tmp_path / "out", "anomalib")
+        write_dataset(good, tmp_path / "out", "anomalib")
     assert not [*tmp_path.iterdir()]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("precious")

@@ -142,7 +142,7 @@ def test_a_coco_files_keys_are_coco_s(tmp_path):
         assert image["original_id"] == f"original_id {number}" and image["original_name"] == f"file_name {number}"
         assert image["original_bbox"] == f"bbox {number}" and image["mask_file_name"] == f"mask_file_name {number}"
         assert image["ratio"] == (None if number == 2 else number / 2)
-    json.loads((tmp_path / "out/annotations.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    json.loads((tmp_path / "out/annotations.json").read_text(), parse_constant=pytest.fail)  # NaN is not JSON
 
 
 def test_an_imagefolders_keys_are_the_loaders(tmp_path):

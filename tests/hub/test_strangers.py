@@ -127,8 +127,8 @@ def test_names_and_passwords_of_addresses_are_not_told(secret):
 
 def test_nothing_of_the_house_is_in_a_pushed_record(pipe, tmp_path, make_pipeline):
     subject = make_pipeline()
-    before = {"made": "checkpoint", "checkpoint": "acme/private", "revision": "0" * 40, "sittings": [{"from_step": 0}]}
-    before["sittings"][0]["command"] = "magical-hub train --data acme/private"
+    before = {"made": "checkpoint", "checkpoint": "acme/private", "revision": "0" * 40, "sessions": [{"from_step": 0}]}
+    before["sessions"][0]["command"] = "magical-hub train --data acme/private"
     configuration = {"data": "acme/private", "batch_size": 4, "label_column": "secret"}
     data = {"dataset": "acme/private", "fingerprint": "f"}
     subject.origin = {"record": {**before, "data": data, "configuration": configuration, "from": before}}

@@ -28,13 +28,13 @@ def noise(*shape: int) -> torch.Tensor:
 def test_shapes(rows, cols, size, channels):
     critic, count = build(rows, cols, size, channels=channels), rows * cols
     whole = noise(2, channels, *size)
-    for judged in (
+    for output in (
         critic(whole, torch.zeros(2).long(), window=(rows, cols)),
         critic(critic.grid.crop_all(whole).flatten(0, 1), torch.arange(count).repeat(2)),
     ):
-        assert judged.score.shape == (2 * count,) and judged.location_logits.shape == (2 * count, count)
-        assert judged.score.dtype == torch.float32 and judged.score.std() > 0
-        assert judged.class_logits is None and judged.defect_logits is None
+        assert output.score.shape == (2 * count,) and output.location_logits.shape == (2 * count, count)
+        assert output.score.dtype == torch.float32 and output.score.std() > 0
+        assert output.class_logits is None and output.defect_logits is None
 
 
 @torch.no_grad()
@@ -73,9 +73,9 @@ def test_the_location_is_a_row_and_a_column():
 @float64()
 def test_the_score_knows_the_place_and_the_logits_do_not():
     critic, image = build(), noise(1, 1, 16, 16)
-    judged = critic(image.expand(6, -1, -1, -1), torch.arange(6))
-    assert len({round(score, 4) for score in judged.score.tolist()}) == 6
-    assert torch.allclose(judged.location_logits, judged.location_logits[:1].expand(6, -1), rtol=0, atol=1e-10)
+    output = critic(image.expand(6, -1, -1, -1), torch.arange(6))
+    assert len({round(score, 4) for score in output.score.tolist()}) == 6
+    assert torch.allclose(output.location_logits, output.location_logits[:1].expand(6, -1), rtol=0, atol=1e-10)
 
 
 @torch.no_grad()
@@ -92,11 +92,11 @@ def test_a_sub_region_is_judged_alone():
 def test_classes():
     critic, images, where = build(num_classes=3), noise(2, 1, 16, 48), torch.tensor([0, 3])
     with torch.no_grad():
-        judged = critic(images, where, torch.tensor([0, 2]), window=(1, 3))
+        output = critic(images, where, torch.tensor([0, 2]), window=(1, 3))
         others = critic(images, where, torch.tensor([1, 2]), window=(1, 3))
-    assert judged.class_logits.shape == (6, 3) and judged.score.shape == (6,)
-    assert torch.allclose(judged.class_logits, others.class_logits, rtol=0, atol=1e-10)
-    assert (judged.score != others.score).tolist() == [True, True, True, False, False, False]
+    assert output.class_logits.shape == (6, 3) and output.score.shape == (6,)
+    assert torch.allclose(output.class_logits, others.class_logits, rtol=0, atol=1e-10)
+    assert (output.score != others.score).tolist() == [True, True, True, False, False, False]
     with pytest.raises(ConfigError, match="class_labels"):
         critic(images, where, window=(1, 3))
 
@@ -129,8 +129,8 @@ def test_a_thousand_locations_cost_little_more_than_sixteen():
 
 def test_gradients_reach_every_parameter():
     critic = build(num_classes=2)
-    judged = critic(noise(2, 1, 32, 48), torch.zeros(2).long(), torch.tensor([0, 1]), window=(2, 3))
-    answers = (judged.score, judged.location_logits, judged.class_logits)
+    output = critic(noise(2, 1, 32, 48), torch.zeros(2).long(), torch.tensor([0, 1]), window=(2, 3))
+    answers = (output.score, output.location_logits, output.class_logits)
     sum((answer * torch.randn(answer.shape)).sum() for answer in answers).backward()
     for name, parameter in critic.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

@@ -104,11 +104,11 @@ def test_critic_and_verifier_answer_for_every_sub_region():
     critic = MagicalCritic(**SHAPE, base_width=4, max_width=8)
     windows, locations = torch.randn(2, 1, 64, 64), torch.tensor([0, 5])
     field = fields((1, 2, 1))
-    judged = critic(windows, locations, None, (2, 2), field)
-    assert judged.defect_logits.shape == (8, 3)
+    output = critic(windows, locations, None, (2, 2), field)
+    assert output.defect_logits.shape == (8, 3)
     with torch.no_grad():
         critic.defect_projection.weight[1] += 1.0
-    moved = (critic(windows, locations, None, (2, 2), field).score != judged.score).nonzero()[:, 0].tolist()
+    moved = (critic(windows, locations, None, (2, 2), field).score != output.score).nonzero()[:, 0].tolist()
     assert moved == [5]  # of the second window (rows 1 and 2, columns 1 and 2) the sub-region (1, 2)
 
     verifier = LabelVerifier(**SHAPE, num_classes=3, width=8)
@@ -117,7 +117,7 @@ def test_critic_and_verifier_answer_for_every_sub_region():
 
 
 def test_a_verifier_learns_and_saves_its_own_weights_alone(tmp_path):
-    """What it looks through is a package's, whose weights neither count, nor change, nor hang on who asked first."""
+    """What it looks through is a package's, whose weights neither count, nor change, nor depend on who asked first."""
     verifier = LabelVerifier(**SHAPE, width=8)
     sub_regions, locations = torch.randn(4, 1, 32, 32), torch.arange(4)
     shared_features.cache_clear()

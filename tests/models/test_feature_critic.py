@@ -140,8 +140,8 @@ def train(critic, real, real_places, fake, fake_places, labels=(None, None), upd
     """Update a feature critic; its last scores of real and of fake, scale by scale."""
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.99))
     for _ in range(updates):
-        judged = critic(real, real_places, labels[0]), critic(fake, fake_places, labels[1])
-        pairs = list(zip(*(of.scores for of in judged), strict=True))
+        output = critic(real, real_places, labels[0]), critic(fake, fake_places, labels[1])
+        pairs = list(zip(*(of.scores for of in output), strict=True))
         optimizer.zero_grad()
         torch.stack([relativistic(*pair) for pair in pairs]).mean().backward()
         optimizer.step()

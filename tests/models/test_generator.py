@@ -197,7 +197,7 @@ def nyquist_excess(images: torch.Tensor) -> float:
     """Power at the Nyquist frequency of either axis or both, over the median of the bins within 4 of it.
 
     A checkerboard, an alternation of neighbouring pixels, is all in those three bins. The rest of the axes (where the
-    other frequency is 0) is no neighbour: a Hann window keeps the edges of the sub-regions out.
+    other frequency is 0) is not a neighbour: a Hann window keeps the edges of the sub-regions out.
     """
     side = images.shape[-1]
     hann = torch.hann_window(side)

@@ -1,4 +1,4 @@
-"""Noise that hangs on seed, layer and absolute position alone: what lets a tile be made again alone."""
+"""Noise that depends on seed, layer and absolute position alone: what lets a tile be made again alone."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def build(rows: int, cols: int, image_size: tuple[int, int], **more: Any) -> Sea
 
 
 def two_images(network: SeamlessGenerator) -> dict[str, torch.Tensor]:
-    """What two images of the network hang on: their latents, their seeds and, where it has classes, their classes."""
+    """What two images of the network depend on: latents, seeds and, where it has classes, classes."""
     latents = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
     images = {"latents": latents, "seeds": torch.tensor([7, 2**62 + 1])}
     return images | ({"class_labels": torch.tensor([2, 0])} if network.config.num_classes else {})

@@ -46,7 +46,7 @@ def test_passes_equal_the_batch_at_once(tiny_config, tmp_path, settings):
 
 
 @float64()
-def test_passes_may_change_from_sitting_to_sitting(tiny_config, tmp_path):
+def test_passes_may_change_from_session_to_session(tiny_config, tmp_path):
     train(tiny_config(tmp_path / "run", max_steps=2))
     train(tiny_config(tmp_path / "run", max_steps=3, resume=True, gradient_accumulation=2))
     train(tiny_config(tmp_path / "once", max_steps=3))

@@ -127,7 +127,7 @@ def test_the_same_numbers_alter_in_the_same_way_and_others_in_another():
     torch.manual_seed(9)  # whatever happened before
     assert torch.equal(augment(x, numbers(8), 0.8), made)
     assert not torch.equal(augment(x, numbers(8, seed=2), 0.8), made)
-    # Each image hangs on its own numbers alone.
+    # Each image depends on its own numbers alone.
     assert torch.equal(augment(x[3:5], numbers(8)[3:5], 0.8), made[3:5])
 
 
@@ -239,14 +239,14 @@ def test_once_it_rises_the_critic_is_given_altered_images_real_and_generated(tin
         assert [step for step in plain if altered[step] != plain[step]] == [9], name
 
 
-def test_both_players_are_judged_by_the_same_altered_images(tiny_config, tmp_path, monkeypatch):
+def test_both_players_are_scored_by_the_same_altered_images(tiny_config, tmp_path, monkeypatch):
     """Step 9 is the first that alters: the critic is updated by it, and then the generator by the very same images."""
     seen, made = [], []
-    judge, generate = MagicalCritic.forward, SeamlessGenerator.forward
+    score_images, generate = MagicalCritic.forward, SeamlessGenerator.forward
 
     def watched_critic(self, images, *rest, **more):
         seen.append(images.detach().clone())
-        return judge(self, images, *rest, **more)
+        return score_images(self, images, *rest, **more)
 
     def watched_generator(self, *rest, **more):
         images = generate(self, *rest, **more)

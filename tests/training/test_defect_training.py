@@ -72,9 +72,9 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
 
 
 def test_columns_without_a_defect_are_said_to_be_so(settings, tmp_path: Path):
-    sound = package_dataset(12, image_size=64, defect_rate=0.0)
+    good = package_dataset(12, image_size=64, defect_rate=0.0)
     with pytest.raises(DataError, match="none of the images shows a defect in 'objects'"):
-        train(TrainingConfig(**{**settings, "data": sound}, output_dir=str(tmp_path), max_steps=1))
+        train(TrainingConfig(**{**settings, "data": good}, output_dir=str(tmp_path), max_steps=1))
 
 
 def test_the_verifier_learns_from_real_sub_regions(settings, tmp_path: Path):

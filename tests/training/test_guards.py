@@ -1,4 +1,4 @@
-"""Mishaps: a loss that is no number sets a run back or stops it, and memory that runs out halves what runs at once."""
+"""Failures: a loss that is not finite rolls a run back or stops it; out of memory halves what runs at once."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_a_run_goes_back_and_on_at_lower_rates(tiny_config, tmp_path, caplog, wa
     result = train(tiny_config(tmp_path / "run", max_steps=1 + warmup, **settings))
     assert result.steps == 1 + warmup and (tmp_path / "run" / "model_index.json").exists()
     good = "the last good checkpoint is step-00000001" if warmup else "no checkpoint was written yet"
-    warnings = [record.message for record in caplog.records if "is no number" in record.message]
+    warnings = [record.message for record in caplog.records if "is not finite" in record.message]
     assert 1 <= len(warnings) <= 3
-    assert f"is no number at step {1 + warmup}: back and on at 0.5 of the rates; {good}" in warnings[0]
+    assert f"is not finite at step {1 + warmup}: back and on at 0.5 of the rates; {good}" in warnings[0]
     assert "/" in warnings[0].split()[0]
     assert about(tmp_path / "run", 1 + warmup)["roll_backs"] == len(warnings)
     assert rate(tmp_path / "run", 1 + warmup) == EXPLODES / 2 ** len(warnings)
@@ -46,15 +46,15 @@ def test_a_run_goes_back_and_on_at_lower_rates(tiny_config, tmp_path, caplog, wa
 
 def test_a_run_that_no_rate_helps_stops(tiny_config, tmp_path, caplog):
     with pytest.raises(
-        TrainingError, match=r"\w+/\w+ is no number at step 2 \(the last good checkpoint is step-00000001"
+        TrainingError, match=r"\w+/\w+ is not finite at step 2 \(the last good checkpoint is step-00000001"
     ):
         train(tiny_config(tmp_path / "run", critic_lr=1e30, warmup_steps=1, on_nan="roll_back", checkpoint_every=1))
     assert len([record for record in caplog.records if "of the rates" in record.message]) == 3
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001"]
 
 
-def test_the_lower_rates_outlive_a_sitting(tiny_config, tmp_path):
-    """A run that went back once, in two sittings and in one."""
+def test_the_lower_rates_outlive_a_session(tiny_config, tmp_path):
+    """A run that went back once, in two sessions and in one."""
     weights = {}
     for name, ends in (("once", [4]), ("twice", [3, 4])):
         train(tiny_config(tmp_path / name, max_steps=2, warmup_steps=3))

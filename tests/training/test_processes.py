@@ -69,7 +69,7 @@ def alone(launch, tmp_path_factory):
 
 @pytest.mark.parametrize("passes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path, passes):
-    """The penalty's double backward included; the weights are no yardstick: Adam makes a step of any rounding.
+    """The penalty's double backward included; the weights are not a yardstick: Adam makes a step of any rounding.
 
     In float64, since in float32 the order of the sums, which is each CPU's own, decides the third digit.
     """

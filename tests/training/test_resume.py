@@ -1,4 +1,4 @@
-"""Steps in two sittings equal the same steps at once, to the bit."""
+"""Steps in two sessions equal the same steps at once, to the bit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
         pytest.param({"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1}, marks=pytest.mark.slow),
     ],
 )
-def test_two_sittings_equal_one(tiny_config, tmp_path, settings):
+def test_two_sessions_equal_one(tiny_config, tmp_path, settings):
     train(tiny_config(tmp_path / "once", **settings))
     train(tiny_config(tmp_path / "twice", **{**settings, "max_steps": 2}))
     halfway = contents(tmp_path / "twice", 2)
@@ -98,7 +98,7 @@ def test_what_a_checkpoint_brings_goes_to_the_device_of_the_run(tiny_config, tmp
 
 @pytest.mark.slow
 def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
-    """The second sitting starts where the strength has risen, and alters the critic's images from its first step."""
+    """The second session starts where the strength has risen, and alters the critic's images from its first step."""
     settings = {"max_steps": 64, "augment_target": 0.0, "augment_windows": 64, "lambda_f": 0.0}
     train(tiny_config(tmp_path / "once", **settings))
     lines = [json.loads(line) for line in (tmp_path / "once" / "history.jsonl").read_text().splitlines()]
@@ -111,7 +111,7 @@ def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
     assert [name for name in once if once[name] != twice[name]] == []
 
 
-def test_a_sitting_that_died_between_checkpoints_equals_one(tiny_config, tmp_path):
+def test_a_session_that_died_between_checkpoints_equals_one(tiny_config, tmp_path):
     """Steps 3 and 4 were done and lost: they are done again from the checkpoint of step 2."""
     train(tiny_config(tmp_path / "once"))
     train(tiny_config(tmp_path / "died", max_steps=3, checkpoint_every=2))

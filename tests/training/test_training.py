@@ -202,7 +202,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run, tiny_config, 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path):
     """With the term that broke; the checkpoint before it stays good."""
-    words = r"(critic|generator)/\w+ is no number at step \d+ \(.*\): start again with lower generator_lr"
+    words = r"(critic|generator)/\w+ is not finite at step \d+ \(.*\): start again with lower generator_lr"
     with pytest.raises(TrainingError, match=words) as error:
         train(tiny_config(tmp_path / "run", generator_lr=1e30, max_steps=10))
     assert "\n" not in str(error.value)
@@ -211,7 +211,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path):
 
 
 def test_max_minutes_stops_the_run_as_if_done(tiny_config, tmp_path):
-    """After one step at least: else a sitting whose time goes into reading the data would get nowhere."""
+    """After one step at least: else a session whose time goes into reading the data would get nowhere."""
     assert train(tiny_config(tmp_path / "run", max_minutes=1e-9, max_steps=10**6)).steps == 1
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001"]
     assert MagicalPipeline.from_pretrained(tmp_path / "run").critic is not None
@@ -374,7 +374,7 @@ def test_a_damaged_checkpoint_is_named(run, tiny_config, tmp_path):
     assert train(tiny_config(tmp_path / "run", resume=True)).steps == 4
 
 
-def test_lines_of_a_killed_sitting_are_dropped(run, tiny_config, tmp_path):
+def test_lines_of_a_killed_session_are_dropped(run, tiny_config, tmp_path):
     """History beyond the checkpoint, and half a line at its end, do not stay when the steps are done again."""
     folder, _ = run
     shutil.copytree(folder, tmp_path / "run")

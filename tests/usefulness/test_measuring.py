@@ -136,7 +136,7 @@ def test_it_goes_on_after_a_stop_and_mixes_nothing(boards, tmp_path):
             data.select([*range(30), 31, 30]), tmp_path, options=UsefulnessOptions(**options), num_images=2
         )
     kept.write_text(before + "{]\n")
-    with pytest.raises(DataError, match=r"line 5 of .* is no finished detector: delete the line"):
+    with pytest.raises(DataError, match=r"line 5 of .* is not a finished detector: delete the line"):
         evaluate_usefulness(data, tmp_path, options=UsefulnessOptions(**options), num_images=2)
 
 

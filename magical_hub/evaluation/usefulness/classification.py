@@ -175,12 +175,12 @@ def procedural(images: np.ndarray, labels: np.ndarray, normal: int, seed: int) -
 
     def make(wanted: np.ndarray, turn: int) -> np.ndarray:
         rng = np.random.default_rng([seed, turn])
-        sound = images[_of_classes(labels, np.full_like(wanted, normal), rng)]
+        good = images[_of_classes(labels, np.full_like(wanted, normal), rng)]
         sources = images[_of_classes(labels, wanted, rng)]
         return np.stack(
             [
                 image if label == normal else procedural_defect(image, source, rng).image
-                for image, source, label in zip(sound, sources, wanted, strict=True)
+                for image, source, label in zip(good, sources, wanted, strict=True)
             ]
         )
 

@@ -1,7 +1,7 @@
 """Checkpoints of a run: written beside and renamed, in safetensors and JSON alone, so that no pickle is ever read.
 
 A checkpoint is a folder `step-00001000` with generator, critics, EMA weights and the optimizers, a file each. An
-optimizer's tensors are stored as "NUMBER.NAME"; its settings, and what of its state is no tensor, as JSON in the
+optimizer's tensors are stored as "NUMBER.NAME"; its settings, and what of its state is not a tensor, as JSON in the
 file's metadata. There are no random states: what is random depends only on the seed and the step (see sampler.py).
 """
 
@@ -24,7 +24,7 @@ from magical_hub.errors import CheckpointError
 from magical_hub.files import folder_written_whole, remove_folder, remove_leftovers, write_text
 from magical_hub.safety import parse_json, read_json
 
-MEND = "delete it, and --resume takes the one before"
+ADVICE = "delete it, and --resume takes the one before"
 LARGEST = 1e300
 """Larger numbers of a checkpoint are refused: arithmetic with them would overflow."""
 
@@ -102,9 +102,9 @@ def load_about(checkpoint: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: where it is missing or damaged.
     """
-    about = read_json(checkpoint / "about.json", checkpoint, mend=f"{checkpoint.name} is damaged: {MEND}")
+    about = read_json(checkpoint / "about.json", checkpoint, advice=f"{checkpoint.name} is damaged: {ADVICE}")
     if about.get("step") != checkpoint_step(checkpoint):
-        raise CheckpointError(f"checkpoint {checkpoint} says that it is of step {about.get('step')}: {MEND}")
+        raise CheckpointError(f"checkpoint {checkpoint} says that it is of step {about.get('step')}: {ADVICE}")
     return about
 
 
@@ -131,7 +131,7 @@ def check_like(value: Any, own: Any, checkpoint: Path, name: str = "about.json")
     if not right:
         lacking = [key for key in own if key not in value] if isinstance(own, dict) and isinstance(value, dict) else []
         what = f"lacks {lacking[0]!r}" if lacking else f"is {str(value)[:40]}"
-        raise CheckpointError(f"{checkpoint} does not fit this run ({name} {what}): {MEND}, or start a new run")
+        raise CheckpointError(f"{checkpoint} does not fit this run ({name} {what}): {ADVICE}, or start a new run")
     for key, part, own_part in pairs:
         check_like(part, own_part, checkpoint, f"{name}, {key}")
 
@@ -174,7 +174,7 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
         with safe_open(checkpoint / f"{name}_optimizer.safetensors", "pt") as file:
             settings = parse_json(file.metadata()["settings"])
             state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in settings["state"].items()}
-            for key in file.keys():  # noqa: SIM118 - safe_open is no dict
+            for key in file.keys():  # noqa: SIM118 - safe_open is not a dict
                 number, entry = key.split(".", 1)
                 state.setdefault(int(number), {})[entry] = file.get_tensor(key)
         # Files know no layout in memory, and a fused Adam reads weights and moments in the order of the memory.
@@ -221,4 +221,4 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _damaged(checkpoint: Path, error: Exception) -> str:
-    return f"checkpoint {checkpoint} is damaged ({error}): {MEND}"
+    return f"checkpoint {checkpoint} is damaged ({error}): {ADVICE}"

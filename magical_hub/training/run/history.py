@@ -47,7 +47,7 @@ FAMILIES = {
 def read_history(path: Path) -> tuple[list[dict[str, float]], int]:
     """The lines of a history.jsonl by the names of this version, and how many are damaged.
 
-    It is only for watching, so that damage is no error.
+    It is only for watching, so that damage is not an error.
     """
     lines, damaged = read_json_lines(path)
     whole = [line for line in lines if type(line.get("step")) is int and all(map(_is_number, line.values()))]

@@ -17,7 +17,7 @@ from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, only_writer, remove_leftovers, write_text
 from magical_hub.safety import read_json
 from magical_hub.training.config import TrainingConfig
-from magical_hub.training.run.split import MEND, Split
+from magical_hub.training.run.split import ADVICE, Split
 from magical_hub.training.survey import Survey, complete
 
 logger = logging.getLogger(__name__)
@@ -134,4 +134,4 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: where it is missing or damaged.
     """
-    return TrainingConfig.renamed(read_json(folder / SETTINGS, folder, DataError, MEND))
+    return TrainingConfig.renamed(read_json(folder / SETTINGS, folder, DataError, ADVICE))

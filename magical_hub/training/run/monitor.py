@@ -84,7 +84,7 @@ class Monitor:
         store: the real images.
         split: generated images are compared with the validation part, or with the training part where there is none.
         grid: the grid of the canvas.
-        step: steps done before this sitting.
+        step: steps done before this session.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Monitor:
         Args:
             summary: of the figures since the last line.
             step: the steps done.
-            seconds: of this sitting.
+            seconds: of this session.
             bar: the progress bar.
         """
         line = summary.means | self.measured

@@ -13,13 +13,13 @@ from magical_hub.training.run.split import Split
 
 
 class RunRecord:
-    """What a run's records say, from its first sitting to the one in progress.
+    """What a run's records say, from its first session to the one in progress.
 
     Args:
         config: the configuration of the run.
         store: the images.
         split: their parts.
-        last: the checkpoint that this sitting continues, or None.
+        last: the checkpoint that this session continues, or None.
         step: the steps done before it.
         origin: of the checkpoint that a new run starts from (see provenance.py), or nothing.
     """
@@ -49,10 +49,10 @@ class RunRecord:
         self._from: dict[str, Any] = {key: before[key] for key in ("checkpoint", "revision", "from") if key in before}
         if origin:
             self._from = {"from": origin["record"], **{key: origin[key] for key in origin if key != "record"}}
-        self._sittings = [sitting for sitting in before.get("sittings", []) if sitting["from_step"] < step]
+        self._sessions = [one for one in provenance.sessions_of(before) if one["from_step"] < step]
         now = provenance.made_by()
-        if not self._sittings or {**self._sittings[-1], "from_step": 0} != {**now, "from_step": 0}:
-            self._sittings.append({**now, "from_step": step})
+        if not self._sessions or {**self._sessions[-1], "from_step": 0} != {**now, "from_step": 0}:
+            self._sessions.append({**now, "from_step": step})
 
     def at(self, step: int, weights: str | None = None) -> dict[str, Any]:
         """The record of a checkpoint.
@@ -62,4 +62,4 @@ class RunRecord:
             weights: `weights_sha256` of the generator that others will use, where it is final.
         """
         final = {} if weights is None else {"weights_sha256": weights}
-        return {"made": "checkpoint", "steps": step, **final, **self._about, "sittings": self._sittings, **self._from}
+        return {"made": "checkpoint", "steps": step, **final, **self._about, "sessions": self._sessions, **self._from}

@@ -14,7 +14,7 @@ from magical_hub.files import write_text
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 
 PARTS = ("train", "validation", "holdout")
-MEND = "put the right one back, or start a new run"
+ADVICE = "put the right one back, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Split:
         Raises:
             DataError: where the file is damaged.
         """
-        values = read_json(path, path.parent, DataError, MEND, MOST_BYTES_OF_IMAGES)
+        values = read_json(path, path.parent, DataError, ADVICE, MOST_BYTES_OF_IMAGES)
         digests = values.get("digests")
         numbers = [number for part in PARTS for number in values.get(part) or []]
         right = (
@@ -84,7 +84,7 @@ class Split:
             and len(set(numbers)) == len(numbers)
         )
         if not right:
-            raise DataError(f"{path} holds no split of images into train, validation and holdout: {MEND}")
+            raise DataError(f"{path} holds no split of images into train, validation and holdout: {ADVICE}")
         return cls(**values)
 
 

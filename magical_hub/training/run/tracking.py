@@ -1,4 +1,4 @@
-"""The tracker of a sitting: the figures as they come, and in MLflow the trained model too."""
+"""The tracker of a session: the figures as they come, and in MLflow the trained model too."""
 
 from __future__ import annotations
 
