@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,7 @@ from magical_hub.augmentation.making import RowMaker, make_rows, rows_together
 from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.preparing import Prepared, Source, prepare
 from magical_hub.augmentation.rows import PROVENANCE
-from magical_hub.augmentation.settings import Engine, Keep, Settings
+from magical_hub.augmentation.settings import Settings
 from magical_hub.augmentation.shards import fingerprint_of, make_shards
 from magical_hub.errors import DataError
 
@@ -25,25 +25,7 @@ Data = TypeVar("Data", bound=Any)
 """A `datasets.Dataset`, an `IterableDataset`, or a dictionary of splits of either."""
 
 
-def augment_dataset(
-    dataset: Data,
-    source: Source,
-    num_images: int,
-    image_column: str = "image",
-    label_column: str | None = "label",
-    objects_column: str | None = "auto",
-    mask_column: str | None = "auto",
-    mask_values: Mapping[int, str] | None = None,
-    balance: bool = True,
-    seed: int = 0,
-    batch_size: int = 8,
-    num_proc: int | None = None,
-    keep: Keep = "verified",
-    provenance: bool = False,
-    probability: float = 0.5,
-    engine: Engine = "local",
-    ray_address: str | None = None,
-) -> Data:
+def augment_dataset(dataset: Data, source: Source, num_images: int, **settings: Any) -> Data:
     """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
 
     Synthetic rows are stored in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them
@@ -58,45 +40,24 @@ def augment_dataset(
             (rows without objects, with an empty mask); a tuple of both paints them on generated images without
             defects, so that no background is real.
         num_images: synthetic rows in the result.
-        image_column: column of the images.
-        label_column: column of the classes to generate, matched by name: the checkpoint's image classes, or its
-            defects and one name more that stands for none. Only classes that occur are generated. None leaves the
-            classes to the checkpoint.
-        objects_column, mask_column: of boxes x, y, w, h in pixels, and of masks; "auto" finds, None leaves null.
-        mask_values: names of the defect classes that values of the masks stand for ({1: "dark", 2: "crack"}). None
-            finds out what they mean (data/masks.py says how); synthetic masks have the same values.
-        balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream
-            (whose counts are not known) as many of each. Otherwise as the dataset has them (of a stream: the
-            checkpoint).
-        seed: of the series of images.
-        batch_size: images at a time.
-        num_proc: processes; None is this one alone. A script with more needs `if __name__ == "__main__":`.
-            With the engine "ray", actors of one core (or one GPU) each; None is as many as there are.
-        keep: "verified" drops images that don't show their class or defect (where the checkpoint has a verifier;
-            without one all count as verified), "all" none, a filter what it says (`augmentation.QualityFilter`).
-        provenance: three columns more: `synthetic` (bool), `source` (checkpoint and a hash of its weights), `seed`.
-            Of a DatasetDict only the split "train" has them.
-        probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
-        engine: "ray" makes the same rows on a Ray cluster (extra `ray`); not for a stream.
-        ray_address: of the cluster that this machine is in: HOST:PORT or "auto". None takes the one that this process
-            is connected to or that RAY_ADDRESS names, else starts one on this machine.
+        settings: other fields of `Settings`: image_column, label_column, objects_column, mask_column, mask_values,
+            balance, seed, batch_size, num_proc, keep, provenance, probability, engine, ray_address.
 
     Returns:
         The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is
         null: other columns, and objects and masks where the checkpoint knows no defects.
 
     Raises:
-        ConfigError: where an argument is out of range, or the Ray cluster doesn't answer.
+        ConfigError: where a setting is out of range, or the Ray cluster doesn't answer.
         DataError: where columns are missing, or can't be matched with the checkpoint.
         AugmentationError: where the tries run out before there are `num_images`.
     """
-    arguments = {name: value for name, value in locals().items() if name not in ("dataset", "source")}
-    settings = Settings(**arguments)
+    checked = Settings(num_images, **settings)
     if not isinstance(dataset, dict):
-        return augment(dataset, source, settings).dataset
+        return augment(dataset, source, checked).dataset
     if "train" not in dataset:  # a DatasetDict, or one of streams
         raise DataError(f"there is no split 'train' among {', '.join(dataset)}: give one of the splits instead")
-    return type(dataset)({**dataset, "train": augment(dataset["train"], source, settings).dataset})
+    return type(dataset)({**dataset, "train": augment(dataset["train"], source, checked).dataset})
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,30 @@ class Settings:
     """The arguments of `augment_dataset`, checked.
 
     Attributes:
-        num_images: how many synthetic images.
+        num_images: synthetic rows in the result.
         image_column: column of the images.
-        label_column: column of the classes to generate: the checkpoint's classes, or its defects and a name for none.
-        objects_column: column of boxes; auto finds it.
-        mask_column: column of masks; auto finds it.
-        mask_values: names of the classes that values of the masks stand for.
-        balance: make most of what is rare.
+        label_column: column of the classes to generate, matched by name: the checkpoint's image classes, or its
+            defects and one more name, which stands for none. Only classes that occur are generated. None leaves the
+            classes to the checkpoint.
+        objects_column: column of boxes x, y, width, height in pixels; auto finds it, None leaves it null.
+        mask_column: column of masks; auto finds it, None leaves it null.
+        mask_values: names of the classes that values of the masks stand for, as {1: "dark", 2: "crack"}; None finds
+            out what they mean (see data/masks.py). Synthetic masks have the same values.
+        balance: make most of what is rare, so that the classes come as near to each other as they can; of a stream,
+            whose counts are not known, as many of each. Otherwise as the dataset has them (of a stream: the
+            checkpoint).
         seed: image i depends only on the seed and i.
         batch_size: images at a time.
-        num_proc: processes; with --engine ray, actors of a core (or a GPU) each, all that there are unless given.
-        keep: verified drops images that do not show their class or defect.
-        provenance: whether rows have the columns synthetic, source and seed.
-        probability: of a stream: the share of synthetic rows.
-        engine: ray makes the same rows on a Ray cluster.
-        ray_address: HOST:PORT of the cluster, or auto; one on this machine starts unless given.
+        num_proc: processes, this one alone unless given; a script with more needs `if __name__ == "__main__":`. With
+            the engine ray, actors of a core (or a GPU) each, all that there are unless given.
+        keep: verified drops images that do not show their class or defect (without a verifier in the checkpoint all
+            count as verified), all drops none; in Python also a filter (see `augmentation.QualityFilter`).
+        provenance: three more columns: synthetic (bool), source (checkpoint and a hash of its weights), seed. Of a
+            DatasetDict only the split "train" has them.
+        probability: of a stream alone: the share of synthetic rows, as long as there are rows of both.
+        engine: ray makes the same rows on a Ray cluster (extra ray); not for a stream.
+        ray_address: HOST:PORT of the cluster that this machine is in, or auto. Unless given, the cluster that this
+            process is connected to or that RAY_ADDRESS names, else a new one on this machine.
 
     Raises:
         ConfigError: where one is out of range.

@@ -92,8 +92,8 @@ def differing(pixels: np.ndarray, reference: np.ndarray, ring: np.ndarray, insid
     """The mask of a defect that only a box marks: what differs from the reference by more than the ring does.
 
     Edges of the product that lie a pixel or two beside those of the reference are not a defect: pixels are compared
-    with the range that the reference takes within 0, 1 or 2 pixels, the smallest radius at which the ring is quiet. What
-    is found grows by as much into the plain difference.
+    with the range that the reference takes within 0, 1 or 2 pixels, the smallest radius at which the ring is quiet.
+    What is found grows by as much into the plain difference.
 
     Args:
         pixels, reference: (h, w) float32 in 0..1.
