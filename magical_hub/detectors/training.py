@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from magical_hub.detectors.augmentation import classical
-from magical_hub.detectors.batches import augmented, rows_of_batches
+from magical_hub.detectors.batches import augmented, classical, rows_of_batches
 from magical_hub.detectors.boxes import BoxDetector, as_input
 from magical_hub.detectors.labelled import LabelledImages
 from magical_hub.detectors.masks import MaskDetector

@@ -11,8 +11,7 @@ from torch import nn
 
 from magical_hub.evaluation.evidence import Data, Subject, gather
 from magical_hub.evaluation.images import FeatureCache
-from magical_hub.evaluation.views import MAX_SHIFT, NEIGHBOURS
-from magical_hub.metrics import nearest_aligned
+from magical_hub.evaluation.views import NEIGHBOURS, aligned
 from magical_hub.pipeline import MagicalPipeline
 
 
@@ -57,9 +56,7 @@ def compare(
         subject = Subject.of(pipe_or_folder)
         evidence = gather(subject, real, None, num_images=num_images, seed=seed, cache=cache, scratch=place)
         made, train = evidence.compared, evidence.train
-        small = cache.whole(train)
-        shift = min(MAX_SHIFT, min(small.shape[1:]) // 8)
-        near = nearest_aligned(cache.whole(made), small, min(NEIGHBOURS, len(train)), shift)
+        near = aligned(cache.whole(made), cache.whole(train), min(NEIGHBOURS, len(train)))
         rows = near.indices[:, 0]
         every = np.arange(len(made))
         return Comparison(

@@ -94,10 +94,6 @@ def views(evidence: Evidence) -> list[View]:
         small = Grid(grid.rows, grid.cols, *cells)
         return [images[:, rows, cols] for rows, cols in map(small.span, range(small.num_locations))]
 
-    def aligned(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
-        shift = min(MAX_SHIFT, min(references.shape[1:]) // 8)
-        return nearest_aligned(queries, references, k, shift)
-
     found = [
         View(
             "features",
@@ -122,6 +118,11 @@ def views(evidence: Evidence) -> list[View]:
             )
         )
     return found
+
+
+def aligned(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
+    """`metrics.nearest_aligned` of small grey images, (N, H, W) and (M, H, W) uint8, with shifts that suit the size."""
+    return nearest_aligned(queries, references, k, min(MAX_SHIFT, min(references.shape[1:]) // 8))
 
 
 def num_parts(references: int, unseen: int) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from magical_hub.hub.contents import count_parameters
 from magical_hub.hub.gate import Finding
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
@@ -103,7 +102,7 @@ def write_card(
         config=config,
         grid=pipe.generator.grid,
         networks={
-            name: (type(network).__name__, count_parameters(network) / 1e6)
+            name: (type(network).__name__, network.num_parameters() / 1e6)
             for name, network in pipe.components.items()
             if network is not None
         },

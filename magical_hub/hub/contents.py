@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from magical_hub import provenance
 from magical_hub.checkpoint import check_weights, component_files
@@ -179,8 +178,3 @@ def check_contents(folder: Path, components: Iterable[str]) -> list[str]:
                 f"not pushed: {name} holds a path of this machine ({what}): take it out of names and texts"
             )
     return names
-
-
-def count_parameters(network: torch.nn.Module) -> int:
-    """How many numbers a network learned."""
-    return sum(parameter.numel() for parameter in network.parameters())

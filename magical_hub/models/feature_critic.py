@@ -155,7 +155,7 @@ class FeatureCritic(nn.Module):
         self.heads = nn.ModuleList(
             FeatureHead(i, width, grid.rows, grid.cols, num_classes, num_defects) for i in inputs
         )
-        self.defect_heads = nn.ModuleList(_defect_head(i, width, num_defects) for i in inputs if num_defects)
+        self.defect_heads = nn.ModuleList(cell_classifier(i, width, 1 + num_defects) for i in inputs if num_defects)
         self.eval()  # the norms change in `update_norms`, and not with every pass
 
     @torch.no_grad()
@@ -202,15 +202,11 @@ class FeatureCritic(nn.Module):
         return found.flatten(2).mT.flatten(0, 1)
 
 
-def _defect_head(inputs: int, width: int, num_defects: int) -> nn.Sequential:
-    """A plain classifier of cells, with a receptive field of 3 x 3 cells."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, width, 1),
-        nn.LeakyReLU(SLOPE),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
-        nn.Conv2d(width, 1 + num_defects, 1),
-    )
+def cell_classifier(inputs: int, width: int, *outputs: int) -> nn.Sequential:
+    """A plain classifier of the cells of one scale, with a receptive field of 3 x 3 cells; or, without `outputs`, its
+    features."""
+    hidden = [nn.Conv2d(inputs, width, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 3, padding=1)]
+    return nn.Sequential(*hidden, nn.LeakyReLU(SLOPE), *(nn.Conv2d(width, count, 1) for count in outputs))
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import nn
 from magical_hub.errors import ConfigError
 from magical_hub.models.base import Network
 from magical_hub.models.checks import check_config
-from magical_hub.models.feature_critic import feature_widths, shared_features
+from magical_hub.models.feature_critic import cell_classifier, feature_widths, shared_features
 from magical_hub.models.layers import SLOPE
 
 NETWORK: Final = "efficientnet-lite0"
@@ -69,7 +69,7 @@ class LabelVerifier(Network):
         if not num_classes and not num_defects:
             raise ConfigError("a verifier needs classes or defects to verify: give num_classes or num_defects")
         widths = feature_widths(self.grid.cell_height, self.grid.cell_width)
-        self.scales = nn.ModuleList(_scale(channels_in, width) for channels_in in widths)
+        self.scales = nn.ModuleList(cell_classifier(channels, width) for channels in widths)
         inputs = width * len(self.scales)
         self.row_embedding = nn.Embedding(rows, inputs)
         self.col_embedding = nn.Embedding(cols, inputs)
@@ -99,13 +99,3 @@ class LabelVerifier(Network):
             class_logits=None if self.class_head is None else self.class_head(x),
             defect_logits=None if self.defect_head is None else self.defect_head(x),
         )
-
-
-def _scale(inputs: int, width: int) -> nn.Sequential:
-    """Convolutions over the cells of one scale, with a receptive field of 3 x 3."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, width, 1),
-        nn.LeakyReLU(SLOPE),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
-    )
