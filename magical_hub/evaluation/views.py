@@ -121,7 +121,7 @@ def views(evidence: Evidence) -> list[View]:
 
 
 def aligned(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
-    """`metrics.nearest_aligned` of small grey images, (N, H, W) and (M, H, W) uint8, with shifts that suit the size."""
+    """`metrics.nearest_aligned` of small grey images (N, H, W) and (M, H, W) uint8, with shifts that suit the size."""
     return nearest_aligned(queries, references, k, min(MAX_SHIFT, min(references.shape[1:]) // 8))
 
 
