@@ -43,7 +43,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Make a folder where it is missing, and keep other processes from writing into it meanwhile.
+    """Make a folder where it is missing, and keep other processes from writing into it within the block.
 
     A process's lock goes with it, however it ends; what a dead writer left half-written is removed.
 
@@ -64,7 +64,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def only_maker(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Keep other processes from writing a file, or a folder that appears whole, meanwhile.
+    """Keep other processes from writing a file, or a folder that appears whole, within the block.
 
     Args:
         path: the file or folder.

@@ -92,7 +92,7 @@ class Stock:
 
 
 class Banks:
-    """Gives the bank of a data set, or one that was saved; of many, the longest unused goes."""
+    """Gives the bank of a data set, or one that was saved; of many, the least recently used is dropped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -61,7 +61,7 @@ class CompareTab:
     """The components of the tab, and what they do.
 
     Args:
-        checkpoint: the one to begin with.
+        checkpoint: the initial one.
     """
 
     def __init__(self, checkpoint: str) -> None:

@@ -33,7 +33,7 @@ class GenerateTab:
 
     Args:
         pipelines: of all users.
-        checkpoint: the one to begin with.
+        checkpoint: the initial one.
         folder: where ZIP files go.
         local: whether users may name other checkpoints.
     """

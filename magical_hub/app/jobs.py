@@ -71,7 +71,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether it came to its end."""
+        """Whether it ended without an error."""
         return self._process.poll() == 0
 
     @property

@@ -27,7 +27,7 @@ Progress = Callable[[tuple[int, int]], Any]
 
 
 class Pipelines:
-    """Gives the pipeline of a checkpoint, for all users of the page; of many, the longest unused goes.
+    """Gives the pipeline of a checkpoint, for all users of the page; of many, the least recently used is dropped.
 
     Args:
         device: where they run.
@@ -206,7 +206,7 @@ def _pictures(
     defects: Any,
     defect_free: Sequence[Image.Image] | None = None,
 ) -> list[Picture]:
-    """Pictures of some seeds; those without defects are made too, unless they are at hand or the same."""
+    """Pictures of some seeds; those without defects are made too, unless they are given or the same."""
     made = pipe(seeds=seeds, truncation_psi=truncation_psi, images_per_batch=BATCH, **_labels(pipe, label, defects))
     images: list[Any] = list(made.images)
     if defect_free is None:

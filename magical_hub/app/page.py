@@ -41,10 +41,10 @@ def build(
     """Put the tabs together, in the order of the work.
 
     Args:
-        checkpoint: the one to begin with.
+        checkpoint: the initial one.
         pipelines: where they are loaded.
         banks: the same of banks of defects.
-        data: those to begin with.
+        data: the initial ones.
         jobs: what trains and evaluates.
         folder: for files of the page, gone with it.
         local: with all that reads and writes folders of the machine. Without, the one checkpoint's images alone, which

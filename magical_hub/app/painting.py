@@ -54,7 +54,7 @@ class PaintTab:
 
     Args:
         banks: of all users.
-        data: the data to begin with.
+        data: the initial data.
         folder: where ZIP files go.
     """
 

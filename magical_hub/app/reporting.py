@@ -40,7 +40,7 @@ class ReportTab:
 
     Args:
         jobs: of all users.
-        checkpoint: the one to begin with.
+        checkpoint: the initial one.
     """
 
     def __init__(self, jobs: Jobs, checkpoint: str) -> None:

@@ -43,7 +43,7 @@ def locate(name: str | Path) -> Path | str:
         if (folder / "model_index.json").is_file():
             return folder
         if (folder / "checkpoints").is_dir():
-            raise CheckpointError(f"{name} is a training that has not ended: let it end, or go on with --resume")
+            raise CheckpointError(f"{name} is a training that has not ended: let it end, or continue with --resume")
         raise CheckpointError(
             f"{name} is not a checkpoint (it has no model_index.json): give the folder that training wrote"
         )
@@ -86,7 +86,7 @@ def fetch(name: str | Path, variant: str | None = None, **where: Any) -> tuple[P
         The folder, and the class of each component in it.
 
     Raises:
-        CheckpointError: as `locate`, or where the files are damaged, unsafe or can't be had.
+        CheckpointError: as `locate`, or where the files are damaged, unsafe or cannot be fetched.
     """
     place = locate(name)
     folder = pull(place, ["model_index.json"], **where) if isinstance(place, str) else place
@@ -111,7 +111,7 @@ def fetch_network(name: str | os.PathLike[str], subfolder: str = "", variant: st
         where: what `pulling.pull` takes.
 
     Raises:
-        CheckpointError: where the files can't be had, or the subfolder leads out of the folder.
+        CheckpointError: where the files cannot be fetched, or the subfolder leads out of the folder.
     """
     folder = expanded(name)
     if not folder.is_dir():

@@ -124,7 +124,7 @@ def pull(
         The folder of that commit in the cache.
 
     Raises:
-        CheckpointError: where they can't be had, or are not what the Hub says they are.
+        CheckpointError: where they cannot be fetched, or are not what the Hub says they are.
     """
     repo_id, _, named = name.partition("@")
     cached_only = local_files_only or not hub_has_address()

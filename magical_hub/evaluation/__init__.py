@@ -1,4 +1,4 @@
-"""Are the generated images good, of one piece, varied, and no copies? One call, one report."""
+"""Are the generated images good, coherent, varied, and free of copies? One call, one report."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Generated images beside real ones, for people: as many of each, and the training image that each is nearest to."""
+"""Generated images beside real ones, to be looked at: as many of each, and the nearest training image of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Comparison:
     """N generated and N real images, all (N, C, H, W) uint8.
 
     Args:
-        generated: in an order by chance.
+        generated: in random order.
         real: held out from training where such are known.
         closest: the training image that is nearest to each generated one.
         closest_names: their files, or rows.

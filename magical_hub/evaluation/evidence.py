@@ -40,8 +40,8 @@ class Evidence:
         grid: how the images are cut.
         has_grid: whether it was given; a grid of one sub-region means that it was not.
         cache: features and small pixels.
-        seed: of every choice by chance.
-        pipe: what made the generated images, where it is at hand.
+        seed: of every random choice.
+        pipe: what made the generated images, where that is known.
         normal_class: name of the class without defects, where it was given.
     """
 

@@ -1,4 +1,4 @@
-"""Perceptual hashes: near-duplicates among many images, cheaply. A hint for people, no test."""
+"""Perceptual hashes: near-duplicates among many images, cheaply. A hint, not a test."""
 
 from __future__ import annotations
 

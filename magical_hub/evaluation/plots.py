@@ -13,7 +13,7 @@ from PIL import Image
 from magical_hub.pictures import picture_grid
 
 LARGEST, SMALLEST = 256, 96
-"""Longer side in pixels of an image in a sheet, about: the report is one file for people."""
+"""Longer side in pixels of an image in a sheet, about: the report is one file."""
 
 COLOURS = {"helps": "tab:green", "harms": "tab:red", "no gain": "tab:red", "not shown": "tab:gray"}
 """The colour of a difference by what it shows."""

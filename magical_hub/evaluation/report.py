@@ -18,8 +18,8 @@ from magical_hub.files import write_text
 FORMAT = 1
 """The format of report.json: keys may be added within a format, and never change their meaning."""
 OVERALL = {
-    Verdict.GOOD: "Fit for use, as far as this report looked.",
-    Verdict.WEAK: "Use with care: see what is weak, or was not looked at.",
+    Verdict.GOOD: "Fit for use, as far as this report tested.",
+    Verdict.WEAK: "Use with care: see what is weak, or was not tested.",
     Verdict.BAD: "Do not use these images.",
     Verdict.NONE: "No verdict: nothing could be measured.",
 }

@@ -3,8 +3,8 @@
 Three views (features, pixels, sub-regions) and four tests in each, whose alarms are false once in a hundred reports:
 
 - nearer: generated images are nearer to the training images than held-out ones are, and to the training images than
-  to the held-out ones. Either alone can be had without copying: the first by a generator that leaves out odd images,
-  the second by a split that isn't one by chance.
+  to the held-out ones. Either alone can happen without copying: the first with a generator that leaves out odd images,
+  the second with a split that is not random.
 - nearer somewhere: the same among the images around one kind of training image (Meehan et al., AISTATS 2020).
 - a crowd: more generated than held-out images are suspiciously near to a training image, and to more training than
   held-out images. Those that are near to the same one count once.
@@ -192,7 +192,7 @@ class Planted(NamedTuple):
 
 
 def plant(evidence: Evidence) -> dict[str, Planted]:
-    """Copies of training images chosen by chance: exact, shifted, brightened, and generated images with one sub-region
+    """Copies of training images chosen at random: exact, shifted, brightened, and generated images with one sub-region
     of a training image."""
     draw = np.random.default_rng(evidence.seed)
     count = min(COPIES, len(evidence.train), len(evidence.generated))

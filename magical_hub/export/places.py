@@ -42,8 +42,8 @@ def check_place(target: str | Path) -> None:
 def written_to(target: str | Path, request: dict[str, Any]) -> Iterator[Path]:
     """Give a folder on this machine to fill; when the block ends well, the place holds what the folder does.
 
-    A folder appears whole or not at all. To a remote place files go one by one, under a mark that goes when the last
-    is there; where the same was begun before, files that are there in their full size stay.
+    A folder appears whole or not at all. Remote files are written one by one, under a mark that is removed with the
+    last; where the same was begun before, files that are there in their full size stay.
 
     Args:
         target: the place.

@@ -94,7 +94,7 @@ def check_report(report: dict[str, Any] | None, weights_sha256: str, images: dic
         raise ConfigError(f"the report is of format {kept['format']}, and this version reads {FORMAT}: make it again")
     verdict = leakage["verdict"]
     if kept["about"].get("weights_sha256") != weights_sha256:
-        return Finding("unchecked", "No leakage check was made of these weights: the report at hand is of others.")
+        return Finding("unchecked", "No leakage check was made of these weights: the report is of others.")
     if verdict in ("good", "weak") and (doubt := _doubt(report["about"].get("sha256"), images)):
         return Finding("unchecked", f"No leakage check counts: {doubt}.")
     if verdict in ("good", "weak"):

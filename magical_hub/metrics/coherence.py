@@ -1,4 +1,4 @@
-"""Whether an image is of one piece: whether its sub-regions are bright, and rich in contrast, together."""
+"""Whether an image is coherent: whether the brightness and the contrast of its sub-regions correlate."""
 
 from __future__ import annotations
 

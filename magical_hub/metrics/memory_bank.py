@@ -59,7 +59,7 @@ def coreset_extension(bank: Tensor, rows: Tensor, further: Tensor, most: int) ->
 
 def _farthest(rows: Tensor, nearest: Tensor, most: int, enough: float) -> list[int]:
     """Numbers of the rows (M, F) that are chosen, each the farthest from all chosen before, while it is farther than
-    `enough`; `nearest` (M,) are the distances to begin with, and these and `enough` are squared."""
+    `enough`; `nearest` (M,) are the initial distances, and these and `enough` are squared."""
     norms = rows.square().sum(1)
     chosen: list[int] = []
     while len(chosen) < most:

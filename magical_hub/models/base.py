@@ -140,7 +140,7 @@ class Network(ModelMixin, ConfigMixin):
         super().save_pretrained(expanded(save_directory), variant=variant, **{**kwargs, "safe_serialization": True})
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> NoReturn:
-        """Refused: what is published goes through the pipeline's `push_to_hub`, where leakage is looked at."""
+        """Refused: what is published goes through the pipeline's `push_to_hub`, with its leakage check."""
         raise ConfigError(
             f"a {type(self).__name__} alone is not pushed to {repo_id}: push its MagicalPipeline, which carries the "
             "card and the leakage check"

@@ -67,10 +67,10 @@ class MagicalGenerator(Network):
         max_width: the most channels at any level.
         num_classes: image classes; 0 for none.
         class_names: their names.
-        class_frequencies: how often each stands in the training set (they sum to 1).
+        class_frequencies: how often each occurs in the training set (they sum to 1).
         num_defects: defect classes of sub-regions, "none" (0) not counted; 0 for no defects.
         defect_names: their names.
-        defect_frequencies: how often each stands at each location of the training images of a class: (classes, or 1;
+        defect_frequencies: how often each occurs at each location of the training images of a class: (classes, or 1;
             R*K; defects).
         intensity_range: the values of the training images that became black and white; None: the whole range of 8 and
             16 bits.

@@ -192,8 +192,8 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
             )
     if survey.alignment is not None and survey.alignment < IN_PLACE:
         found.append(
-            f"only {survey.alignment:.0%} of the images fit the others best where they lie: the method learns what "
-            "stands where, so align them first (one camera position, one crop)"
+            f"only {survey.alignment:.0%} of the images are aligned with the others: the method learns what is at "
+            "each location, so align them first (one camera position, one crop)"
         )
     if survey.unreadable:
         found.append(

@@ -60,7 +60,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         )
     except ValueError as error:  # Accelerate holds one precision a process, and knows what the hardware lacks
         reason = first_line(error)
-        raise ConfigError(f"mixed_precision {precision} can't be had in this process: {reason}") from error
+        raise ConfigError(f"mixed_precision {precision} is not available in this process: {reason}") from error
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != accelerator.num_processes:  # each would train for itself, all in one folder
         raise ConfigError(

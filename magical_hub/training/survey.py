@@ -25,7 +25,7 @@ from magical_hub.metrics.alignment import SIDE, alignment
 from magical_hub.training.config import TrainingConfig
 
 SURVEYED = 32
-"""Images. A stream keeps as many at hand."""
+"""Images. Of a stream as many are kept."""
 FEW_LEVELS = 64
 """Grey levels of 256 under which the range of intensities gives a warning."""
 LARGEST = 512

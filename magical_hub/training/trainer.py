@@ -164,7 +164,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.stopped:
             by = signals.received or "a signal to another process"
-            raise TrainingStopped(f"stopped by {by} at step {self.state.step}: go on with --resume")
+            raise TrainingStopped(f"stopped by {by} at step {self.state.step}: continue with --resume")
         if self.accelerator.is_main_process:
             self.monitor.draw_curves()
             pipe = self.state.pipeline()

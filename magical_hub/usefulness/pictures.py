@@ -1,4 +1,4 @@
-"""What people look at: a good image with and without painted defects, and the arms beside each other."""
+"""Pictures of the report: a good image with and without painted defects, and the arms beside each other."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_exact_copies_are_found_without_held_out_images(folders, small_network, 
 def test_good_sections_alone_are_no_fit_report():
     good, weak, unknown = (Section("a", "?", verdict, "") for verdict in (Verdict.GOOD, Verdict.WEAK, Verdict.NONE))
     report = EvaluationReport({"fidelity": good, "diversity": good}, {})
-    assert report.verdict is Verdict.GOOD and report.statement == "Fit for use, as far as this report looked."
+    assert report.verdict is Verdict.GOOD and report.statement == "Fit for use, as far as this report tested."
     report = EvaluationReport({"fidelity": good, "leakage": unknown, "seams": weak}, {})
     assert report.verdict is Verdict.WEAK and report.statement.endswith("was not looked at. (leakage, seams)")
     report = EvaluationReport({"fidelity": good, "leakage": unknown}, {})

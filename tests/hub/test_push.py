@@ -253,7 +253,7 @@ def test_refused_without_a_leakage_check(hub, pipe, reports, tmp_path):
     for subject, report, words in (
         (pipe, None, "No leakage check was made"),
         (pipe, reports["failed"], "COPIES FOUND"),
-        (other, reports["passed"], "of these weights: the report at hand is of others"),
+        (other, reports["passed"], "of these weights: the report is of others"),
     ):
         with pytest.raises(LeakageError, match=words):
             push(subject, "acme/tiny", report=report)

@@ -103,7 +103,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_pat
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 1 and "Traceback" not in errors
     assert errors.splitlines()[-1] == (
-        f"stopped by {number.name} at step {steps_done(tmp_path / 'run')}: go on with --resume"
+        f"stopped by {number.name} at step {steps_done(tmp_path / 'run')}: continue with --resume"
     )
     assert steps_done(tmp_path / "run") > 0
 

@@ -130,4 +130,4 @@ def test_a_signal_to_launcher_and_processes_alike_writes_a_checkpoint(elpv_folde
     _, errors = child.communicate(timeout=120)
     assert child.returncode != 0 and "stopped by SIGINT at step" in errors, errors[-3000:]
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
-    assert f"at step {checkpoint_step(checkpoint)}: go on with --resume" in errors
+    assert f"at step {checkpoint_step(checkpoint)}: continue with --resume" in errors

@@ -59,7 +59,7 @@ def check_free(config: TrainingConfig) -> None:
     """Raise a ConfigError where RUN holds a run and resume is off."""
     if (Path(config.output_dir) / SETTINGS).exists() and not config.resume:
         raise ConfigError(
-            f"{config.output_dir} holds a run already: give --resume to go on with it, or another --output-dir"
+            f"{config.output_dir} holds a run already: give --resume to continue it, or another --output-dir"
         )
 
 
