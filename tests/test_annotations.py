@@ -92,7 +92,7 @@ def test_annotations_say_where_the_asked_defects_are(pipe):
 
 def test_defects_that_nobody_asked_for_stand_as_in_training(pipe):
     made = quiet(pipe, seeds=range(60), images_per_batch=16)
-    classes = np.array([its["class_label"] for its in made.annotations])
+    classes = np.array([item["class_label"] for item in made.annotations])
     shares = {label: (made.defects.numpy()[classes == label] > 0).mean() for label in np.unique(classes)}
     assert abs(shares[0] - 0.3) < 0.15 and shares[1] == 0 and shares.get(2, 1) == 1
     alone = quiet(pipe, seeds=[7])

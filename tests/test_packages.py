@@ -16,7 +16,7 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module")
-def twins():
+def pairs():
     """Pictures with a defect, each beside its good twin."""
     return [(render_package(i, 64, 2, 1.0), render_package(i, 64, 2, 0.0)) for i in range(150)]
 
@@ -76,15 +76,15 @@ def test_defect_rate_at_its_ends(rate):
     assert all((render_package(i, 64, 1, rate).defect is not None) == bool(rate) for i in range(20))
 
 
-def test_every_defect_occurs_and_suits_its_package(twins):
-    assert {faulty.defect for faulty, _ in twins} == set(DEFECTS)
-    for faulty, good in twins:
+def test_every_defect_occurs_and_suits_its_package(pairs):
+    assert {faulty.defect for faulty, _ in pairs} == set(DEFECTS)
+    for faulty, good in pairs:
         assert faulty.defect in ALLOWED[faulty.package]
         assert (good.package, good.defect, good.boxes) == (faulty.package, None, ())
 
 
-def test_the_box_is_tight_about_the_change(twins):
-    for faulty, good in twins:
+def test_the_box_is_tight_about_the_change(pairs):
+    for faulty, good in pairs:
         change = np.abs(faulty.image.astype(int) - good.image).max(axis=2)
         ((x, y, width, height),) = faulty.boxes
         assert 0 <= x < x + width <= 64 and 0 <= y < y + height <= 64

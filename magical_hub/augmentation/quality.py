@@ -67,7 +67,7 @@ class QualityFilter:
         if outside <= 0 or not 0 < level < 1:
             raise ConfigError(f"outside is {outside} and level {level}: give more than 0, and level below 1")
         if len(dataset) < LEAST:
-            raise DataError(f"{len(dataset)} real images are too few for a filter: give {LEAST} or more")
+            raise DataError(f"{len(dataset)} real images are too few for a filter: there must be at least {LEAST}")
         find_columns(dataset.features, image_column, None, None, None)
         self._network = network or efficientnet_lite0()
         self._level = level

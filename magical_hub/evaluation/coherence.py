@@ -42,7 +42,7 @@ def measure(evidence: Evidence) -> Section:
     if not evidence.has_grid:
         raise LeftOut("the grid is not known: give rows and cols")
     if len(evidence.compared) < 3:
-        raise LeftOut(f"{len(evidence.compared)} images have no correlation: give 3 or more")
+        raise LeftOut(f"{len(evidence.compared)} images have no correlation: there must be at least 3")
     verdicts = []
     scores: dict[str, float | None] = {}
     ours, theirs = (_correlations(images, evidence.grid) for images in (evidence.compared, evidence.reference))

@@ -34,7 +34,7 @@ def measure(evidence: Evidence) -> Section:
     if not evidence.has_grid:
         raise LeftOut("the grid is not known: give rows and cols")
     if len(evidence.reference) < 4:
-        raise LeftOut(f"{len(evidence.reference)} real images have no two halves to compare: give 4 or more")
+        raise LeftOut(f"{len(evidence.reference)} real images have no two halves to compare: there must be at least 4")
     ours, theirs = _line_energies(evidence.compared, grid), _line_energies(evidence.reference, grid)
     ratio = relative_ratio(ours.energies, theirs.energies)
     low, high = halves_interval(theirs.energies, seed=seed)

@@ -152,7 +152,7 @@ def test_a_second_call_makes_nothing_and_a_changed_one_everything(labelled, clas
 def test_a_dictionary_of_splits_is_augmented_in_train_alone(labelled, class_pipe):
     splits = datasets.DatasetDict(train=labelled, test=labelled)
     augmented = augment_dataset(splits, class_pipe, 2)
-    assert isinstance(augmented, datasets.DatasetDict) and {name: len(its) for name, its in augmented.items()} == {
+    assert isinstance(augmented, datasets.DatasetDict) and {name: len(rows) for name, rows in augmented.items()} == {
         "train": 12,
         "test": 10,
     }

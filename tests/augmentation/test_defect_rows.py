@@ -92,7 +92,7 @@ def test_image_classes_asked_for_with_defects_as_they_come(packages, defect_pipe
     made = whole.filter(lambda row: row["synthetic"])
     assert {"normal", "scratch", "void"} == {*names(made)}
     for row, label in zip(made, names(made), strict=True):
-        categories = [packages.features["label"].names[its["category"]] for its in row["objects"]]
+        categories = [packages.features["label"].names[item["category"]] for item in row["objects"]]
         assert categories == ([] if label == "normal" else [label])
 
 
@@ -111,18 +111,18 @@ def test_lists_of_records_and_records_of_lists(packages, defect_pipe):
     features = datasets.Features({**packages.features, "objects": datasets.List(more)})
     lists = packages.map(lambda row: {"objects": record(row)}, features=features)
     features = datasets.Features(
-        {**packages.features, "objects": {name: datasets.List(its) for name, its in more.items()}}
+        {**packages.features, "objects": {name: datasets.List(item) for name, item in more.items()}}
     )
     records = packages.map(
-        lambda row: {"objects": {name: [its[name] for its in record(row)] for name in more}}, features=features
+        lambda row: {"objects": {name: [item[name] for item in record(row)] for name in more}}, features=features
     )
-    lists, records = (augment_dataset(its, defect_pipe, 20) for its in (lists, records))
+    lists, records = (augment_dataset(item, defect_pipe, 20) for item in (lists, records))
     assert any(len(objects) for objects in lists["objects"][-20:])
     for one, other in zip(lists["objects"][-20:], records["objects"][-20:], strict=True):
-        assert other == {name: [its[name] for its in one] for name in more}
-        for its in one:
-            assert its["id"] is None and its["category"] in ("scratch", "void")
-            assert its["area"] == pytest.approx(its["bbox"][2] * its["bbox"][3], rel=0.2)
+        assert other == {name: [item[name] for item in one] for name in more}
+        for item in one:
+            assert item["id"] is None and item["category"] in ("scratch", "void")
+            assert item["area"] == pytest.approx(item["bbox"][2] * item["bbox"][3], rel=0.2)
 
 
 def test_categories_that_the_dataset_has_no_name_for(packages, defect_pipe):

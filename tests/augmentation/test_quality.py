@@ -69,7 +69,7 @@ def test_as_the_filter_of_augment_dataset(labelled, class_pipe, real, quality_fi
 
 
 def test_mistakes(real, class_pipe, quality_filter):
-    with pytest.raises(DataError, match="29 real images are too few for a filter: give 30 or more"):
+    with pytest.raises(DataError, match="29 real images are too few for a filter: there must be at least 30"):
         QualityFilter(real.select(range(29)), class_pipe, network=Means())
     with pytest.raises(ConfigError, match="outside is 0"):
         QualityFilter(real, class_pipe, network=Means(), outside=0)

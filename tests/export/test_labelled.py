@@ -81,8 +81,8 @@ def test_coco_is_read_by_pycocotools(packages, tmp_path):
 def test_coco_without_masks_has_boxes_alone(packages, tmp_path):
     write_dataset(packages, tmp_path / "out", "coco", mask_column=None)
     annotations = json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
-    assert annotations and not [its for its in annotations if "segmentation" in its]
-    assert all(its["area"] == its["bbox"][2] * its["bbox"][3] for its in annotations)
+    assert annotations and not [item for item in annotations if "segmentation" in item]
+    assert all(item["area"] == item["bbox"][2] * item["bbox"][3] for item in annotations)
 
 
 def test_yolo(packages, tmp_path):

@@ -59,7 +59,7 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
     standing = [(fields == number + 1).mean(0) for number in range(frequencies.shape[2])]
     np.testing.assert_allclose(frequencies[1], np.transpose(standing), atol=1e-6)
     made = pipe(seeds=[1, 2], defects={(0, 0): store.defect_names[0]})
-    assert all("objects" in its for its in made.annotations)
+    assert all("objects" in item for item in made.annotations)
 
     # Cut off after three steps and resumed, all three networks come to the same weights.
     other = {**config, "output_dir": str(tmp_path / "other")}
@@ -67,7 +67,7 @@ def test_a_run_with_defects_gives_a_pipeline_with_defects(settings, generator, t
     train(TrainingConfig(**other, max_steps=6, checkpoint_every=3, resume=True))
     again = MagicalPipeline.from_pretrained(tmp_path / "other")
     for name in ("generator", "critic", "verifier"):
-        ours, theirs = (getattr(its, name).state_dict() for its in (pipe, again))
+        ours, theirs = (getattr(item, name).state_dict() for item in (pipe, again))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
