@@ -10,12 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from magical_hub.evaluation.section import Outcome
 from magical_hub.pictures import picture_grid
 
 LARGEST, SMALLEST = 256, 96
 """Longer side in pixels of an image in a sheet, about: the report is one file."""
 
-COLOURS = {"helps": "tab:green", "harms": "tab:red", "no gain": "tab:red", "not shown": "tab:gray"}
+COLOURS: dict[Outcome, str] = {"helps": "tab:green", "harms": "tab:red", "no gain": "tab:red", "not shown": "tab:gray"}
 """The colour of a difference by what it shows."""
 
 
@@ -80,8 +81,8 @@ def draw_scores(axis: Any, arms: Mapping[str, Sequence[float]]) -> None:
     _name_rows(axis, list(arms))
 
 
-def draw_differences(axis: Any, rows: Mapping[str, tuple[float, float, float, str]]) -> None:
-    """Draw differences with their intervals, a row each: the difference, both ends, and a key of COLOURS."""
+def draw_differences(axis: Any, rows: Mapping[str, tuple[float, float, float, Outcome]]) -> None:
+    """Draw differences with their intervals, a row each: the difference, both ends, and what it shows."""
     for place, (difference, low, high, shown) in enumerate(rows.values()):
         axis.plot([low, high], [place, place], color=COLOURS[shown], linewidth=3)
         axis.plot(difference, place, "o", color=COLOURS[shown])

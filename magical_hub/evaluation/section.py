@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 
 class Verdict(str, Enum):
@@ -14,6 +14,10 @@ class Verdict(str, Enum):
     WEAK = "weak"
     BAD = "bad"
     NONE = "left out"
+
+
+Outcome = Literal["helps", "harms", "no gain", "not shown"]
+"""What the difference of two detectors shows of the images that one of them was trained with."""
 
 
 class LeftOut(Exception):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from magical_hub.evaluation.section import Verdict
+from magical_hub.evaluation.section import Outcome, Verdict
 from magical_hub.metrics import holm
 from magical_hub.metrics.paired import LEAST, Difference, difference_over_draws
 from magical_hub.usefulness.arms import CLASSICAL, PAINTED, PASTED, PLACEBO, WHOLE
@@ -35,8 +34,6 @@ MANY_DRAWS = 40
 """Draws beyond which no advice is to train more detectors."""
 POWER = 1.96 + 0.84
 """Standard errors that a mean must be away from 0 to be found at a level of 0.05 in four of five cases."""
-
-Outcome = Literal["helps", "harms", "no gain", "not shown"]
 
 
 @dataclass(frozen=True)

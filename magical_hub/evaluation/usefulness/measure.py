@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from magical_hub.data.canvas import digest
 from magical_hub.errors import DataError, check_number
+from magical_hub.evaluation.section import LeftOut
 from magical_hub.evaluation.usefulness.anomaly import detect
 from magical_hub.evaluation.usefulness.classification import classify, makers
 from magical_hub.evaluation.usefulness.extractor import Extractor
@@ -83,7 +84,7 @@ def measure_usefulness(
         for name, measure in (("classification", _classification), ("anomaly_detection", _anomaly_detection)):
             try:
                 tasks[name] = measure(images, extractor, effort)
-            except _LeftOut as reason:
+            except LeftOut as reason:
                 left_out[name] = str(reason)
     if "classification" in tasks and PROCEDURAL not in tasks["classification"].scores:
         left_out[PROCEDURAL] = "there are no normal images to put defects on: give normal_class"
@@ -101,10 +102,6 @@ def measure_usefulness(
     return UsefulnessResult(tasks, left_out, settings)
 
 
-class _LeftOut(Exception):
-    """Why a detector can't be measured on these images."""
-
-
 @dataclass(frozen=True)
 class _Images:
     synthesiser: Synthesiser
@@ -117,17 +114,17 @@ class _Images:
 
 def _classification(images: _Images, extractor: Extractor, effort: Effort) -> TaskResult:
     if images.labels is None:
-        raise _LeftOut("the real images have no labels")
+        raise LeftOut("the real images have no labels")
     if images.synthesiser.classes is None:
-        raise _LeftOut("the synthetic images have no classes: train the generator with label_column")
+        raise LeftOut("the synthetic images have no classes: train the generator with label_column")
     classes = np.intersect1d(_at_least_two(images.labels), _at_least_two(images.test_labels))
     if len(classes) < 2:
-        raise _LeftOut("fewer than two classes have two real and two test images each")
+        raise LeftOut("fewer than two classes have two real and two test images each")
     if effort.num_extra < len(classes):
-        raise _LeftOut(f"num_extra is {effort.num_extra}, less than one for each of {len(classes)} classes")
+        raise LeftOut(f"num_extra is {effort.num_extra}, less than one for each of {len(classes)} classes")
     unknown = sorted(set(classes.tolist()) - images.synthesiser.classes)
     if unknown:
-        raise _LeftOut(f"there are no synthetic images of the classes {', '.join(map(str, unknown))}")
+        raise LeftOut(f"there are no synthetic images of the classes {', '.join(map(str, unknown))}")
     real, labels = _of(classes, images.real, images.labels)
     ways = makers(images.synthesiser, classes, real, labels, _place(classes, images.normal), effort.seed)
     return classify(extractor, ways, (real, labels), _of(classes, images.test, images.test_labels), effort)
@@ -136,18 +133,18 @@ def _classification(images: _Images, extractor: Extractor, effort: Effort) -> Ta
 def _anomaly_detection(images: _Images, extractor: Extractor, effort: Effort) -> TaskResult:
     normal = images.normal
     if normal is None:
-        raise _LeftOut("no normal_class was given")
+        raise LeftOut("no normal_class was given")
     anomalous = images.test_labels != normal
     if min(anomalous.sum(), (~anomalous).sum()) < 2:
-        raise _LeftOut("the test images are not two normal ones and two anomalies, or more")
+        raise LeftOut("the test images are not two normal ones and two anomalies, or more")
     normals = images.real if images.labels is None else images.real[images.labels == normal]
     if len(normals) < 2:
-        raise _LeftOut("there are fewer than two real normal images")
+        raise LeftOut("there are fewer than two real normal images")
     known = images.synthesiser.classes
     if known is None and images.labels is not None:
-        raise _LeftOut("the synthetic images have no classes, and the real ones are not all normal")
+        raise LeftOut("the synthetic images have no classes, and the real ones are not all normal")
     if known is not None and normal not in known:
-        raise _LeftOut(f"there are no synthetic images of the class {normal}")
+        raise LeftOut(f"there are no synthetic images of the class {normal}")
 
     def draw(count: int, turn: int) -> np.ndarray:
         return images.synthesiser.draw(None if known is None else np.full(count, normal), count, turn)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from magical_hub.evaluation.section import Outcome
 from magical_hub.metrics.paired import difference_over_resamples
-
-Verdict = Literal["helps", "harms", "not shown"]
 
 REAL, CLASSICAL, PROCEDURAL = "real only", "real + classical", "real + procedural"
 SYNTHETIC, ALONE = "real + synthetic", "synthetic only"
@@ -67,7 +66,7 @@ class Comparison:
     difference: float
     low: float
     high: float
-    verdict: Verdict
+    verdict: Outcome
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class TaskResult:
         return list(self.scores[REAL])
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Outcome:
         """The verdict on real + synthetic images against real ones only, by the first measure."""
         return self.comparisons[0].verdict
 
@@ -112,7 +111,7 @@ class UsefulnessResult:
     settings: dict[str, Any]
 
     @property
-    def verdicts(self) -> dict[str, Verdict]:
+    def verdicts(self) -> dict[str, Outcome]:
         """One a task."""
         return {name: task.verdict for name, task in self.tasks.items()}
 
@@ -148,7 +147,7 @@ def compare(
         for arm, against in pairs:
             both = scores[arm][measure], scores[against][measure]
             difference, low, high = difference_over_resamples(*both, rng, level)
-            verdict: Verdict = "helps" if low > 0 else "harms" if high < 0 else "not shown"
+            verdict: Outcome = "helps" if low > 0 else "harms" if high < 0 else "not shown"
             comparisons.append(Comparison(arm, against, measure, difference, low, high, verdict))
     plain = {
         arm: {measure: [float(score) for score in values[:, 0]] for measure, values in measures.items()}
