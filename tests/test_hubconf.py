@@ -25,7 +25,7 @@ def check(name, *where, **how):
     cells = generator.eval()(torch.randn(2, generator.config.latent_dim), torch.zeros(2).long(), labels, fields)
     output = critic(cells, torch.zeros(2).long(), labels, defect_labels=fields)
     return {
-        "kinds": [type(thing).__name__ for thing in (pipe, generator, critic)],
+        "kinds": [type(item).__name__ for item in (pipe, generator, critic)],
         "size": pipe(num_images=1, generator=torch.manual_seed(0)).images[0].size,
         "cells": cells.shape[2:] == (generator.grid.cell_height, generator.grid.cell_width),
         "scores": len(output.score),

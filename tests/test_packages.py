@@ -39,7 +39,7 @@ def test_a_row_is_the_picture_of_its_index(dataset):
         assert np.array_equal(np.asarray(row["image"]), alone.image)
         assert dataset.features["package"].int2str(row["package"]) == alone.package
         assert dataset.features["label"].int2str(row["label"]) == (alone.defect or "normal")
-        assert [tuple(thing["bbox"]) for thing in row["objects"]] == list(alone.boxes)
+        assert [tuple(item["bbox"]) for item in row["objects"]] == list(alone.boxes)
 
 
 def test_a_shorter_dataset_is_the_beginning_of_a_longer_one(dataset):
@@ -65,7 +65,7 @@ def test_features_are_as_documented(dataset):
 
 def test_normal_rows_have_no_objects_and_defective_rows_one_of_their_class(dataset):
     for row in dataset.remove_columns("image"):
-        categories = [thing["category"] for thing in row["objects"]]
+        categories = [item["category"] for item in row["objects"]]
         assert categories == ([row["label"]] if row["label"] else [])
     share = np.mean([label > 0 for label in dataset["label"]])
     assert 0.3 < share < 0.7

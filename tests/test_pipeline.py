@@ -336,9 +336,9 @@ def test_a_variant_is_saved_beside_the_others(pipe, pipe_folder, tmp_path):
 
 @pytest.mark.parametrize("size", [1000, "2KB"])
 def test_weights_larger_than_a_shard(pipe, tmp_path, size):
-    for thing in (pipe, pipe.generator):
+    for item in (pipe, pipe.generator):
         with pytest.raises(ConfigError, match=r"a Magical\w+ of [\d,]+ bytes is one file, and max_shard_size is"):
-            thing.save_pretrained(tmp_path / "a", max_shard_size=size)
+            item.save_pretrained(tmp_path / "a", max_shard_size=size)
     assert not list(tmp_path.rglob("*.safetensors"))
     pipe.save_pretrained(tmp_path / "b", max_shard_size="1GB")
     assert (tmp_path / "b" / "generator" / WEIGHTS).is_file()

@@ -1,4 +1,4 @@
-"""Where a thing comes from: from an image back to its training set, without private names."""
+"""Where images and checkpoints come from: back to the training set, without private names."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _has_defects(
         return False
     names = LabelNames.of(pipe.generator.config).defects
     for number in np.unique(defect_map[defect_map > 0]):
-        boxes = [thing["bbox"] for thing in objects if thing["category"] == names[number - 1]]
+        boxes = [item["bbox"] for item in objects if item["category"] == names[number - 1]]
         groups, count = ndimage.label(defect_map == number, structure=NEIGHBOURS)
         for group in range(1, count + 1):
             places = np.argwhere(groups == group)

@@ -37,7 +37,7 @@ class LabelColumn:
 
 def largest(objects: Sequence[Mapping[str, Any]]) -> str:
     """The category of the object whose box is the largest."""
-    return max(objects, key=lambda thing: thing["bbox"][2] * thing["bbox"][3])["category"]
+    return max(objects, key=lambda item: item["bbox"][2] * item["bbox"][3])["category"]
 
 
 def label_columns(

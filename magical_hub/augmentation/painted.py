@@ -68,7 +68,7 @@ class Description:
             if name in row and values:
                 changed[name] = values[largest(painted.objects)]
         if columns.objects in row:
-            objects = [(thing["bbox"], thing["category"]) for thing in painted.objects]
+            objects = [(item["bbox"], item["category"]) for item in painted.objects]
             feature, (height, width) = self.features[columns.objects], painted.mask.shape
             changed[columns.objects] = stored_objects(feature, self.categories, objects, (height, width))
         if columns.mask in row and self.masks is not None:
@@ -114,7 +114,7 @@ class PaintedRows(RowMaker):
         images, annotations, rows = [], [], []
         for request, seed, (image, known) in zip(requests, seeds, self._targets(seeds), strict=True):
             painted = self.bank.paint(image, seed=seed, containing=request.label)
-            there = {thing["category"] for thing in painted.objects}
+            there = {item["category"] for item in painted.objects}
             done = request.label in there if request.label is not None else bool(there)
             rows.append(self._row(painted, known, request.number, seed) if done else NOTHING)
             images.append(painted.image)

@@ -78,7 +78,7 @@ class RowEncoder:
             row[label] = column.value(annotation)
         if columns.objects is not None and objects is not None:
             across, down = self.spec.size[0] / image.width, self.spec.size[1] / image.height
-            scaled = [(thing["bbox"], thing["category"]) for thing in objects]
+            scaled = [(item["bbox"], item["category"]) for item in objects]
             row[columns.objects] = self.objects(
                 [((x * across, y * down, w * across, h * down), kind) for (x, y, w, h), kind in scaled]
             )

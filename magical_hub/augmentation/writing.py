@@ -137,17 +137,17 @@ def labelled_images(
     named = samples.mask_values.names if columns.mask is not None else None
     names = list(dict.fromkeys([*samples.categories, *(named or ()), *samples.labels.values(), ONE_CLASS]))
     for sample in samples.unwritten():
-        things = sample.objects or []
+        items = sample.objects or []
         mask = None
         if (marked := sample.mask_classes) is not None:
             own = named or (sample.label or ONE_CLASS,)
             mask = np.array([0, *(1 + names.index(name) for name in own)])[marked]
-            for thing in things if named is None else ():
-                if thing.mask is not None:
-                    mask[thing.mask()] = 1 + names.index(thing.category)
+            for item in items if named is None else ():
+                if item.mask is not None:
+                    mask[item.mask()] = 1 + names.index(item.category)
             occurring |= {*np.unique(mask[mask > 0]) - 1}
-        occurring |= {names.index(thing.category) for thing in things}
-        objects = [{"bbox": thing.box, "category": thing.category} for thing in things]
+        occurring |= {names.index(item.category) for item in items}
+        objects = [{"bbox": item.box, "category": item.category} for item in items]
         image = grey_or_rgb(pixels_of(sample.image, sample.name), sample.name)
         shown.append(np.asarray(with_labels(image, objects, mask, names).reduce(2)).transpose(2, 0, 1))
     return np.stack(shown), {number: names[number] for number in sorted(map(int, occurring))}

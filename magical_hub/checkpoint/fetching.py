@@ -58,7 +58,7 @@ def locate(name: str | Path) -> Path | str:
 
 
 def _is_id(name: str | os.PathLike[str]) -> bool:
-    """Whether a name that is no folder may be an id on the Hub, for which it is looked up there.
+    """Whether a name that is not a folder may be an id on the Hub, for which it is looked up there.
 
     Raises:
         CheckpointError: where it has the form of one, but begins with a folder that exists here.

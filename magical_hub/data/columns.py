@@ -87,9 +87,9 @@ def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
         if len(boxes) != len(categories):
             raise DataError(f"{name} has {len(boxes)} boxes and {len(categories)} categories: give each box one")
         return [*zip(map(_as_tuple, boxes), categories, strict=True)]
-    if any(thing is None for thing in value):
+    if any(item is None for item in value):
         raise DataError(f"{name} has null among its objects: leave it out")
-    return [(_as_tuple(thing["bbox"]), thing["category"]) for thing in value]
+    return [(_as_tuple(item["bbox"]), item["category"]) for item in value]
 
 
 def other_fields(value: Any) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def other_fields(value: Any) -> list[dict[str, Any]]:
         names = [name for name in value if name not in ("bbox", "category")]
         count = len(value["bbox"] or [])
         return [{name: (value[name] or [None] * count)[number] for name in names} for number in range(count)]
-    return [{name: held for name, held in thing.items() if name not in ("bbox", "category")} for thing in value]
+    return [{name: held for name, held in item.items() if name not in ("bbox", "category")} for item in value]
 
 
 def _as_tuple(box: Any) -> tuple[Any, ...]:

@@ -275,7 +275,7 @@ class _Fold:
             row, column = self._targets[image_seed(self._seed, number) % len(self._targets)]
             made.append(self._bank.paint(self._rows.pixels(row, column), seed=image_seed(self._seed, number)))
         numbers = np.array([0, *(1 + self._classes.index(name) for name in self._bank.classes)], np.uint8)
-        objects = [[(thing["bbox"], thing["category"]) for thing in one.objects] for one in made]
+        objects = [[(item["bbox"], item["category"]) for item in one.objects] for one in made]
         return self._as_labelled([one.image for one in made], objects, [numbers[one.mask] for one in made])
 
     def _labelled(self, rows: Iterator[Any]) -> LabelledImages:

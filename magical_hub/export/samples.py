@@ -114,9 +114,7 @@ class Sample:
         if value is None or (value == -1 and value not in labels):
             return None
         if value not in labels:
-            raise DataError(
-                f"{self.name} has {value!r} in {column!r}, which is not the name of a class: correct it"
-            )
+            raise DataError(f"{self.name} has {value!r} in {column!r}, which is not the name of a class: correct it")
         return labels[value]
 
     @property
@@ -176,15 +174,15 @@ class Sample:
         found, more = read_objects(value, where), other_fields(value)
         if found is None:
             return None
-        things = []
+        items = []
         for (values, category), others in zip(found, more, strict=True):
             if category not in self._samples.stored_categories:
                 raise DataError(f"{where} has an object of the category {category!r}: give it one with a name")
             box, name = checked_box(values, self.header[0], where), self._samples.stored_categories[category]
-            things.append(
+            items.append(
                 LabelledObject(box, name, partial(self._inside, box, name) if self.has_mask else None, _plain(others))
             )
-        return things
+        return items
 
     @property
     def all_objects(self) -> list[LabelledObject]:
@@ -196,14 +194,14 @@ class Sample:
         if self._samples.columns.objects is not None or self.mask_classes is None:
             return self.objects or []
         self.check_named()
-        names, things = self._samples.mask_values.names, []
+        names, items = self._samples.mask_values.names, []
         for value in np.unique(self.mask_classes[self.mask_classes > 0]).tolist():
             parts, boxes = connected_parts(self.mask_classes == value)
             category = names[value - 1] if names is not None else self.label or ONE_CLASS
-            things += [
+            items += [
                 LabelledObject(box, category, partial(np.equal, parts, part)) for part, box in enumerate(boxes, 1)
             ]
-        return things
+        return items
 
     def check_named(self) -> None:
         """Refuse a mask that marks a defect where the image's class should name it, and is null or stands for none.

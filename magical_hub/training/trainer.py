@@ -137,7 +137,7 @@ class Trainer:
         self.held_out = self._read(store, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
         self.monitor = Monitor(config, accelerator, store, split, config.grid, state.step)
         self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
-        self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this sitting
+        self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this session
 
     def _last_checkpoint(self) -> Path | None:
         last = last_checkpoint(self.run_folder / "checkpoints")

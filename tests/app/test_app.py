@@ -36,8 +36,8 @@ def test_generate_click_and_download(visit, defect_folder, tmp_path):
     box = canvas.bounding_box()
     canvas.click(position={"x": 0.84 * box["width"], "y": 0.75 * box["height"]})  # row 1 and column 2, from 0
     wanted = pipe(seeds=seeds[:1], defects={(1, 2): "scratch"}, masks=True)
-    (thing,) = wanted.annotations[0]["objects"]
-    left, top, width, height = thing["bbox"]
+    (item,) = wanted.annotations[0]["objects"]
+    left, top, width, height = item["bbox"]
     user.says(f"scratch: {width:g} x {height:g} px from column {left:g}, row {top:g} on")
     user.shows(1, wanted.images[0])
     assert not np.array_equal(wanted.images[0], made.images[0])
@@ -50,7 +50,7 @@ def test_generate_click_and_download(visit, defect_folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "coco.zip") as packed:
         coco = json.loads(packed.read("annotations.json"))
         (annotation,) = coco["annotations"]
-        assert annotation["bbox"] == pytest.approx(thing["bbox"]) and annotation["image_id"] == 0
+        assert annotation["bbox"] == pytest.approx(item["bbox"]) and annotation["image_id"] == 0
         assert [image["seed"] for image in coco["images"]] == seeds
         assert np.array_equal(Image.open(packed.open("images/00000.png")), wanted.images[0])
         assert json.loads(packed.read("provenance.json"))["image"]["seeds"] == seeds

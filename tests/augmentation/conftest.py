@@ -105,7 +105,7 @@ KINDS = ("normal", "scratch", "void")
 
 def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
     mask = np.zeros((96, 96), np.uint8)
-    for thing in row["objects"]:
-        x, y, width, height = map(int, thing["bbox"])
+    for item in row["objects"]:
+        x, y, width, height = map(int, item["bbox"])
         mask[y : y + height, x : x + width] = 255
     return {"mask": Image.fromarray(mask)}

@@ -42,10 +42,10 @@ def test_what_is_painted_is_what_the_bank_paints_and_what_the_labels_say(good, p
     changed = (made["image"] != row["image"]).any(axis=2)
     assert changed.any() and not (changed & (made["mask"] == 0)).any()
     names = [good.features["label"].int2str(int(label)) for label in made["labels"]]
-    assert names == [thing["category"] for thing in expected.objects]
+    assert names == [item["category"] for item in expected.objects]
     assert made["label"] in [int(label) for label in made["labels"]]
-    for box, thing in zip(made["bboxes"], expected.objects, strict=True):
-        x, y, w, h = thing["bbox"]
+    for box, item in zip(made["bboxes"], expected.objects, strict=True):
+        x, y, w, h = item["bbox"]
         shares = np.array([x, y, x + w, y + h]) / 96
         wanted = {
             "coco": (x, y, w, h),
@@ -84,7 +84,7 @@ def test_names_of_classes_as_labels(packages, bank):
     names = packages.features["label"].names
 
     def renamed(row):
-        return {"objects": [{**thing, "category": names[thing["category"]]} for thing in row["objects"]]}
+        return {"objects": [{**item, "category": names[item["category"]]} for item in row["objects"]]}
 
     record = {"bbox": datasets.List(datasets.Value("float32")), "category": datasets.Value("string")}
     features = datasets.Features({**packages.features, "objects": datasets.List(record)})
@@ -96,8 +96,8 @@ def test_names_of_classes_as_labels(packages, bank):
             made = compose(**given(row))
             assert made["labels"] and {*made["labels"]} <= {"scratch", "void"}
         elif number < 20:  # in between, one with labels of its own
-            boxes = [thing["bbox"] for thing in row["objects"]]
-            labels = [thing["category"] for thing in row["objects"]]
+            boxes = [item["bbox"] for item in row["objects"]]
+            labels = [item["category"] for item in row["objects"]]
             made = compose(**given(row, bboxes=boxes, labels=labels))
             assert made["labels"] == labels
 

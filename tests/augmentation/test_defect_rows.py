@@ -27,14 +27,14 @@ def made(packages, defect_pipe):
 def test_labels_boxes_and_masks_agree(packages, made):
     assert made.remove_columns(["synthetic", "source", "seed"]).features == packages.features
     for row, label, package in zip(made, names(made), names(made, "package"), strict=True):
-        categories = [packages.features["label"].names[thing["category"]] for thing in row["objects"]]
+        categories = [packages.features["label"].names[item["category"]] for item in row["objects"]]
         assert categories == ([] if label == "normal" else [label])
         mask = np.asarray(row["mask"])
         assert row["mask"].mode == "L" and mask.shape == (96, 96) and {*np.unique(mask)} <= {0, 255}
         assert mask.any() == (label != "normal")
-        for thing in row["objects"]:
+        for item in row["objects"]:
             rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            x, y, width, height = thing["bbox"]
+            x, y, width, height = item["bbox"]
             about = cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0]
             assert np.abs(np.subtract((x, y, width, height), about)).max() <= 2  # 32 x 48 scaled to 96 x 96
         if label != "normal":  # where the training images had them, and nowhere else
@@ -104,8 +104,7 @@ def test_lists_of_records_and_records_of_lists(packages, defect_pipe):
 
     def record(row):
         return [
-            {"bbox": thing["bbox"], "category": text[thing["category"]], "area": 1.0, "id": 1}
-            for thing in row["objects"]
+            {"bbox": item["bbox"], "category": text[item["category"]], "area": 1.0, "id": 1} for item in row["objects"]
         ]
 
     features = datasets.Features({**packages.features, "objects": datasets.List(more)})

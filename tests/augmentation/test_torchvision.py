@@ -102,10 +102,10 @@ def test_what_is_painted_is_what_the_bank_paints_and_what_the_target_says(tv, go
         expected = bank.paint(np.array(good[0]["image"]), seed=seed)
         assert np.array_equal(new.movedim(0, -1), expected.image)
         assert np.array_equal(changed, expected.changed)
-        corners = [[x, y, x + w, y + h] for x, y, w, h in (thing["bbox"] for thing in expected.objects)]
+        corners = [[x, y, x + w, y + h] for x, y, w, h in (item["bbox"] for item in expected.objects)]
         assert new_target["boxes"].tolist() == corners
         names = [good.features["label"].int2str(label) for label in new_target["labels"].tolist()]
-        assert names == [thing["category"] for thing in expected.objects]
+        assert names == [item["category"] for item in expected.objects]
         assert np.array_equal(new_target["masks"].any(0), expected.mask > 0)
     assert changed.any() and not (changed & ~new_target["masks"].any(0).as_subclass(torch.Tensor)).any()
     assert len(new_target["boxes"]) == len(new_target["labels"]) == len(new_target["masks"]) > 0
@@ -155,7 +155,7 @@ def test_a_picture_of_pillows_a_mask_of_values_and_a_dictionary(tv, good, paints
     assert made["image"].mode == "RGB" and np.array_equal(np.asarray(made["image"]), np.asarray(expected.image))
     assert type(made["mask"]) is tv.tv_tensors.Mask and made["mask"].dtype == torch.uint8 and made["name"] == "x"
     assert np.array_equal(made["mask"].numpy(), np.where(expected.mask > 0, 255, 0))
-    assert made["label"] in {good.features["label"].str2int(thing["category"]) for thing in expected.objects}
+    assert made["label"] in {good.features["label"].str2int(item["category"]) for item in expected.objects}
     seed_of(paints, 1)
     assert paints({"image": image, "mask": plain[None], "label": 0})["mask"].shape == (1, 96, 96)
 

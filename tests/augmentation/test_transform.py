@@ -40,7 +40,7 @@ def test_a_row_is_replaced_by_one_of_its_class(packages, transforms):
         assert new["label"] == old["label"] and new["image"].size == (96, 96) and new["image"].mode == "RGB"
         assert np.abs(array(new["image"]) - array(old["image"])).mean() > 10
         assert len(new["objects"]) == (old["label"] != 0) == np.asarray(new["mask"]).any()
-        assert all(thing["category"] == old["label"] for thing in new["objects"])
+        assert all(item["category"] == old["label"] for item in new["objects"])
 
 
 def test_a_sound_row_gets_a_defect(good, transforms):
@@ -48,7 +48,7 @@ def test_a_sound_row_gets_a_defect(good, transforms):
     for old, new in zip(good, good.with_transform(transforms[1]), strict=True):
         if np.array_equal(array(old["image"]), array(new["image"])):
             continue
-        ((x, y, width, height),) = [thing["bbox"] for thing in new["objects"]]
+        ((x, y, width, height),) = [item["bbox"] for item in new["objects"]]
         assert new["label"] == new["objects"][0]["category"] != 0 and new["package"] == old["package"]
         mask = np.asarray(new["mask"]) > 0
         assert mask[int(y) : int(y + height), int(x) : int(x + width)].sum() == mask.sum() > 0

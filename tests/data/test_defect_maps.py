@@ -132,7 +132,7 @@ def test_a_mask_is_of_the_class_of_its_image(tmp_path: Path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"objects_column": "things"}, "no column 'things'"),
+        ({"objects_column": "items"}, "no column 'items'"),
         ({"objects_column": "label"}, "'label' holds no lists of bbox and category"),
         ({"mask_column": "label"}, "'label' holds no images"),
         ({"objects_column": "objects", "mask_column": "image"}, "give one of them"),

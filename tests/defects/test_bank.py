@@ -153,11 +153,11 @@ def test_a_break_needs_a_trace_to_break(breaks):
         good = board(50 + seed, False)[0]
         result = breaks.paint(good, seed=seed)
         assert (good[result.changed] == 20).all()
-        for thing in result.objects:
+        for item in result.objects:
             painted += 1
-            inside = result.changed & _filled(thing["bbox"], good.shape)
+            inside = result.changed & _filled(item["bbox"], good.shape)
             rows, cols = np.nonzero(inside)
-            x, y, _, _ = thing["bbox"]
+            x, y, _, _ = item["bbox"]
             sides = sorted([np.ptp(rows) + 1, np.ptp(cols) + 1])
             assert sides == [5, 6]  # across the whole trace, as long as the break was
             assert (cols.min() - x, rows.min() - y) == (3, 3) or min(x, y) == 0
@@ -177,9 +177,9 @@ def test_defects_where_they_are_told_to_be(bank, make_plate):
     target = make_plate(70, False)[0]
     wanted = [{"category": "spot", "bbox": [30, 50, 9, 9]}, {"category": "scratch", "bbox": [40, 12, 14, 12]}]
     result = bank.paint(target, wanted, seed=2)
-    assert [thing["category"] for thing in result.objects] == ["spot", "scratch"]
-    for thing, given in zip(result.objects, wanted, strict=True):
-        (x, y, w, h), (a, b, c, d) = thing["bbox"], given["bbox"]
+    assert [item["category"] for item in result.objects] == ["spot", "scratch"]
+    for item, given in zip(result.objects, wanted, strict=True):
+        (x, y, w, h), (a, b, c, d) = item["bbox"], given["bbox"]
         assert abs(x + w / 2 - a - c / 2) <= 1.5 and abs(y + h / 2 - b - d / 2) <= 1.5
         assert w <= c + 1 and h <= d + 1
     with pytest.raises(ConfigError, match=r"^the bank has no class 'dent', only scratch, spot$"):

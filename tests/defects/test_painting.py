@@ -38,9 +38,9 @@ def test_boxes_and_mask_are_what_changed(bank, make_plate):
         target = make_plate(100 + seed, False)[0]
         result = bank.paint(target, seed=seed)
         around = np.zeros_like(result.mask)
-        for thing in result.objects:
-            x, y, w, h = map(int, thing["bbox"])
-            inside = result.mask[y : y + h, x : x + w] == 1 + bank.classes.index(thing["category"])
+        for item in result.objects:
+            x, y, w, h = map(int, item["bbox"])
+            inside = result.mask[y : y + h, x : x + w] == 1 + bank.classes.index(item["category"])
             assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
             around[y : y + h, x : x + w] = 1
         assert not (result.mask[around == 0]).any()
@@ -98,7 +98,7 @@ def test_margins_and_place_turn_with_the_pixels(bank, quarters, flips):
 def test_flat_products_that_differ_by_noise_alone_have_places(make_plates):
     def flat(row):
         middle = (32, 0, 66, 96)  # between the bars
-        objects = [{**thing, "bbox": [thing["bbox"][0] - 32, *thing["bbox"][1:]]} for thing in row["objects"]]
+        objects = [{**item, "bbox": [item["bbox"][0] - 32, *item["bbox"][1:]]} for item in row["objects"]]
         return {"image": row["image"].crop(middle), "reference": row["reference"].crop(middle), "objects": objects}
 
     plates = make_plates(with_mask=False, with_reference=True)

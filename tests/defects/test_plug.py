@@ -44,9 +44,9 @@ def test_painted_rows_follow_the_real_ones(rows, bank):
         assert not (differs[target] & (mask == 0)).any()
         assert row["label"] == 1 and row["synthetic"] and row["source"].startswith("real defects")
         assert row["objects"]
-        for thing in row["objects"]:
-            x, y, w, h = map(int, thing["bbox"])
-            value = next(value for value, name in VALUES.items() if name == names[thing["category"]])
+        for item in row["objects"]:
+            x, y, w, h = map(int, item["bbox"])
+            value = next(value for value, name in VALUES.items() if name == names[item["category"]])
             assert (mask[y : y + h, x : x + w] == value).any()
 
 
@@ -58,7 +58,7 @@ def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
 
 def test_both_classes_are_made_as_often(rows, bank):
     made = augment_dataset(rows, bank, 10, seed=1)
-    kinds = [{thing["category"] for thing in row["objects"]} for row in made.select(range(10, 20))]
+    kinds = [{item["category"] for item in row["objects"]} for row in made.select(range(10, 20))]
     assert sum(0 in kind for kind in kinds) >= 5 and sum(1 in kind for kind in kinds) >= 5
 
 
@@ -80,7 +80,7 @@ def test_references_serve_where_there_is_no_good_image(make_plates):
         for y, x in changed:  # what differs from the reference that a painted row keeps lies in a box
             assert any(
                 left <= x < left + width and top <= y < top + height
-                for left, top, width, height in (thing["bbox"] for thing in row["objects"])
+                for left, top, width, height in (item["bbox"] for item in row["objects"])
             )
 
 

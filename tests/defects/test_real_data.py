@@ -45,7 +45,7 @@ def test_boards_with_templates(boards):
         target = np.asarray(row["reference"].convert("L"))
         result = bank.paint(target, seed=number)
         assert not ((result.image != target) & (result.mask == 0)).any()
-        kinds |= {thing["category"] for thing in result.objects}
+        kinds |= {item["category"] for item in result.objects}
     assert {"copper", "pin-hole", "spur"} <= kinds
 
 

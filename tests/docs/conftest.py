@@ -38,19 +38,19 @@ def packages() -> datasets.Dataset:
 
 def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
     mask = Image.new("L", (SIDE, SIDE))
-    for thing in row["objects"]:
-        x, y, width, height = map(int, thing["bbox"])
+    for item in row["objects"]:
+        x, y, width, height = map(int, item["bbox"])
         mask.paste(255, (x, y, x + width, y + height))
     return {"mask": mask}
 
 
 @pytest.fixture(scope="session")
-def things(
+def items(
     packages: datasets.Dataset, small_network: Any, randomise: Callable[..., None], tmp_path_factory: Any
 ) -> Path:
     """IMAGES, a folder a class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
     that found no copies; EARLIER_RUN, as the shortened commands train it; SYNTHETIC."""
-    folder = tmp_path_factory.mktemp("things")
+    folder = tmp_path_factory.mktemp("items")
     write_dataset(packages, folder / "IMAGES", "imagefolder")
     for name, first in (("TRAIN", 1000), ("HELDOUT", 2000)):
         (folder / name).mkdir()
@@ -85,9 +85,9 @@ def _as_if_trained(run: Path, randomise: Callable[..., None]) -> None:
 
 
 @pytest.fixture
-def place(things: Path, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where a page's blocks run: copies of all things, and a Hub of its own."""
+def place(items: Path, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where a page's blocks run: copies of all items, and a Hub of its own."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = shutil.copytree(things, tmp_path / "place")
+    folder = shutil.copytree(items, tmp_path / "place")
     monkeypatch.chdir(folder)
     return folder

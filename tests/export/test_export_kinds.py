@@ -317,7 +317,7 @@ def test_boxes_over_the_edge_are_clipped_once(tmp_path):
     assert [annotation["bbox"] for annotation in annotations] == clipped
     assert [annotation["area"] for annotation in annotations] == [w * h for _, _, w, h in clipped]
     (row,) = loaded(tmp_path / "imagefolder", tmp_path)
-    assert [thing["bbox"] for thing in row["objects"]] == clipped
+    assert [item["bbox"] for item in row["objects"]] == clipped
     lines = (tmp_path / "yolo/labels/train/00000.txt").read_text().splitlines()
     for line, (x, y, width, height) in zip(lines, clipped, strict=True):
         sides = [float(edge) for edge in edges(line)]
@@ -347,13 +347,13 @@ def test_what_else_is_said_of_an_object(layout, tmp_path):
         "category": KINDS,
         "depth": datasets.Value("string"),
     }
-    things = [{"id": 70 + n, "bbox": [n, 2, 3, 4], "area": 7.5, "category": 1, "depth": "µm"[n:]} for n in range(2)]
+    items = [{"id": 70 + n, "bbox": [n, 2, 3, 4], "area": 7.5, "category": 1, "depth": "µm"[n:]} for n in range(2)]
     column = (
         datasets.List(fields)
         if layout == "records"
         else {name: datasets.List(value) for name, value in fields.items()}
     )
-    objects = things if layout == "records" else {name: [thing[name] for thing in things] for name in fields}
+    objects = items if layout == "records" else {name: [item[name] for item in items] for name in fields}
     ds = rows({"image": datasets.Image(), "objects": column}, {"image": Image.fromarray(GREY), "objects": objects})
     write_dataset(ds, tmp_path / "coco", "coco", label_column=None)
     for number, annotation in enumerate(COCO(tmp_path / "coco/annotations.json").loadAnns([1, 2])):
@@ -362,7 +362,7 @@ def test_what_else_is_said_of_an_object(layout, tmp_path):
         assert annotation["depth"] == "µm"[number:]
     write_dataset(ds, tmp_path / "imagefolder", "imagefolder", label_column=None)
     (again,) = loaded(tmp_path / "imagefolder", tmp_path)
-    assert again["objects"] == [{**thing, "category": "crack"} for thing in things]
+    assert again["objects"] == [{**item, "category": "crack"} for item in items]
 
 
 def test_names_of_categories_in_any_script(tmp_path):

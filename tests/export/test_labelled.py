@@ -19,8 +19,8 @@ from magical_hub.export import write_dataset
 def with_mask(row):
     """The inside of the boxes but for a corner, so that mask and box differ."""
     mask = np.zeros((64, 64), np.uint8)
-    for thing in row["objects"]:
-        x, y, width, height = map(int, thing["bbox"])
+    for item in row["objects"]:
+        x, y, width, height = map(int, item["bbox"])
         mask[y : y + height, x : x + width] = 255
         mask[y, x] = 0
     return {"mask": Image.fromarray(mask)}
@@ -48,8 +48,8 @@ def test_imagefolder_is_read_back(packages, tmp_path):
         assert np.array_equal(np.asarray(old["mask"]), np.asarray(new["mask"]))
         assert new["label"] == packages.features["label"].int2str(old["label"])
         assert new["package"] == packages.features["package"].int2str(old["package"])
-        assert [thing["bbox"] for thing in new["objects"]] == [thing["bbox"] for thing in old["objects"]]
-        assert [thing["category"] for thing in new["objects"]] == [new["label"]] * len(old["objects"])
+        assert [item["bbox"] for item in new["objects"]] == [item["bbox"] for item in old["objects"]]
+        assert [item["category"] for item in new["objects"]] == [new["label"]] * len(old["objects"])
     classes = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} - {"masks"}
     assert classes == {*again["label"]}  # a folder a class, for who reads no metadata
 
@@ -71,7 +71,7 @@ def test_coco_is_read_by_pycocotools(packages, tmp_path):
     for number, row in enumerate(packages):
         assert np.array_equal(pixels(tmp_path / "out" / "images" / coco.imgs[number]["file_name"]), row["image"])
         found = coco.loadAnns(coco.getAnnIds(imgIds=number))
-        assert [annotation["bbox"] for annotation in found] == [thing["bbox"] for thing in row["objects"]]
+        assert [annotation["bbox"] for annotation in found] == [item["bbox"] for item in row["objects"]]
         assert [annotation["category_id"] for annotation in found] == [t["category"] + 1 for t in row["objects"]]
         for annotation in found:
             assert np.array_equal(coco.annToMask(annotation), np.asarray(row["mask"]) // 255)
@@ -94,11 +94,11 @@ def test_yolo(packages, tmp_path):
         assert np.array_equal(pixels(tmp_path / "out" / about["train"] / f"{number:05d}.png"), row["image"])
         lines = (tmp_path / "out" / "labels" / "train" / f"{number:05d}.txt").read_text().splitlines()
         assert len(lines) == len(row["objects"])
-        for line, thing in zip(lines, row["objects"], strict=True):
+        for line, item in zip(lines, row["objects"], strict=True):
             category, x, y, width, height = map(float, line.split())
-            assert category == thing["category"]
+            assert category == item["category"]
             corner = (x - width / 2) * 64, (y - height / 2) * 64, width * 64, height * 64
-            assert corner == pytest.approx(thing["bbox"], abs=1e-3)
+            assert corner == pytest.approx(item["bbox"], abs=1e-3)
 
 
 def test_anomalib(packages, tmp_path):

@@ -165,4 +165,4 @@ def test_columns_that_are_labels_and_objects_may_be_called_as_keys(tmp_path):
     load = {"data_dir": str(tmp_path / "out"), "cache_dir": str(tmp_path / "cache")}
     again = datasets.load_dataset("imagefolder", split="train", **load)
     assert again["original_name"][:] == ["good", "crack"] * 2
-    assert [thing["bbox"] for thing in again["original_defects_name"][3]] == [[3, 1, 5, 6]]
+    assert [item["bbox"] for item in again["original_defects_name"][3]] == [[3, 1, 5, 6]]

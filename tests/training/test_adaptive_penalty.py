@@ -20,7 +20,7 @@ def test_penalties_are_lightened_while_the_critic_guesses_and_come_back_when_it_
     penalty = AdaptivePenalty(0.65, CPU)
     for number in range(400):
         penalty.adapt(torch.tensor(math.log(2)))
-        if number < 20:  # the running mean starts at zero: a few even steps are no balance
+        if number < 20:  # the running mean starts at zero: a few even steps do not count
             assert not penalty.balanced and float(penalty.factor) == 1
     assert penalty.balanced and float(penalty.factor) == LIGHTEST
     for _ in range(10):  # until the mean has followed
