@@ -14,7 +14,7 @@ from PIL import Image
 from magical_hub.boxes import checked_box
 from magical_hub.data.columns import LabelledColumns, file_of, read_objects, row_name
 from magical_hub.data.images import SIXTEEN_BITS, Intensity, read_header
-from magical_hub.data.masks import MaskValues, survey_masks
+from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
 from magical_hub.errors import DataError
 
 WIDE_TYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
@@ -122,9 +122,5 @@ def _checked(
         name = f"the mask of {row_name(number, row[columns.mask], row[columns.image])}"
         mask = file_of(row[columns.mask])
         shown, _ = read_header(mask, name)
-        if shown != size:
-            raise DataError(
-                f"{name} is {shown[1]} x {shown[0]} and its image {size[1]} x {size[0]} pixels: give masks of "
-                "the size of the image"
-            )
+        check_mask_size(name, shown[::-1], size[::-1])
         yield mask, name

@@ -212,8 +212,5 @@ def _instances(objects: list[Object], mask: Image.Image, masks: MaskValues) -> n
     file = io.BytesIO()
     mask.save(file, "PNG", compress_level=0)
     marked = masks.read(file.getvalue(), "a mask")
-    made = np.zeros((len(objects), *marked.shape), bool)
-    for number, ((x, y, width, height), _) in enumerate(objects):
-        there = slice(int(y), int(np.ceil(y + height))), slice(int(x), int(np.ceil(x + width)))
-        made[number][there] = marked[there] > 0
-    return made
+    inside = [masks.inside(marked, (x, y, width, height)) for (x, y, width, height), _ in objects]
+    return np.array(inside, bool).reshape(len(objects), *marked.shape)

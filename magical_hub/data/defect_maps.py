@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.boxes import checked_box
-from magical_hub.data.masks import MaskValues
-from magical_hub.errors import DataError
+from magical_hub.data.masks import MaskValues, check_mask_size
 from magical_hub.grid import Grid
 
 
@@ -88,11 +87,7 @@ class Mask(DefectAnnotation):
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """The defect map, as of `DefectAnnotation.defect_map`."""
         marked = self._read(name)
-        if marked.shape != size:
-            raise DataError(
-                f"the mask of {name} is {marked.shape[0]} x {marked.shape[1]}, and the image {size[0]} x {size[1]}: "
-                "give one of the same size"
-            )
+        check_mask_size(f"the mask of {name}", marked.shape, size)
         covered = {}
         for value in np.unique(marked[marked > 0]).tolist():
             where = Image.fromarray((marked == value).astype(np.float32))

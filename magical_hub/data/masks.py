@@ -16,6 +16,7 @@ refused.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from magical_hub.boxes import Box
 from magical_hub.data.images import read_numbers
 from magical_hub.errors import DataError
 
@@ -77,6 +79,21 @@ class MaskValues:
             )
         return meaning[order][place]
 
+    def inside(self, marked: np.ndarray, box: Box, category: str | None = None) -> np.ndarray:
+        """The pixels in a box that a mask marks, those of a category alone where values stand for it: (H, W) bool.
+
+        Args:
+            marked: (H, W), as `read` gives it.
+            box: inside the image.
+            category: its name.
+        """
+        x, y, width, height = box
+        there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
+        found = np.zeros(marked.shape, bool)
+        of_category = self.names is not None and category in self.names
+        found[there] = marked[there] == 1 + self.names.index(category) if of_category else marked[there] > 0
+        return found
+
     def image(self, marked: np.ndarray) -> Image.Image:
         """A mask in the mode, the values and the colours of the data set's own.
 
@@ -99,6 +116,15 @@ class MaskValues:
         if self.mode == "L":
             return Image.fromarray(numbers.astype(np.uint8))
         return Image.fromarray((numbers[..., None] * np.array(self.colour)).astype(np.uint8)).convert(self.mode)
+
+
+def check_mask_size(name: str, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Raise a DataError unless a mask, called `name`, has the height and width of its image."""
+    if mask != image:
+        raise DataError(
+            f"{name} is {mask[0]} x {mask[1]} and its image {image[0]} x {image[1]} pixels: give masks of the size of "
+            "their image"
+        )
 
 
 def parse_mask_values(text: str) -> dict[int, str]:

@@ -13,7 +13,7 @@ from magical_hub.boxes import Box, checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import read_pixels
 from magical_hub.data.kinds import check_one_kind
-from magical_hub.data.masks import MaskValues, survey_masks
+from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
 from magical_hub.defects.examples import parts_of
 from magical_hub.defects.pixels import as_pixels, in_channels, without_copies
 from magical_hub.errors import DataError
@@ -151,16 +151,10 @@ class Rows:
         marked = []
         for box, stored in objects:
             category = self._category_name(stored)
-            x, y, w, h = checked_box(box, size, name)
-            mask = None
-            if classes is not None:
-                mask = np.zeros(size, bool)
-                inside = slice(int(y), int(np.ceil(y + h))), slice(int(x), int(np.ceil(x + w)))
-                there = classes[inside]
-                own = category in names and self.masks is not None and self.masks.names is not None
-                mask[inside] = there == 1 + names.index(category) if own else there > 0
-                mask = mask if mask.any() else None
-            marked.append(Marked(category, (x, y, w, h), mask))
+            checked, mask = checked_box(box, size, name), None
+            if classes is not None and self.masks is not None:
+                mask = self.masks.inside(classes, checked, category)
+            marked.append(Marked(category, checked, mask if mask is not None and mask.any() else None))
         return marked
 
     def _mask(
@@ -172,11 +166,7 @@ class Rows:
             return None, ()
         name = row_name(number, mask, record[self.columns.image])
         classes = self.masks.read(file_of(mask), f"the mask of {name}")
-        if classes.shape != size:
-            raise DataError(
-                f"the mask of {name} is {classes.shape[0]} x {classes.shape[1]}, and the image {size[0]} x {size[1]}: "
-                "give one of the same size"
-            )
+        check_mask_size(f"the mask of {name}", classes.shape, size)
         label = self._label_name(record[self.columns.label]) if self.columns.label else "defect"
         return classes, self.masks.names or (label,)
 

@@ -12,7 +12,7 @@ import numpy as np
 from magical_hub.boxes import checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import image_size, open_image
-from magical_hub.data.masks import survey_masks
+from magical_hub.data.masks import check_mask_size, survey_masks
 from magical_hub.detectors.labelled import LabelledImages
 from magical_hub.errors import DataError
 
@@ -145,12 +145,8 @@ def _with_masks(
     numbers = (number for number in range(len(dataset)) if number not in without_mask)
     shown = _files(dataset, image_column, image_column)
     for number, (mask, where) in zip(numbers, files, strict=True):
-        marked, (cols, rows) = meaning.read(mask, where), image_size(*shown[number])
-        if marked.shape != (rows, cols):
-            raise DataError(
-                f"{where} is {marked.shape[0]} x {marked.shape[1]} and its image {rows} x {cols} pixels: give masks "
-                "of the size of their image"
-            )
+        marked = meaning.read(mask, where)
+        check_mask_size(where, marked.shape, image_size(*shown[number])[::-1])
         masks[number] = _resized(marked, height, width, len(names))
     return LabelledImages(images, names, masks=masks)
 

@@ -24,7 +24,7 @@ from magical_hub.data.columns import (
     stored_values,
 )
 from magical_hub.data.images import image_size, read_header, read_image
-from magical_hub.data.masks import MaskValues, survey_masks
+from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
 from magical_hub.errors import DataError
 from magical_hub.export.names import base_name, file_stems, names_beside
 
@@ -152,15 +152,9 @@ class Sample:
         Raises:
             DataError: naming the row.
         """
-        if self._stored_mask is None:
-            return
-        width, height = image_size(file_of(self._stored_mask), self._mask_name)
-        (rows, cols), _ = self.header
-        if (height, width) != (rows, cols):
-            raise DataError(
-                f"{self._mask_name} is {height} x {width} and its image {rows} x {cols} pixels: give masks "
-                "of the size of their image"
-            )
+        if self._stored_mask is not None:
+            shown = image_size(file_of(self._stored_mask), self._mask_name)
+            check_mask_size(self._mask_name, shown[::-1], self.header[0])
 
     @cached_property
     def objects(self) -> list[LabelledObject] | None:
@@ -235,14 +229,8 @@ class Sample:
 
     def _inside(self, box: Box, category: str) -> np.ndarray:
         """The pixels that the mask marks in a box, of the box's category where the mask has classes: (H, W) bool."""
-        classes, names = self.mask_classes, self._samples.mask_values.names
-        assert classes is not None
-        x, y, width, height = box
-        there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
-        own = np.zeros(classes.shape, bool)
-        distinct = names is not None and category in names
-        own[there] = classes[there] == 1 + names.index(category) if names and distinct else classes[there] > 0
-        return own
+        assert self.mask_classes is not None
+        return self._samples.mask_values.inside(self.mask_classes, box, category)
 
 
 class Samples:

@@ -66,7 +66,7 @@ def test_wrong_boxes_and_masks_are_one_line():
     with pytest.raises(DataError, match=r"row 3 has the box .* which has no area"):
         Boxes([((10, 10, 0, 5), 0)]).defect_map((64, 128), GRID, 0.1, "row 3")
     blank = png(np.zeros((64, 64), np.uint8))
-    with pytest.raises(DataError, match="mask of row 3 is 64 x 64, and the image 64 x 128"):
+    with pytest.raises(DataError, match="mask of row 3 is 64 x 64 and its image 64 x 128"):
         Mask(blank, survey_masks([(blank, "x")]), 0).defect_map((64, 128), GRID, 0.1, "row 3")
 
 
