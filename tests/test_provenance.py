@@ -87,7 +87,7 @@ def test_a_run_that_started_from_another(run, tiny_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_of_the_house_is_told(run, run_command, elpv_folder, tmp_path):
+def test_nothing_of_the_user_is_told(run, run_command, elpv_folder, tmp_path):
     folder = tmp_path / "secret-wafers"
     shutil.copytree(elpv_folder, folder)
     sizes = ["--image-size=32", "--rows=2", "--cols=2", "--base-width=8", "--max-width=16", "--lambda-f=0"]

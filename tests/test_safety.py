@@ -117,7 +117,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty weights": (edit(lambda data: b""), "not a whole safetensors file"),
     "a header longer than the file": (
         edit(lambda data: b"\xff\xff\xff\x7f\0\0\0\0" + data[8:]),
-        "no whole safetensors",
+        "not a whole safetensors",
     ),
     "a header of 2**63": (edit(lambda data: b"\xff" * 7 + b"\x7f" + data[8:]), "not a whole safetensors file"),
     "a header that is not JSON": (edit(lambda data: data[:8] + b"?" * 20 + data[28:]), "not a whole safetensors file"),
@@ -125,8 +125,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
         edit(header(lambda values: values[FIRST].update(data_offsets=[0, values[FIRST]["data_offsets"][1]]))),
         "not a whole safetensors file",
     ),
-    "weights with NaN": (tensors(lambda state: state[FIRST].fill_(float("nan"))), f"no numbers .in {FIRST}"),
-    "infinite weights": (tensors(lambda state: state[FIRST][0].fill_(float("inf"))), f"no numbers .in {FIRST}"),
+    "weights with NaN": (tensors(lambda state: state[FIRST].fill_(float("nan"))), f"not finite .in {FIRST}"),
+    "infinite weights": (tensors(lambda state: state[FIRST][0].fill_(float("inf"))), f"not finite .in {FIRST}"),
     "a missing tensor": (tensors(lambda state: state.pop(FIRST)), f"no weights for {FIRST}"),
     "a tensor too many": (tensors(lambda state: state.update(more=torch.zeros(3))), "weights for 'more'"),
     "a wrong shape": (tensors(lambda state: state.update({FIRST: torch.zeros(3)})), rf"{FIRST} is \[3\]"),
@@ -183,8 +183,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
         content(CONFIG, b'{"a": "' + b"x" * 20_000_000 + b'"}'),
         "has more than 16777216 bytes",
     ),
-    "deep JSON": (content(CONFIG, b"[" * 100_000), "no JSON that can be read"),
-    "invalid UTF-8": (content(CONFIG, b'{"rows": "\xff\xfe"}'), "no JSON that can be read"),
+    "deep JSON": (content(CONFIG, b"[" * 100_000), "not JSON that can be read"),
+    "invalid UTF-8": (content(CONFIG, b'{"rows": "\xff\xfe"}'), "not JSON that can be read"),
     "NaN in a configuration": (content(CONFIG, b'{"rows": NaN}'), "NaN is not a number"),
     "a list for a configuration": (content(CONFIG, b"[1]"), "holds a list and no object"),
     "no configuration": (lambda folder: (folder / CONFIG).unlink(), "config.json is missing"),
@@ -214,7 +214,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no generator": (change(INDEX, generator=[None, None]), "has no generator"),
     "another pipeline": (change(INDEX, _class_name="DDPMPipeline"), "is a DDPMPipeline, no MagicalPipeline"),
     "code in the folder": (script, r"is a \['pipeline', 'MagicalPipeline'\], no MagicalPipeline"),
-    "deep JSON for an index": (content(INDEX, b'{"a":' * 50_000), "no JSON that can be read"),
+    "deep JSON for an index": (content(INDEX, b'{"a":' * 50_000), "not JSON that can be read"),
 }
 
 

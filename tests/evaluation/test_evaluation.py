@@ -101,9 +101,9 @@ def test_good_sections_alone_are_no_fit_report():
     report = EvaluationReport({"fidelity": good, "diversity": good}, {})
     assert report.verdict is Verdict.GOOD and report.statement == "Fit for use, as far as this report tested."
     report = EvaluationReport({"fidelity": good, "leakage": unknown, "seams": weak}, {})
-    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not looked at. (leakage, seams)")
+    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not tested. (leakage, seams)")
     report = EvaluationReport({"fidelity": good, "leakage": unknown}, {})
-    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not looked at. (leakage)")
+    assert report.verdict is Verdict.WEAK and report.statement.endswith("was not tested. (leakage)")
     assert EvaluationReport({"leakage": unknown}, {}).verdict is Verdict.NONE
 
 

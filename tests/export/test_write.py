@@ -164,7 +164,7 @@ def test_mistakes_are_found_before_anything_is_written(seamless_pipe, pipe, tmp_
     (tmp_path / "taken.tif").write_bytes(b"precious")
     with pytest.raises(ConfigError, match=words):
         write(pipe, tmp_path / path, **how)
-    with pytest.raises(ConfigError, match="no place on this machine"):
+    with pytest.raises(ConfigError, match="not a place on this machine"):
         write(pipe, "s3://bucket/a.tif")
     with pytest.raises(ConfigError, match="there is no class 'scratch'"):
         write_series(seamless_pipe, tmp_path / "new", 2, class_labels=["void", "scratch"])

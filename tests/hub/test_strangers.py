@@ -48,7 +48,7 @@ def test_statements_of_a_report_are_text_on_the_card(pipe, reports, tmp_path):
     assert page.count("<h1>") == 1 and page.count("<img") == 1 and "<b>" not in page
     report["sections"]["fidelity"]["scores"]["kid"] = "<b>0</b>"
     (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(ConfigError, match="the report is none that"):
+    with pytest.raises(ConfigError, match="this is not a report that"):
         push(pipe, "acme/tiny", report=tmp_path, dry_run=tmp_path / "other")
     with pytest.raises(TypeError):
         public_report(report)
@@ -56,7 +56,7 @@ def test_statements_of_a_report_are_text_on_the_card(pipe, reports, tmp_path):
 
 def test_a_setting_is_published_only_where_it_says_so():
     public, free = TrainingConfig.names("public"), TrainingConfig.names("may_change")
-    of_the_house = {
+    of_the_user = {
         "data",
         "output_dir",
         "init_from",
@@ -66,7 +66,7 @@ def test_a_setting_is_published_only_where_it_says_so():
         "files_below",
         "split",
     }
-    assert not public & of_the_house and {"batch_size", "seed", "image_size"} <= public
+    assert not public & of_the_user and {"batch_size", "seed", "image_size"} <= public
     assert public | free <= {field.name for field in fields(TrainingConfig)}
     settings = json.loads(TrainingConfig(data="acme/private", output_dir="/home/alice/run").to_json())
     kept = TrainingConfig.public_of({**settings, "a_later_setting": "/home/alice"})
@@ -125,7 +125,7 @@ def test_names_and_passwords_of_addresses_are_not_told(secret):
     assert "secret" not in told and told.count("https://***@hub.example") == 2
 
 
-def test_nothing_of_the_house_is_in_a_pushed_record(pipe, tmp_path, make_pipeline):
+def test_nothing_of_the_user_is_in_a_pushed_record(pipe, tmp_path, make_pipeline):
     subject = make_pipeline()
     before = {"made": "checkpoint", "checkpoint": "acme/private", "revision": "0" * 40, "sessions": [{"from_step": 0}]}
     before["sessions"][0]["command"] = "magical-hub train --data acme/private"

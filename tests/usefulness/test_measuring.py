@@ -201,7 +201,7 @@ def test_whole_images_of_a_checkpoint_are_one_more_arm(boards, make_pipeline, tm
     details = report.get_details("usefulness")
     assert not {*details["left_out"]} - {"placebo"}, details["left_out"]
     assert list(details["arms"]) == ["classical", "painted", "copy-paste", "whole synthetic"]
-    assert "if it was trained on test images of this data, that flatters it" in report.sections["usefulness"].statement
+    assert "trained on test images of this data, that figure is too good" in report.sections["usefulness"].statement
     assert list(report.sections) == ["leakage", "usefulness"] and report.leaks is False
     page = (tmp_path / "report.html").read_text()
     places = [page.index(words) for words in (report.first_page.headline, "<h1>Evaluation of boards", "No copies.")]
