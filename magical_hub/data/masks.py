@@ -90,8 +90,8 @@ class MaskValues:
         x, y, width, height = box
         there = slice(math.floor(y), math.ceil(y + height)), slice(math.floor(x), math.ceil(x + width))
         found = np.zeros(marked.shape, bool)
-        of_category = self.names is not None and category in self.names
-        found[there] = marked[there] == 1 + self.names.index(category) if of_category else marked[there] > 0
+        names = self.names or ()
+        found[there] = marked[there] == 1 + names.index(category) if category in names else marked[there] > 0
         return found
 
     def image(self, marked: np.ndarray) -> Image.Image:
