@@ -14,4 +14,6 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingPackageError(f"{error.name} is not installed: pip install 'magical-hub[{name}]'") from error
+        raise MissingPackageError(
+            f"{error.name} is not installed: pip install 'magical-hub[{name}]', or '.[{name}]' in a clone"
+        ) from error

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from magical_hub.defects.bank import DefectBank
@@ -23,7 +22,14 @@ from magical_hub.defects.pixels import grey
 from magical_hub.defects.rows import Rows
 from magical_hub.defects.scores import KeptScores
 from magical_hub.defects.settings import PaintSettings
-from magical_hub.detectors import DetectorOptions, LabelledImages, average_precision, read_labelled, train_detector
+from magical_hub.detectors import (
+    DetectorOptions,
+    LabelledImages,
+    average_precision,
+    check_packages,
+    labelled_arrays,
+    train_detector,
+)
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.provenance import made_by
 from magical_hub.seeds import image_seed
@@ -143,6 +149,7 @@ def tune(
         DataError: as `DefectBank.from_dataset`, and where fewer than two groups have defects.
         MissingPackageError: without the extra `eval`.
     """
+    check_packages()  # before the work, not after it
     if folds < 2 or num_synthetic < 1:
         raise ConfigError(f"folds is {folds} and num_synthetic {num_synthetic}: must be at least 2 and 1")
     columns = (image_column, label_column, objects_column, mask_column, reference_column)
@@ -276,7 +283,8 @@ class _Fold:
             made.append(self._bank.paint(self._rows.pixels(row, column), seed=image_seed(self._seed, number)))
         numbers = np.array([0, *(1 + self._classes.index(name) for name in self._bank.classes)], np.uint8)
         objects = [[(item["bbox"], item["category"]) for item in one.objects] for one in made]
-        return self._as_labelled([one.image for one in made], objects, [numbers[one.mask] for one in made])
+        images = [(one.image, f"painted image {number}") for number, one in enumerate(made)]
+        return self._as_labelled(images, objects, [numbers[one.mask] for one in made])
 
     def _labelled(self, rows: Iterator[Any]) -> LabelledImages:
         images, objects, masks = [], [], []
@@ -285,36 +293,21 @@ class _Fold:
             for marked in row.marked:
                 if marked.mask is not None:
                     mask[marked.mask] = 1 + self._classes.index(marked.category)
-            images.append(row.pixels)
+            images.append((row.pixels, row.name))
             objects.append([(marked.box, marked.category) for marked in row.marked])
             masks.append(mask)
         return self._as_labelled(images, objects, masks)
 
     def _as_labelled(
-        self, images: list[np.ndarray], objects: list[list[tuple[Any, str]]], masks: list[np.ndarray]
+        self, images: list[tuple[np.ndarray, str]], objects: list[list[tuple[Any, str]]], masks: list[np.ndarray]
     ) -> LabelledImages:
-        import datasets
-
         with_masks = self._rows.masks is not None
-        longest = max(images[0].shape[:2])
+        longest = max(images[0][0].shape[:2])
         side = min(longest, self._side or LONGER_SIDE["masks" if with_masks else "boxes"])
-        table: dict[str, Any] = {"image": [_picture(pixels) for pixels in images]}
-        features: dict[str, Any] = {"image": datasets.Image()}
+        of_8_bits = [(_of_8_bits(pixels), name) for pixels, name in images]
         if with_masks:
-            table["mask"] = [Image.fromarray(mask) for mask in masks]
-            features["mask"] = datasets.Image()
-        else:
-            table["objects"] = [
-                [{"bbox": list(box), "category": category} for box, category in some] for some in objects
-            ]
-            box = datasets.List(datasets.Value("float32"), length=4)
-            category = datasets.ClassLabel(names=self._classes)
-            features["objects"] = datasets.List({"bbox": box, "category": category})
-        made = datasets.Dataset.from_dict(table, features=datasets.Features(features))
-        if with_masks:
-            values = {1 + number: name for number, name in enumerate(self._classes)}
-            return read_labelled(made, mask_column="mask", mask_values=values, longer_side=side, grey=True)
-        return read_labelled(made, objects_column="objects", longer_side=side, grey=True)
+            return labelled_arrays(of_8_bits, self._classes, masks=masks, longer_side=side)
+        return labelled_arrays(of_8_bits, self._classes, objects=objects, longer_side=side)
 
 
 def _changes(settings: PaintSettings, size: tuple[int, int] | None) -> list[tuple[str, dict[str, Any]]]:
@@ -361,8 +354,5 @@ def _better(trial: Trial, other: Trial) -> bool:
     return bool(apart.mean() > max(0.0, float(apart.std(ddof=1)) / np.sqrt(len(apart))))
 
 
-def _picture(pixels: np.ndarray) -> Image.Image:
-    """An image of 8 bits."""
-    if pixels.dtype == np.uint8:
-        return Image.fromarray(pixels)
-    return Image.fromarray(np.rint(grey(pixels) * 255).astype(np.uint8))
+def _of_8_bits(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else np.rint(grey(pixels) * 255).astype(np.uint8)

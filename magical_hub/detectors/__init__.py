@@ -10,10 +10,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "augmentation": ["check_packages"],
         "boxes": ["BoxDetector", "Detections"],
         "labelled": ["LabelledImages"],
         "masks": ["MaskDetector"],
-        "reading": ["read_images", "read_labelled", "with_labels"],
+        "reading": ["labelled_arrays", "read_images", "read_labelled", "with_labels"],
         "scoring": ["Score", "average_precision"],
         "training": ["DetectorOptions", "train_detector"],
     },

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from magical_hub.boxes import checked_box
+from magical_hub.boxes import Box, checked_box
 from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
 from magical_hub.data.images import image_size, open_image
 from magical_hub.data.masks import check_mask_size, survey_masks
@@ -110,10 +111,48 @@ def _files(
     return files
 
 
+def labelled_arrays(
+    images: Sequence[tuple[np.ndarray, str]],
+    class_names: Sequence[str],
+    masks: Sequence[np.ndarray] | None = None,
+    objects: Sequence[Sequence[tuple[Box, str]]] | None = None,
+    longer_side: int | None = None,
+) -> LabelledImages:
+    """Images in memory with their boxes or their masks, in grey: what `read_labelled` gives of them as a dataset.
+
+    Args:
+        images: (H, W) or (H, W, 3) uint8, and what to call each in an error.
+        class_names: of the defects.
+        masks: of each image (H, W) uint8, 0 for no defect, else 1 + the place of the class in `class_names`.
+        objects: boxes x, y, width, height in pixels and their classes; masks or objects, one of the two.
+        longer_side: in pixels, that images are resized to, boxes and masks with them; None leaves them.
+
+    Raises:
+        DataError: where the images differ in size, or a box is no good.
+    """
+    shown = ((Image.fromarray(pixels), name) for pixels, name in images)
+    stack = np.ascontiguousarray(_stacked(shown, longer_side, grey=True)[..., :1])
+    height, width = stack.shape[1:3]
+    if masks is not None:
+        resized = [_resized(mask, height, width, len(class_names)) for mask in masks]
+        return LabelledImages(stack, tuple(class_names), masks=np.stack(resized))
+    places = {name: place for place, name in enumerate(class_names)}
+    found = [
+        _scaled(items, places, pixels.shape[:2], (height, width), name)
+        for items, (pixels, name) in zip(objects or (), images, strict=True)
+    ]
+    return LabelledImages(stack, tuple(class_names), *(tuple(each) for each in zip(*found, strict=True)))
+
+
 def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, grey: bool) -> np.ndarray:
+    files = _files(dataset, column, column)
+    return _stacked(((open_image(source, where), where) for source, where in files), longer_side, grey)
+
+
+def _stacked(images: Iterable[tuple[Image.Image, str]], longer_side: int | None, grey: bool) -> np.ndarray:
+    """Images, and what to call each in an error, at one size: (N, H, W, 3) uint8."""
     read: list[np.ndarray] = []
-    for source, where in _files(dataset, column, column):
-        image = open_image(source, where)
+    for image, where in images:
         pixels = np.asarray(image.convert("L") if grey else image)
         scale = 1.0 if longer_side is None else longer_side / max(image.size)
         height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
@@ -180,11 +219,25 @@ def _with_boxes(dataset: datasets.Dataset, column: str, image_column: str, image
     boxes, categories = [], []
     for objects, (source, where) in zip(rows, files, strict=True):
         width, height = image_size(source, where)
-        scale = np.tile([images.shape[2] / width, images.shape[1] / height], 2)
-        checked = [checked_box(box, (height, width), where) for box, _ in objects or ()]
-        unknown = [category for _, category in objects or () if category not in places]
-        if unknown:
-            raise DataError(f"{where} has a box of the category {unknown[0]!r}, which is not a class: name one")
-        boxes.append((np.array(checked, np.float64).reshape(-1, 4) * scale).astype(np.float32))
-        categories.append(np.array([places[category] for _, category in objects or ()], np.int64))
+        own, kinds = _scaled(objects or (), places, (height, width), images.shape[1:3], where)
+        boxes.append(own)
+        categories.append(kinds)
     return LabelledImages(images, tuple(values), tuple(boxes), tuple(categories))
+
+
+def _scaled(
+    objects: Sequence[tuple[Sequence[Any], Any]],
+    places: Mapping[Any, int],
+    size: tuple[int, ...],
+    wanted: tuple[int, ...],
+    where: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes (n, 4) float32 of an image of one size in another one, and the places (n,) int64 of their classes."""
+    (height, width), (new_height, new_width) = size, wanted
+    checked = [checked_box(box, (height, width), where) for box, _ in objects]
+    unknown = [category for _, category in objects if category not in places]
+    if unknown:
+        raise DataError(f"{where} has a box of the category {unknown[0]!r}, which is not a class: name one")
+    scale = np.tile([new_width / width, new_height / height], 2)
+    boxes = (np.array(checked, np.float64).reshape(-1, 4) * scale).astype(np.float32)
+    return boxes, np.array([places[category] for _, category in objects], np.int64)

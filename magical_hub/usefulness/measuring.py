@@ -17,7 +17,7 @@ from magical_hub.data.images import image_size
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.data.sources import open_dataset
 from magical_hub.defects.tuning import CROP, LONGER_SIDE
-from magical_hub.detectors import DetectorOptions
+from magical_hub.detectors import DetectorOptions, check_packages
 from magical_hub.devices import move
 from magical_hub.errors import DataError, MagicalError
 from magical_hub.evaluation.evaluating import versions
@@ -78,6 +78,7 @@ def evaluate_usefulness(
     """
     options = options or UsefulnessOptions()
     images_of_each = options.all_images(num_images)
+    check_packages()  # before the work, not after it
     folder = expanded(output_dir)
     pipe = None
     if checkpoint is not None:

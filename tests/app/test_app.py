@@ -86,5 +86,5 @@ def test_without_gradio_the_line_says_how_to_get_it(monkeypatch):
         if name.startswith("magical_hub.app"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(MissingPackageError, match=r"^gradio is not installed: pip install 'magical-hub\[app\]'$"):
+    with pytest.raises(MissingPackageError, match=r"^gradio is not installed: pip install 'magical-hub\[app\]'"):
         cli.page()

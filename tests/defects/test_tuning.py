@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import datasets
 import pytest
 
 from magical_hub.defects import DefectBank, tune
 from magical_hub.defects.tuning import Tuned
-from magical_hub.errors import ConfigError, DataError
+from magical_hub.errors import ConfigError, DataError, MissingPackageError
 
 VALUES = {1: "scratch", 2: "spot"}
 SMALL = {"num_synthetic": 4, "folds": 2, "steps": 2, "longer_side": 32}
@@ -64,6 +65,12 @@ def test_groups_are_needed(make_plates):
         tune(rows, mask_values=VALUES, group_column="group", **SMALL)
     with pytest.raises(ConfigError, match="must be at least 2 and 1"):
         tune(rows, mask_values=VALUES, folds=1)
+
+
+def test_a_missing_package_is_named_before_the_work(make_plates, monkeypatch):
+    monkeypatch.setitem(sys.modules, "albumentations", None)
+    with pytest.raises(MissingPackageError, match=r"albumentations is not installed: .* or '\.\[eval\]' in a clone"):
+        tune(make_plates(bad=0, good=2))  # which has nothing to tune on
 
 
 @pytest.mark.slow

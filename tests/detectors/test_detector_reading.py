@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from magical_hub.detectors import read_labelled
+from magical_hub.detectors import labelled_arrays, read_labelled
 from magical_hub.errors import DataError
 
 BOX = datasets.List(datasets.Value("float32"), length=4)
@@ -41,6 +41,24 @@ def test_boxes_and_masks_are_resized_with_the_images():
     np.testing.assert_array_equal(masks.masks[0], np.asarray(table()[0]["mask"]))
     halved = read_labelled(table(), mask_column="mask", longer_side=20)
     assert (halved.masks[0][2:4, 1:6] == 2).all() and (halved.masks[0] == 2).sum() == 10
+
+
+def test_images_in_memory_come_out_as_those_of_a_dataset():
+    noise = np.random.default_rng(0).integers(0, 255, (20, 40, 3), np.uint8)
+    data, mask = table(image=Image.fromarray(noise)), np.asarray(table()[0]["mask"])
+    images = [(np.asarray(data[0]["image"]), "white and black"), (noise, "noise")]
+    names, objects = ("crack", "void"), [[((2, 4, 10, 4), "void")], []]
+    for side in (None, 20, 60):
+        ours = labelled_arrays(images, names, objects=objects, longer_side=side)
+        theirs = read_labelled(data, objects_column="objects", longer_side=side, grey=True)
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        for own, other in zip((ours.boxes, ours.categories), (theirs.boxes, theirs.categories), strict=True):
+            assert [one.tolist() for one in own] == [one.tolist() for one in other]
+        ours = labelled_arrays(images, names, masks=[mask, mask], longer_side=side)
+        theirs = read_labelled(data, mask_column="mask", mask_values={1: "crack", 2: "void"}, longer_side=side)
+        np.testing.assert_array_equal(ours.masks, theirs.masks)
+    with pytest.raises(DataError, match="noise is 40 x 10 pixels and the first one 40 x 20: cut or resize"):
+        labelled_arrays([images[0], (noise[:10], "noise")], names, objects=objects)
 
 
 def test_colours_stay_unless_grey_is_wanted():
