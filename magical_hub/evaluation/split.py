@@ -11,8 +11,8 @@ from magical_hub.evaluation.section import LeftOut, Section, Verdict
 
 QUESTION = "Are the held-out images held out?"
 WARNING = (
-    ": where both show the same object, figures measured on it are too good, and copies of it cannot be detected. Split "
-    "by group, unless they are different objects that look alike."
+    ": where both show the same object, figures measured on it are too good, and copies of it cannot be detected. "
+    "Split by group, unless they are different objects that look alike."
 )
 SHOWN = 6
 """Pairs in the picture."""
