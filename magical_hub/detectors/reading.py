@@ -141,7 +141,8 @@ def labelled_arrays(
         _scaled(items, places, pixels.shape[:2], (height, width), name)
         for items, (pixels, name) in zip(objects or (), images, strict=True)
     ]
-    return LabelledImages(stack, tuple(class_names), *(tuple(each) for each in zip(*found, strict=True)))
+    boxes, categories = tuple(own for own, _ in found), tuple(kinds for _, kinds in found)
+    return LabelledImages(stack, tuple(class_names), boxes, categories)
 
 
 def _pixels(dataset: datasets.Dataset, column: str, longer_side: int | None, grey: bool) -> np.ndarray:
