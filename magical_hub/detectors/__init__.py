@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "augmentation": ["check_packages"],
+        "batches": ["check_packages"],
         "boxes": ["BoxDetector", "Detections"],
         "labelled": ["LabelledImages"],
         "masks": ["MaskDetector"],

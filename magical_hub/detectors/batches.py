@@ -72,6 +72,16 @@ def rows_of_batches(
         yield rows
 
 
+def check_packages() -> None:
+    """Refuse to begin where what training a detector needs is not installed.
+
+    Raises:
+        MissingPackageError: naming the extra.
+    """
+    with extra("eval"):
+        import albumentations  # noqa: F401
+
+
 def classical(crop: tuple[int, int] | None, strong: bool, quarter_turns: bool, boxes: bool, seed: int) -> Any:
     """An `albumentations.Compose` of (H, W, C) uint8 images with `bboxes` and `categories`, or a `mask`.
 
