@@ -76,7 +76,7 @@ def test_links_lead_somewhere(repo):
 def test_every_quoted_error_is_one_of_the_program(repo):
     quoted = re.findall(r"^\| `([^`]+)` \|", (repo / "docs" / "errors.md").read_text(), re.M)
     said = templates(repo / "magical_hub")
-    assert len(quoted) > 40
+    assert quoted
     for message in quoted:
         assert message in said, f"nothing says {message!r}"
 
