@@ -16,7 +16,7 @@ from magical_hub.augmentation.plan import SampleRequest, sample_requests
 from magical_hub.augmentation.rows import PROVENANCE, RowEncoder, categories_of, mask_classes_of
 from magical_hub.augmentation.settings import Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import LabelledColumns, find_columns
+from magical_hub.data.columns import LabelledColumns, find_columns, undecoded
 from magical_hub.data.images import Intensity
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, DataError
@@ -97,7 +97,7 @@ def generated_rows(
     occurring = None if isinstance(dataset, datasets.IterableDataset) else _counted(dataset, columns.label)
     labels = label_columns(features, columns, known, occurring)
     trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
-    spec = survey_images(_undecoded(dataset, columns), columns, settings.mask_values, trained_range)
+    spec = survey_images(_files_of(dataset, columns), columns, settings.mask_values, trained_range)
     encoder = RowEncoder(
         features=with_provenance(features, settings),
         columns=columns,
@@ -140,18 +140,14 @@ def _counts(encoder: RowEncoder, occurring: Mapping[str, Mapping[Any, int]] | No
     return {name: occurring[column][value] for name, value in label.values.items() if value in occurring[column]}
 
 
-def _undecoded(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:
+def _files_of(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:
     """Rows whose images are still files; of a stream, the first alone, or a few where masks are to be known."""
     import datasets
 
     names = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
     if isinstance(dataset, datasets.IterableDataset):
         return list(dataset.decode(False).select_columns(names).take(1 if columns.mask is None else MASKS_OF_STREAMS))
-    rows = dataset.with_format(None).select_columns(names)
-    for name in (columns.image, columns.mask):
-        if name is not None:
-            rows = rows.cast_column(name, datasets.Image(decode=False))
-    return rows
+    return undecoded(dataset.with_format(None).select_columns(names), columns.image, columns.mask)
 
 
 def with_provenance(features: datasets.Features, settings: Settings) -> datasets.Features:

@@ -146,6 +146,15 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
     return {str(value): value for value in sorted(occurring)}
 
 
+def undecoded(dataset: Any, *columns: str | None) -> Any:
+    """A `datasets.Dataset` whose images in these columns stay files: see `file_of`; None stands for no column."""
+    import datasets
+
+    for column in filter(None, columns):
+        dataset = dataset.cast_column(column, datasets.Image(decode=False))
+    return dataset
+
+
 def row_name(number: int, *images: Any) -> str:
     """What to call a row in an error: its number, and where that is known its file with the folder that it is in.
 

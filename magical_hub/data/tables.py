@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 from tqdm.auto import tqdm
 
-from magical_hub.data.columns import object_fields, read_objects, row_name, stored_values
+from magical_hub.data.columns import object_fields, read_objects, row_name, stored_values, undecoded
 from magical_hub.data.defect_maps import Boxes, Mask
 from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
@@ -253,7 +253,7 @@ def _select(dataset: Any, columns: Columns) -> Any:
                 raise DataError(no_images)
             continue
         try:
-            selected = selected.cast_column(column, datasets.Image(decode=False))
+            selected = undecoded(selected, column)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise DataError(no_images) from error
     return selected

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.boxes import Box, checked_box
-from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
+from magical_hub.data.columns import (
+    file_of,
+    find_columns,
+    object_fields,
+    read_objects,
+    row_name,
+    stored_values,
+    undecoded,
+)
 from magical_hub.data.images import read_pixels
 from magical_hub.data.kinds import check_one_kind
 from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
@@ -87,8 +95,7 @@ class Rows:
         for name in filter(None, images):
             if name not in dataset.features or not isinstance(dataset.features[name], datasets.Image):
                 raise DataError(f"the dataset has no column of images {name!r}, only {', '.join(dataset.features)}")
-            dataset = dataset.cast_column(name, datasets.Image(decode=False))
-        self.dataset = dataset.with_format(None)
+        self.dataset = undecoded(dataset.with_format(None), *images)
         check_one_kind(lambda: self._sources(image_column))
         self._label_names: dict[Any, str] = {}
         if label_column is not None:

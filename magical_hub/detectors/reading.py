@@ -11,7 +11,15 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.boxes import Box, checked_box
-from magical_hub.data.columns import file_of, find_columns, object_fields, read_objects, row_name, stored_values
+from magical_hub.data.columns import (
+    file_of,
+    find_columns,
+    object_fields,
+    read_objects,
+    row_name,
+    stored_values,
+    undecoded,
+)
 from magical_hub.data.images import image_size, open_image
 from magical_hub.data.masks import check_mask_size, survey_masks
 from magical_hub.detectors.labelled import LabelledImages
@@ -88,19 +96,15 @@ def with_labels(
 
 def _row_name(dataset: datasets.Dataset, number: int, image_column: str) -> str:
     """What to call a row by its image."""
-    import datasets as library
-
-    return row_name(number, dataset.cast_column(image_column, library.Image(decode=False))[number][image_column])
+    return row_name(number, undecoded(dataset, image_column)[number][image_column])
 
 
 def _files(
     dataset: datasets.Dataset, column: str, image_column: str, left_out: Collection[int] = ()
 ) -> list[tuple[Path | bytes, str]]:
     """The files of a column of images, but for those of the rows left out, and what to call each in an error."""
-    import datasets as library
-
     files = []
-    for number, value in enumerate(dataset.cast_column(column, library.Image(decode=False))[column]):
+    for number, value in enumerate(undecoded(dataset, column)[column]):
         where = f"{column} of {row_name(number, value)}"
         if number in left_out:
             continue

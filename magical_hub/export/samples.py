@@ -22,6 +22,7 @@ from magical_hub.data.columns import (
     read_objects,
     row_name,
     stored_values,
+    undecoded,
 )
 from magical_hub.data.images import image_size, read_header, read_image
 from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
@@ -257,7 +258,7 @@ class Samples:
     def __init__(
         self, dataset: datasets.Dataset, columns: LabelledColumns, mask_values: Mapping[int, str] | None = None
     ) -> None:
-        from datasets import ClassLabel, Image, Value
+        from datasets import ClassLabel, Value
 
         if mask_values is not None and columns.mask is None:
             raise DataError("mask_values name what masks mark, and no column has masks: name it by mask_column")
@@ -265,10 +266,7 @@ class Samples:
             raise DataError("the dataset is empty: give one with images")
         self.columns, self._mask_values = columns, mask_values
         self.mode: str | None = dataset.features[columns.image].mode
-        self._rows = dataset.with_format(None)
-        for name in (columns.image, columns.mask):
-            if name is not None:
-                self._rows = self._rows.cast_column(name, Image(decode=False))
+        self._rows = undecoded(dataset.with_format(None), columns.image, columns.mask)
         self.labels = self._names(columns.label)
         self.more = {
             name: {number: text for text, number in stored_values(feature).items()}

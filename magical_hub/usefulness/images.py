@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from magical_hub.data.columns import undecoded
 from magical_hub.defects.rows import Rows
 from magical_hub.detectors import LabelledImages, read_images, with_labels
 from magical_hub.errors import DataError
@@ -92,12 +93,9 @@ def read(
 
 def _without_mask(dataset: datasets.Dataset, columns: Columns, mask_values: Mapping[int, str] | None) -> set[int]:
     """Numbers of the good rows whose mask is null."""
-    import datasets as library
-
     if columns.mask is None or "label" not in dataset.features:
         return set()
-    masks = dataset.cast_column(columns.mask, library.Image(decode=False))[columns.mask]
-    null = {number for number, mask in enumerate(masks) if mask is None}
+    null = {number for number, mask in enumerate(undecoded(dataset, columns.mask)[columns.mask]) if mask is None}
     if null:
         null &= set(Rows(dataset, columns.image, "label", None, columns.mask, None, mask_values).good)
     return null

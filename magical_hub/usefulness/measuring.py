@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from magical_hub.checkpoint.weights import weights_sha256
-from magical_hub.data.columns import LabelledColumns, file_of, find_columns, row_name
+from magical_hub.data.columns import LabelledColumns, file_of, find_columns, row_name, undecoded
 from magical_hub.data.images import image_size
 from magical_hub.data.masks import parse_mask_values
 from magical_hub.data.sources import open_dataset
@@ -149,8 +149,6 @@ def _columns(dataset: datasets.Dataset, options: UsefulnessOptions) -> LabelledC
 
 
 def _read(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> Images:
-    import datasets as library
-
     dataset = open_dataset(data, options.split)
     found = _columns(dataset, options)
     if not len(dataset):
@@ -166,7 +164,7 @@ def _read(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> Im
     values = None if options.mask_values is None else parse_mask_values(options.mask_values)
     side = options.image_size
     if side is None:
-        first = dataset.cast_column(found.image, library.Image(decode=False))[0][found.image]
+        first = undecoded(dataset, found.image)[0][found.image]
         largest = max(image_size(file_of(first), row_name(0, first)))
         side = min(largest, LONGER_SIDE["boxes" if found.mask is None else "masks"])
     return read(dataset, columns, side, mask_values=values)
