@@ -13,6 +13,7 @@ from PIL import Image
 
 from magical_hub.app.making import MOST_PIXELS
 from magical_hub.data import open_dataset
+from magical_hub.data.columns import objects_feature
 from magical_hub.data.images import read_header, read_pixels
 from magical_hub.defects import DefectBank
 from magical_hub.defects.pixels import as_pixels
@@ -140,12 +141,10 @@ def _packages() -> Stock:
 
     pictures = [render_package(number, SIDE, SERIES) for number in DEFECTIVE]
     defect_free = [render_package(number, SIDE, SERIES, defect_rate=0) for number in DEFECTIVE]
-    classes = datasets.ClassLabel(names=sorted({str(picture.defect) for picture in pictures}))
-    box = datasets.List(datasets.Value("float32"), length=4)
     features = {
         "image": datasets.Image(),
         "reference": datasets.Image(),
-        "objects": datasets.List({"bbox": box, "category": classes}),
+        "objects": objects_feature(sorted({str(picture.defect) for picture in pictures})),
     }
     columns = {
         "image": [Image.fromarray(picture.image) for picture in pictures],

@@ -13,6 +13,7 @@ from PIL import Image
 from magical_hub.app.making import Made
 from magical_hub.augmentation.rows import image_file
 from magical_hub.conditions import LabelNames
+from magical_hub.data.columns import objects_feature
 from magical_hub.defects import DefectBank, Painted
 from magical_hub.errors import DataError
 from magical_hub.export import write_dataset
@@ -63,10 +64,9 @@ def pack_painted(
 
     if painted.image.ndim == 3 and painted.image.dtype != np.uint8:
         raise DataError("images in colour of 16 bits a channel cannot be packed: convert the image to 8")
-    record = {"bbox": datasets.List(datasets.Value("float32"), length=4)}
     features = {
         "image": datasets.Image(),
-        "objects": datasets.List({**record, "category": datasets.ClassLabel(names=bank.classes)}),
+        "objects": objects_feature(bank.classes),
         "mask": datasets.Image(),
     }
     row = {
@@ -98,8 +98,7 @@ def _generated(pipe: MagicalPipeline, made: Made) -> Any:
     if config.num_classes:
         features["label"] = datasets.ClassLabel(names=list(known.classes))
     if config.num_defects:
-        category = datasets.ClassLabel(names=list(known.defects))
-        features["objects"] = [{"bbox": datasets.Sequence(datasets.Value("float32"), 4), "category": category}]
+        features["objects"] = objects_feature(known.defects)
         features["mask"] = datasets.Image()
     rows = []
     for picture in made.pictures:

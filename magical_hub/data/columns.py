@@ -70,6 +70,14 @@ def object_fields(feature: Any) -> dict[str, Any] | None:
     return inner if isinstance(inner, dict) and {"bbox", "category"} <= inner.keys() else None
 
 
+def objects_feature(categories: Iterable[str]) -> Any:
+    """The feature of a column of objects: lists of {"bbox": x, y, w, h in pixels, "category": one of these}."""
+    import datasets
+
+    category = datasets.ClassLabel(names=list(categories))
+    return datasets.List({"bbox": datasets.List(datasets.Value("float32"), length=4), "category": category})
+
+
 def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
     """The objects of a row, of either layout; None where the row doesn't say, which is not the same as none.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.columns import undecoded
+from magical_hub.data.columns import objects_feature, undecoded
 from magical_hub.defects.rows import Rows
 from magical_hub.detectors import LabelledImages, read_images, with_labels
 from magical_hub.errors import DataError
@@ -176,9 +176,7 @@ def rows(images: Images) -> datasets.Dataset:
             [{"bbox": box.tolist(), "category": int(kind)} for box, kind in zip(boxes, kinds, strict=True)]
             for boxes, kinds in zip(labelled.boxes, labelled.categories, strict=True)
         ]
-        category = datasets.ClassLabel(names=list(labelled.class_names))
-        box = datasets.List(datasets.Value("float32"), length=4)
-        features["objects"] = datasets.List({"bbox": box, "category": category})
+        features["objects"] = objects_feature(labelled.class_names)
     else:
         table["mask"] = [Image.fromarray(mask) for mask in labelled.masks]
         features["mask"] = datasets.Image()
