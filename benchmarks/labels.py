@@ -30,7 +30,7 @@ BATCH = 16
 
 
 def main(checkpoint: str, num_images: int = 400, seed: int = 1) -> None:
-    """Print the verifier's answers, a row a defect, and below them how well boxes and masks lie."""
+    """Print the verifier's answers, one row per defect, and below them how well boxes and masks lie."""
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=True)
     grid = pipe.generator.grid

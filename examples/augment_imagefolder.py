@@ -2,8 +2,8 @@
 
     python examples/augment_imagefolder.py --data IMAGES --checkpoint RUN --output-dir AUGMENTED --num-images 500
 
-IMAGES has a folder a class, or a metadata.jsonl with boxes; RUN was trained on them with `--label-column label`. What
-is written is read by `datasets.load_dataset("imagefolder")`; its metadata.jsonl says which images are synthetic.
+IMAGES has one folder per class, or a metadata.jsonl with boxes; RUN was trained on them with `--label-column label`.
+What is written is read by `datasets.load_dataset("imagefolder")`; its metadata.jsonl says which images are synthetic.
 """
 
 from __future__ import annotations

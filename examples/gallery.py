@@ -31,7 +31,7 @@ COUNT, COLUMNS = 24, 6
 AROUND = 16
 """Pixels that a close-up shows on each side of a corner of four sub-regions."""
 PLACES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2)]
-"""Row and column of the sub-region below such a corner and right of it: one an image."""
+"""Row and column of the sub-region below such a corner and right of it: one per image."""
 
 
 def main(output_dir: Path, checkpoint: str = "package-128", large: str = "package-512", seed: int = 1) -> None:

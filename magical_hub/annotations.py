@@ -76,7 +76,7 @@ def find_defects(
 def annotate(
     names: LabelNames, conditioning: Conditioning, objects: Sequence[Sequence[DefectObject]] | None
 ) -> list[dict[str, Any]] | None:
-    """A dict an image, as in `MagicalPipelineOutput`; None where there are neither classes nor defects.
+    """One dict per image, as in `MagicalPipelineOutput`; None where there are neither classes nor defects.
 
     Args:
         names: of the classes and defects.
@@ -96,7 +96,7 @@ def annotate(
 
 
 def join_masks(objects: Sequence[Sequence[DefectObject]], grid: Grid) -> np.ndarray:
-    """One mask an image, (N, H, W) uint8: 0 where no defect is visible, else the number of its class."""
+    """One mask per image, (N, H, W) uint8: 0 where no defect is visible, else the number of its class."""
     masks = np.zeros((len(objects), grid.height, grid.width), dtype=np.uint8)
     for mask, found in zip(masks, objects, strict=True):
         for one in found:

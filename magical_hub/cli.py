@@ -129,7 +129,7 @@ def generate(
         output_dir: folder for the images, made where it is missing; it must hold no images yet, but for those that the
             same command left when it was cut off.
         num_images: how many images.
-        class_labels: a class for all images, or one an image; names or numbers.
+        class_labels: a class for all images, or one per image; names or numbers.
         seed: image i depends only on the seed and on i.
         truncation_psi: 1 is as trained; towards 0 images draw near their mean, up to 2 away from it.
         batch_size: images at a time, as PNG files.
@@ -182,7 +182,7 @@ def augment(
     Without a checkpoint the defects of the data are painted on its own good images.
 
     Args:
-        data: a folder (one a class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
+        data: a folder (one per class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
         output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and what else fsspec knows).
         rows: which synthetic images are made, and how.
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.

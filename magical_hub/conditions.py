@@ -103,7 +103,7 @@ def draw_conditioning(
 def class_numbers(
     generator: Conditional, class_labels: Sequence[int | str] | int | str | np.ndarray | torch.Tensor, count: int
 ) -> torch.Tensor:
-    """Classes by name or number, for all or one an image: (count,) int64.
+    """Classes by name or number, for all or one per image: (count,) int64.
 
     Raises:
         ConfigError: where there is no such class.
@@ -118,7 +118,7 @@ def class_numbers(
 
 
 def defect_maps(generator: Conditional, defects: Defects | Sequence[Defects | None], count: int) -> torch.Tensor:
-    """Defect maps, one for all or one an image: (count, R, K) int64.
+    """Defect maps, one for all or one per image: (count, R, K) int64.
 
     Raises:
         ConfigError: where there is no such defect, or too few or too many maps.
@@ -132,7 +132,7 @@ def defect_maps(generator: Conditional, defects: Defects | Sequence[Defects | No
     else:
         many = list(defects)
     if len(many) != count:
-        raise ConfigError(f"defects are for {len(many)} images, and num_images is {count}: give one map an image")
+        raise ConfigError(f"defects are for {len(many)} images, and num_images is {count}: give one map per image")
     return torch.stack([_defect_map(generator, {} if defect is None else defect) for defect in many])
 
 

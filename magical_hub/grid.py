@@ -77,7 +77,7 @@ class Grid:
         return Grid(rows, cols, rows * self.cell_height, cols * self.cell_width)
 
     def window_locations(self, window: Window) -> np.ndarray:
-        """Locations (int64, one a window) of all windows of `window` sub-regions that slide by one, row-major."""
+        """Locations (int64, one per window) of all windows of `window` sub-regions that slide by one, row-major."""
         rows, cols = self._checked_window(window)
         tops, lefts = np.arange(self.rows - rows + 1), np.arange(self.cols - cols + 1)
         return (tops[:, None] * self.cols + lefts[None, :]).reshape(-1)
@@ -120,7 +120,7 @@ class Grid:
 
         Args:
             images: (B, C, H, W).
-            locations: (B,), one an image, or one int for all.
+            locations: (B,), one per image, or one int for all.
             window: rows and columns of sub-regions to take from that location on.
 
         Returns:

@@ -54,7 +54,7 @@ def gradient_penalty(
         score: from images (B, C, h, w) to scores (B,); the score of an image may depend on that image alone.
         real: (B, C, h, w).
         fake: (B, C, h, w).
-        coefficients: (B,) the random a in [0, 1], one a sample.
+        coefficients: (B,) the random a in [0, 1], one per sample.
         weight: lambda_GP.
 
     Returns:

@@ -48,7 +48,7 @@ class MagicalPipelineOutput(BaseOutput):
             list of sub-regions an image, or one more axis after N.
         latents: (N, L).
         seeds: (N,) int64: `seeds=[...]` makes an image again, alone or in any batch.
-        annotations: a dict an image: "class_label" and "class_name" where there are classes; "objects", a list of
+        annotations: one dict per image: "class_label" and "class_name" where there are classes; "objects", a list of
             {"bbox": (x, y, width, height) in pixels, "category": name}, where there are defects. A defect of the map
             that is not visible in the image has no box. None without classes and defects.
         defects: (N, R, K) int64 defect maps, the conditioning of each sub-region: 0 none, 1 the first class; None
@@ -105,13 +105,13 @@ class MagicalPipeline(DiffusionPipeline):
 
         Args:
             num_images: N; `seeds`, `latents` or a list of `class_labels` set it too.
-            class_labels: a class for all, or one an image, by number or name. None draws by the training set's
+            class_labels: a class for all, or one per image, by number or name. None draws by the training set's
                 frequencies, from the image's own seed.
             defects: of sub-regions: {(row, column): name or number} or a map (R, K), 0 for none, for all images; or
                 one of these an image. {} is none at all. None draws them by the training set's frequencies at each
                 location, from the image's own seed.
             generator: draws one int64 seed an image, before anything else. None: torch's global one.
-            seeds: (N,) one an image, instead.
+            seeds: (N,) one per image, instead.
             latents: (N, L); None draws them from the seeds.
             truncation_psi: 1 is as trained; towards 0 images come nearer to the mean of their class, up to 2 farther
                 from it: 1.2 may bring back some of the variety that training lost (docs/quality.md).
@@ -328,7 +328,7 @@ class MagicalPipeline(DiffusionPipeline):
         their own.
 
         Takes what `diffusers.DiffusionPipeline.save_pretrained` takes (`variant` names the weights' files, as "fp16"
-        does; they are cast by `pipe.to` beforehand). Weights are safetensors, always, and one file a network.
+        does; they are cast by `pipe.to` beforehand). Weights are safetensors, always, and one file per network.
 
         Raises:
             ConfigError: where a network's weights are larger than `max_shard_size`.
@@ -379,7 +379,7 @@ def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: to
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**63 - 1, (count,), generator=generator, device=device).cpu()
     if not isinstance(seeds, Iterable) or isinstance(seeds, str) or getattr(seeds, "ndim", 1) != 1:
-        raise ConfigError(f"seeds is {seeds!r}: give a list of whole numbers, one an image")
+        raise ConfigError(f"seeds is {seeds!r}: give a list of whole numbers, one per image")
     numbers = [whole_number(seed) for seed in seeds]
     if any(not 0 <= seed < 2**63 for seed in numbers):
         raise ConfigError("a seed is out of range: give whole numbers from 0 to 2**63 - 1")

@@ -205,7 +205,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps one precision a process; each test starts as a new process would."""
+    """Accelerate keeps one precision per process; each test starts as a new process would."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -41,7 +41,7 @@ def command(schema, monkeypatch, capfd) -> Command:
 
 @pytest.fixture(scope="module")
 def run(elpv_folder, tmp_path_factory) -> tuple[Path, Path]:
-    """Where RUN will be, and a folder a class of real images."""
+    """Where RUN will be, and one folder per class of real images."""
     folder = tmp_path_factory.mktemp("json")
     for number, file in enumerate(sorted(elpv_folder.iterdir())):
         (folder / "data" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)

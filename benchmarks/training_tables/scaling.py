@@ -72,7 +72,7 @@ def main(
             {count: _rate(command, folder / f"run-{turn}-{count}", count) for count in processes}
             for turn in range(rounds)
         ]
-    print(f"{batch_size} windows a step, one thread a process, {precision=}, load {os.getloadavg()[0]:.1f}\n")
+    print(f"{batch_size} windows a step, one thread per process, {precision=}, load {os.getloadavg()[0]:.1f}\n")
     print(HEADER)
     for count in processes:
         rate = statistics.median(turn[count] for turn in turns)

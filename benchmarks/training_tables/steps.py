@@ -17,8 +17,8 @@ layout); what the rows "default" gain beyond it is the share of the objective, w
 The averaging of the generator's weights, which the authors' code has not, is in no row. Steps are not of equal worth:
 the authors' order updates the generator twice.
 
-Each row is a process of its own, since Accelerate keeps one precision a process; they take turns, one at a time. On a
-CPU the clock is that of the thread's processor time, which on a machine with nothing else to do is the time that
+Each row is a process of its own, since Accelerate keeps one precision per process; they take turns, one at a time. On
+a CPU the clock is that of the thread's processor time, which on a machine with nothing else to do is the time that
 passes, and on a busy one leaves out the waiting. Where there is a GPU all of it runs there, by the clock on the wall.
 """
 

@@ -87,7 +87,7 @@ class Made:
     Args:
         checkpoint: that made the images.
         truncation_psi: of all pictures.
-        pictures: one an image.
+        pictures: one per image.
         chosen: the number of the picture that is shown.
     """
 

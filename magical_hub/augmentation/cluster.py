@@ -27,7 +27,7 @@ def make_on_cluster(
     num_actors: int | None = None,
     address: str | None = None,
 ) -> Iterator[tuple[int, Shard]]:
-    """A shard a part, by the part's number, in the order in which they are ready.
+    """One shard per part, by the part's number, in the order in which they are ready.
 
     What an actor was at that dies, or whose node is lost, is made again once the others are done. Shards come back to
     this process, which writes them: the nodes need not share a disk.

@@ -29,7 +29,7 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
     """Why each image is dropped, "" where it is kept.
 
     Raises:
-        ConfigError: where a filter gives anything but a bool or a string an image.
+        ConfigError: where a filter gives anything but a bool or a string per image.
     """
     count = len(output.images)
     if keep == "all":
@@ -45,14 +45,14 @@ def filter_reasons(keep: Filter, images: Sequence[Any], annotations: Sequence[di
     """Why a filter drops each image, "" where it keeps it.
 
     Raises:
-        ConfigError: where it gives anything but a bool or a string an image.
+        ConfigError: where it gives anything but a bool or a string per image.
     """
     count = len(images)
     answers = np.asarray(keep(np.stack([np.asarray(image) for image in images]), annotations))
     if answers.shape != (count,) or answers.dtype.kind not in "bU":
         raise ConfigError(
-            f"the filter gave {answers.dtype} of shape {answers.shape} for {count} images: let it give one bool, "
-            "or one string, an image"
+            f"the filter gave {answers.dtype} of shape {answers.shape} for {count} images: let it give one bool "
+            "or one string per image"
         )
     return (
         ["" if kept else "dropped by the filter" for kept in answers]

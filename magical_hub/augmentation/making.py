@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import datasets
 
 TRIES = 10
-"""Images made for one that is kept, at the most, over all rows that are made together."""
+"""Images made for each that is kept, at most, over all rows that are made together."""
 TOGETHER = 64
-"""Rows that are made together at the most,"""
+"""Rows that are made together, at most."""
 PIXELS_TOGETHER = 2**27
-"""and values of their pixels, for they wait in memory until the last of them is there."""
+"""Values of pixels in rows that are made together, at most: they wait in memory until the last row is made."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Shard:
     """Rows that were made together.
 
     Args:
-        arrow: they, as the file that `Dataset.from_file` reads.
+        arrow: the rows, as the file that `Dataset.from_file` reads.
         counts: as JSON: how many images were made, and dropped for which reason.
     """
 

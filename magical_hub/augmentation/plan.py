@@ -23,7 +23,7 @@ class SampleRequest:
 
 
 def sample_requests(counts: Mapping[str, int], num_images: int, balance: bool, seed: int) -> list[SampleRequest]:
-    """One request an image; more images with the same counts begin with the same requests.
+    """One request per image; more images with the same counts begin with the same requests.
 
     Args:
         counts: how often each name of the label column occurs; empty for images of any class.
@@ -66,7 +66,7 @@ def pipeline_arguments(
     The class and the location of a defect are drawn by the training frequencies, from the image's own seed.
 
     Args:
-        requests: one an image, all with a label or all without.
+        requests: one per image, all with a label or all without.
         seeds: of the images.
         label: the column of the labels; None where the requests have none.
         config: the generator's.

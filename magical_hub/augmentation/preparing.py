@@ -40,7 +40,7 @@ class Prepared:
 
     Args:
         maker: of the rows.
-        requests: a request a row.
+        requests: one request per row.
         counts: how often each class of the label column occurs in the dataset; empty without a label column.
     """
 

@@ -50,7 +50,7 @@ def make_shards(
 
     Args:
         maker: makes the rows.
-        requests: a request a row.
+        requests: one request per row.
         fingerprint: names the folder.
         settings: who makes them: engine, num_proc and ray_address.
     """
@@ -79,7 +79,7 @@ def make_shards(
 def _make_all(
     maker: RowMaker, parts: list[Sequence[SampleRequest]], settings: Settings
 ) -> Iterator[tuple[int, Shard]]:
-    """A shard a part, by the part's number, in the order in which they are ready."""
+    """One shard per part, by the part's number, in the order in which they are ready."""
     if settings.engine == "ray" and parts:
         from magical_hub.augmentation.cluster import make_on_cluster
 

@@ -36,7 +36,7 @@ class TorchvisionTransform(v2.Transform):
     It takes samples as torchvision's transforms do: an image; `(image, class)`; `(image, target)`, or one dictionary,
     with `tv_tensors.Image` (or an image of Pillow's), `BoundingBoxes` of every format, and `Mask`. Boxes and their
     labels become those of the defects in the new image; canvas size and format stay. A mask (N, H, W) beside N boxes
-    holds a mask a box; any other, (H, W) or (1, H, W), has the values of the dataset's masks. `area` and `iscrowd`
+    holds one mask per box; any other, (H, W) or (1, H, W), has the values of the dataset's masks. `area` and `iscrowd`
     beside the labels are filled. Labels are the numbers that the dataset stores.
 
     Random numbers come from torch's global generator, which `torch.manual_seed` and a DataLoader's workers seed.
@@ -208,7 +208,7 @@ def _as_boxes(objects: list[Object], old: Any) -> Any:
 
 
 def _instances(objects: list[Object], mask: Image.Image, masks: MaskValues) -> np.ndarray:
-    """A mask an object (N, H, W) bool: what the dataset's mask marks inside the box."""
+    """One mask per object (N, H, W) bool: what the dataset's mask marks inside the box."""
     file = io.BytesIO()
     mask.save(file, "PNG", compress_level=0)
     marked = masks.read(file.getvalue(), "a mask")

@@ -157,7 +157,7 @@ class Pool:
                 "give objects_column=None and mask_column=None, and remove these columns from the rows"
             )
         if pool_size < len(counts):
-            raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give one a class at least")
+            raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give at least one per class")
         each = sample_requests(dict.fromkeys(counts, 0), pool_size, balance=True, seed=settings.seed)
         self._pool, _ = synthesise(dataset, Prepared(maker, each, counts), settings)
         self._members: dict[Any, list[int]] = {}

@@ -101,7 +101,7 @@ def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
 
 
 def other_fields(value: Any) -> list[dict[str, Any]]:
-    """The fields of a row's objects beside bbox and category, of either layout: a dictionary an object."""
+    """The fields of a row's objects beside bbox and category, of either layout: one dictionary per object."""
     if value is None:
         return []
     if isinstance(value, dict):

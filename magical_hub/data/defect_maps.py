@@ -49,7 +49,7 @@ class DefectAnnotation(ABC):
 
 @dataclass(frozen=True)
 class Boxes(DefectAnnotation):
-    """A box a defect (x, y, width, height), with the number of its class (from 0)."""
+    """One box per defect (x, y, width, height), with the number of its class (from 0)."""
 
     boxes: Sequence[tuple[Sequence[Any], int]]
 

@@ -89,7 +89,7 @@ def check_classes(names: list[str], folder: Path) -> None:
 
 
 def table_of(folder: Path) -> datasets.Dataset:
-    """A folder as a dataset: a row an image, with the columns of its metadata files, or with its class.
+    """A folder as a dataset: one row per image, with the columns of its metadata files, or with its class.
 
     The column `image` holds the files by their paths, not decoded; a column `NAME_file_name` of the metadata becomes
     images in a column `NAME`. Where neither the metadata nor anything else says `label`, it is the name of the first

@@ -1,4 +1,4 @@
-"""Sources of images: a record an image, not decoded."""
+"""Sources of images: one record per image, not decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, or a dataset (of the Hub or not, streamed or not); one record an image."""
+"""Where images come from: a folder, or a dataset (of the Hub or not, streamed or not); one record per image."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def open_dataset(
     """One split of a dataset, from wherever it is: the one opener of all commands that need rows.
 
     Args:
-        data: a folder of images (a folder a class, or with metadata.jsonl), one that `save_to_disk` wrote, one of
+        data: a folder of images (one folder per class, or with metadata.jsonl), one that `save_to_disk` wrote, one of
             Parquet files, the id of a dataset on the Hub, or a `datasets.Dataset`, which comes back as it is.
         split: of it; a folder of images has "train" alone.
         files_below: folder below which the rows of a saved dataset may name files, beside its own.

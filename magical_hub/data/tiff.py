@@ -2,7 +2,7 @@
 
 What is read so is what `data/images.py` would make of it, pixel for pixel, and so are the digests: the grey of 8 or 16
 bits and the RGB of 8 bits of the first page, BigTIFF and any size included. Other tiled files (turned by an EXIF
-orientation, with alpha, a plane a channel, compressed by what tifffile has no decoder for) are decoded whole instead.
+orientation, with alpha, one plane per channel, compressed by what tifffile has no decoder for) are decoded whole.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class DefectBank:
         reference_column: the column of references in the dataset.
 
     Attributes:
-        report: a dictionary a defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
+        report: one dictionary per defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
             absolute difference to the reference as a share of full scale), `pixels` (area of its mask), `size` (width
             and height of its box, as annotated).
     """
@@ -222,9 +222,9 @@ class DefectBank:
 
         Args:
             image: a PIL image (L, RGB, I;16) or an array (H, W) or (H, W, 3), uint8 or uint16; without defects.
-            defects: a dictionary a defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be; without
-                `bbox` a place that matches is found. None: as many, and of those classes, as images of the bank have.
-            seed: the result depends on it, the image and the bank, and on nothing else.
+            defects: one dictionary per defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be;
+                without `bbox` a place that matches is found. None: as many, and of those classes, as images of the
+            bank have. seed: the result depends on it, the image and the bank, and on nothing else.
             containing: a class that is to be among the defects, where `defects` is None; where it has no place,
                 nothing is painted.
             reference: the same image without its own defects, where it has some: places are looked for in it.

@@ -31,7 +31,7 @@ class Painted:
 
     Attributes:
         image: of the type and mode of the target.
-        objects: a dictionary a defect: `bbox` (x, y, w, h in pixels) and `category`, the name of its class.
+        objects: one dictionary per defect: `bbox` (x, y, w, h in pixels) and `category`, the name of its class.
         mask: (H, W) uint8: 0 where nothing changed, else 1 + the number of the class.
         changed: (H, W) bool: the pixels that differ from the target; all of them are in the mask.
         dropped: how many defects were left out, by reason.

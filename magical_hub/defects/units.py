@@ -13,9 +13,9 @@ from magical_hub.defects.pixels import grey
 from magical_hub.defects.settings import PaintSettings
 
 NEAR = 3
-"""Pixels around a defect whose surroundings count most for its place,"""
+"""Pixels around a defect whose surroundings count most for its place."""
 WEIGHTS = 5, 2
-"""and how much these and all others count."""
+"""How much the pixels that are near, and all others, count for a place."""
 BAND = 4
 """Pixels around a defect with which it is compared to see whether it is visible."""
 FAINTEST = 1 / 255
@@ -27,7 +27,7 @@ class Unit:
     """Defects that are painted at once, on the smallest rectangle that holds them and their surroundings.
 
     Attributes:
-        categories: numbers of the classes, one a defect.
+        categories: numbers of the classes, one per defect.
         margins: (N, 4) float: what the annotated boxes leave around the masks: left, top, right, bottom, in pixels.
         row: number of the image that they come from.
         centre: of the rectangle, from the centre of the image, as shares of its height and width.
@@ -36,7 +36,7 @@ class Unit:
         numbers: (h, w) uint16: 0 nothing, else 1 + the number of a defect.
         surroundings: (h, w) uint8: 1 where reference and pixels show the product without any defect.
         weights: (h, w) uint8: how much a pixel of the reference counts for the place.
-        contrasts: (N,) float32, one a defect: see `contrasts_of`.
+        contrasts: (N,) float32, one per defect: see `contrasts_of`.
     """
 
     categories: tuple[int, ...]

@@ -61,7 +61,7 @@ def histograms(panels: Mapping[str, Mapping[str, np.ndarray]], unit: str) -> byt
 
 
 def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> bytes:
-    """Groups of bars: a group a name, in it a bar a series."""
+    """Groups of bars: one group per name, in it one bar per series."""
     figure = Figure(figsize=(1.5 + 1.3 * len(names), 3.4), layout="constrained")
     axis = figure.subplots()
     width = 0.8 / len(series)
@@ -74,7 +74,7 @@ def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str)
 
 
 def draw_scores(axis: Any, arms: Mapping[str, Sequence[float]]) -> None:
-    """Draw the scores of arms, a row an arm: a point a detector, and a line at their mean."""
+    """Draw the scores of arms, one row per arm: one point per detector, and a line at their mean."""
     for place, values in enumerate(arms.values()):
         axis.plot(values, np.full(len(values), place), "o", alpha=0.5, color="tab:blue", markersize=5)
         axis.plot(np.mean(values), place, "|", markersize=16, markeredgewidth=2, color="black")

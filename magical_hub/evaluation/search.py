@@ -46,11 +46,11 @@ class Compared(NamedTuple):
     view: View
     train: list[np.ndarray]
     generated: Matches
-    """Generated images among training images,"""
+    """Generated images among training images."""
     held_out: Matches
-    """held-out images among training images,"""
+    """Held-out images among training images."""
     unseen: Matches
-    """and generated images among held-out ones."""
+    """Generated images among held-out images."""
     parts: int
 
     def p_values(self, matches: Matches) -> np.ndarray:

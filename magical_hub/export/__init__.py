@@ -1,4 +1,4 @@
-"""Generated images on the disk, a format a module."""
+"""Generated images on the disk, one format per module."""
 
 import lazy_loader
 

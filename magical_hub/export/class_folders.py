@@ -1,4 +1,4 @@
-"""A folder a class and metadata.jsonl: the layout that `datasets.load_dataset("imagefolder")` reads."""
+"""One folder per class and metadata.jsonl: the layout that `datasets.load_dataset("imagefolder")` reads."""
 
 from __future__ import annotations
 

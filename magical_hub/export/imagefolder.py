@@ -42,14 +42,14 @@ def write_imagefolder(
         pipe: makes the images.
         folder: made where it is missing; it must hold no images yet.
         num_images: how many images.
-        class_labels: a class for all, or one an image; None draws by the training set's frequencies.
+        class_labels: a class for all, or one per image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.
         truncation_psi: 1 is as trained (see `MagicalPipeline`).
         batch_size: images in memory at a time.
         croissant: write Croissant metadata beside them too (croissant.json; extra `croissant`).
 
     Returns:
-        A row an image: file_name, seed and, where there are classes, class_label and class_name. The rows are in
+        One row per image: file_name, seed and, where there are classes, class_label and class_name. The rows are in
         metadata.jsonl too, and where the images come from in provenance.json.
 
     Raises:

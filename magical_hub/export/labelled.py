@@ -1,4 +1,4 @@
-"""A labelled dataset in the layout of another program; a format a module."""
+"""A labelled dataset in the layout of another program; one format per module."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ WHOLE: dict[str, Callable[[datasets.Dataset, Path], None]] = {
     "hf": lambda dataset, folder: dataset.save_to_disk(folder),
     "parquet": write_parquet,
 }
-"""Formats of the dataset as it is,"""
+"""Formats of the dataset as it is: what writes them."""
 BY_SAMPLE: dict[str, tuple[Callable[[Samples], None], Callable[[Samples, Path], None]]] = {
     "imagefolder": (check_class_folders, write_class_folders),
     "coco": (check_coco, write_coco),
     "yolo": (check_yolo, write_yolo),
     "anomalib": (check_anomalib, write_anomalib),
 }
-"""and those of other programs: what refuses a dataset before anything is written, and what writes it."""
+"""Formats of other programs: what refuses a dataset before anything is written, and what writes it."""
 
 
 def write_dataset(
@@ -56,9 +56,10 @@ def write_dataset(
         folder: new or empty; or a URL (s3://bucket/name, gs://..., hf://datasets/...), which is written by way of a
             temporary folder, and continued where the same call was interrupted before.
         format: "hf" (`datasets.load_from_disk`), "parquet" (data/train-*.parquet: what `load_dataset(folder)` reads,
-            and the Hub), "imagefolder" (a folder a class and metadata.jsonl: `load_dataset("imagefolder")`), "coco"
-            (images/ and annotations.json), "yolo" (images/, labels/ and data.yaml) or "anomalib" (normal/, abnormal/
-            and masks/: what its Folder data module reads). Images have the names of the files that they came in.
+            and the Hub), "imagefolder" (one folder per class and metadata.jsonl: `load_dataset("imagefolder")`),
+            "coco" (images/ and annotations.json), "yolo" (images/, labels/ and data.yaml) or "anomalib" (normal/,
+            abnormal/ and masks/: what its Folder data module reads). Images have the names of the files that they
+            came in.
         image_column, label_column, objects_column, mask_column: what the columns hold; "auto" finds objects and masks.
             Of a dataset with masks and no objects "coco" and "yolo" have the connected parts of the masks.
         mask_values: names of the defect classes that values of the masks stand for; see data/masks.py.

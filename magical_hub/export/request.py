@@ -12,14 +12,14 @@ from magical_hub.errors import ConfigError, check_number
 from magical_hub.pipeline import MagicalPipeline
 
 ClassLabels = Sequence[int | str] | int | str | None
-"""A class for all images, or one an image; None draws each."""
+"""A class for all images, or one per image; None draws each."""
 
 
 def check_request(num_images: int, class_labels: ClassLabels) -> None:
-    """Raise a ConfigError unless there is at least one image, and a class for all or one an image."""
+    """Raise a ConfigError unless there is at least one image, and a class for all or one per image."""
     check_number("num_images", num_images, at_least=1)
     if class_labels is not None and not isinstance(class_labels, (int, str)) and len(class_labels) != num_images:
-        raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one an image")
+        raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one per image")
 
 
 def each_class(class_labels: ClassLabels, num_images: int) -> list[int | str] | None:

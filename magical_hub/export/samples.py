@@ -1,4 +1,4 @@
-"""A labelled dataset as samples, one an image, from which every format of labelled images is written."""
+"""A labelled dataset as samples, one per image, from which every format of labelled images is written."""
 
 from __future__ import annotations
 

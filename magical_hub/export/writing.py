@@ -84,12 +84,12 @@ def write_series(
         folder: made where it is missing; it must hold no images of another request.
         num_images: how many images.
         format: "tiff" or "zarr".
-        class_labels: a class for all, or one an image; None draws by the training set's frequencies.
+        class_labels: a class for all, or one per image; None draws by the training set's frequencies.
         seed: image i is made from `image_seed(seed, i)` and nothing else.
         truncation_psi: 1 is as trained (see `MagicalPipeline`).
 
     Returns:
-        A row an image, as `write_imagefolder`; the rows are in metadata.jsonl too.
+        One row per image, as `write_imagefolder`; the rows are in metadata.jsonl too.
 
     Raises:
         ConfigError: as `write`, and where the folder holds other images.

@@ -1,4 +1,4 @@
-"""YOLO's text files: a line a box, its sides as shares of the image's."""
+"""YOLO's text files: one line per box, its sides as shares of the image's."""
 
 from __future__ import annotations
 

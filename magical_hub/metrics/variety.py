@@ -11,7 +11,7 @@ CELLS = 32
 def relative_variety(generated: np.ndarray, real: np.ndarray) -> float:
     """How far an image is from the one most like it among the others, over the same among real images.
 
-    The nearest one counts, not any other: a generator that gives one picture a class has collapsed, however much the
+    The nearest one counts, not any other: a generator that gives one picture per class has collapsed, however much the
     classes differ. Of the larger set only as many are taken as of the smaller, since among more images the nearest is
     nearer.
 

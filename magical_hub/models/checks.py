@@ -82,7 +82,7 @@ def check_names(what: str, names: Any, count: int) -> None:
     if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{what} is {str(names)[:40]}: give a list of names")
     if len(names) != count:
-        raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one a class")
+        raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one per class")
 
 
 def check_range(what: str, values: Any) -> None:

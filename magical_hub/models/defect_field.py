@@ -55,7 +55,7 @@ class DefectField(nn.Module):
 
         Args:
             defect_labels: (B, R, K) int64; 0 none.
-            seeds: (B,) int64, one an image; None for no noise.
+            seeds: (B,) int64, one per image; None for no noise.
             tops, lefts, height, width: where the tiles are.
 
         Returns:

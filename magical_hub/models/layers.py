@@ -156,7 +156,7 @@ class ModulatedConv2d(nn.Module):
     """A 3 x 3 convolution whose input channels are scaled by a style and whose output channels are demodulated.
 
     Equations 1 and 3 of StyleGAN2 (Karras et al. 2020), as one shared convolution between two scalings, which batches
-    better than a convolution a sample and needs no statistics of the image. `pad` keeps the size by repeating the
+    better than one convolution per sample and needs no statistics of the image. `pad` keeps the size by repeating the
     edges; without it two rows and two columns fewer come out than went in.
     """
 
@@ -204,7 +204,7 @@ def position_noise(
     """`hashed_noise` of a tile of neighbouring cells.
 
     Args:
-        seeds: (B,) int64, one an image.
+        seeds: (B,) int64, one per image.
         layers: (n,) int64; each has noise of its own.
         tops, lefts: (B,) int64, where the tile starts, in cells of the layer; they may be negative.
         height, width: of the tile, in cells.
@@ -224,7 +224,7 @@ def hashed_noise(seeds: torch.Tensor, layers: torch.Tensor, rows: torch.Tensor, 
     its distribution doesn't matter, since convolutions follow.
 
     Args:
-        seeds: (B,) int64, one an image.
+        seeds: (B,) int64, one per image.
         layers: (n,) int64; each has noise of its own.
         rows: (B, h) int64, and
         cols: (B, w) int64: positions of any meaning; they may be negative.

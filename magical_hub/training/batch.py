@@ -71,7 +71,7 @@ class Batch:
     defect_maps: torch.Tensor | None
     """(B, R, K) int64 defect classes of the whole canvases, 0 for none; None without defects."""
     latents: torch.Tensor
-    """(B, L) z: one latent a window."""
+    """(B, L) z: one latent per window."""
     noise_seeds: torch.Tensor
     """(B,) int64 seeds of the pixel noise."""
     interpolation: torch.Tensor

@@ -33,9 +33,9 @@ if sys.platform != "win32":
     import resource
 
 FEW = 100
-"""Images, all parts together: with fewer no result of this library was ever good."""
+"""Images, all parts together: fewer never gave a good result."""
 FEW_OF_A_KIND = 20
-"""Images of a class, or with a kind of defect, in the training part: with fewer none was ever learned."""
+"""Images of a class, or with a kind of defect, in the training part: from fewer none was ever learned."""
 IN_PLACE = 0.75
 """Share of the images in place below which they do not suit the method. Solar cells and packages have 0.88 to 1.0;
 cut 5% askew they have 0.3 to 0.65."""

@@ -23,7 +23,7 @@ class Sample:
     locations: np.ndarray
     """(B,) int64 top-left locations of the windows, of the real and the generated ones alike."""
     latents: np.ndarray
-    """(B, L) float32: one latent a window."""
+    """(B, L) float32: one latent per window."""
     noise_seeds: np.ndarray
     """(B,) int64 seeds of the pixel noise."""
     interpolation: np.ndarray

@@ -66,7 +66,7 @@ def chart(results: Mapping[Task, Result], count: int, found: Answer) -> bytes:
     upper, lower = figure.subplots(2, 1, height_ratios=[len(arms), len(claims)])
     draw_scores(upper, arms)
     measure = next(iter(results.values())).measure
-    upper.set(title=f"{measure}, a point a draw; the line is the mean")
+    upper.set(title=f"{measure}, one point per draw; the line is the mean")
     shown = {NAMES[claim.ours]: (claim.difference, claim.outcome) for claim in claims}
     rows = {name: (of.mean, of.low, of.high, outcome) for name, (of, outcome) in shown.items()}
     draw_differences(lower, rows)

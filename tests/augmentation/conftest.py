@@ -48,7 +48,7 @@ def _labelled(
 
 @pytest.fixture(scope="session")
 def make_labelled() -> Callable[..., datasets.Dataset]:
-    """Builds a dataset of noise, a row a label, with a column of text beside."""
+    """Builds a dataset of noise, one row per label, with a column of text beside."""
     return _labelled
 
 

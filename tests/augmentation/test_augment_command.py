@@ -14,7 +14,7 @@ from magical_hub.errors import DataError
 
 @pytest.fixture
 def classes(tmp_path):
-    """A folder a class, of small grey images."""
+    """One folder per class, of small grey images."""
     for number, name in enumerate(["good", "good", "good", "void"]):
         (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
         Image.new("L", (24, 16), 40 * number).save(tmp_path / "data" / name / f"{number}.png")

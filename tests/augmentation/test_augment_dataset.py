@@ -218,7 +218,7 @@ def test_where_the_tries_run_out_nothing_is_left(labelled, class_pipe, cache):
     with pytest.raises(AugmentationError, match=r"100 images gave 0 of the 4 wanted \(100 too dull\): train"):
         augment_dataset(labelled, class_pipe, 4, keep=never)
     assert files(cache) == {}
-    with pytest.raises(ConfigError, match="let it give one bool, or one string, an image"):
+    with pytest.raises(ConfigError, match="let it give one bool or one string per image"):
         augment_dataset(labelled, class_pipe, 4, keep=lambda images, annotations: True)
 
 

@@ -99,7 +99,7 @@ def test_pickled_and_in_the_workers_of_a_loader(packages, transforms):
 def test_mistakes(packages, labelled, class_pipe, defect_pipe, transforms):
     with pytest.raises(ConfigError, match="p is 1"):
         MagicalTransform(labelled, class_pipe, p=1.5)
-    with pytest.raises(ConfigError, match="pool_size is 2 for 3 classes: give one a class at least"):
+    with pytest.raises(ConfigError, match="pool_size is 2 for 3 classes: give at least one per class"):
         MagicalTransform(labelled, class_pipe, pool_size=2)
     with pytest.raises(ConfigError, match="knows no defects, so it can't say what 'objects' of a synthetic image is"):
         MagicalTransform(packages, class_pipe, label_column=None)

@@ -101,7 +101,7 @@ def test_classes_and_groups(tmp_path, elpv_files):
 
 
 def test_what_is_decoded_whole_instead(tmp_path, elpv_files):
-    """Another canvas, strips, a plane a channel, alpha, white as 0, a turned image, or one that is not a TIFF."""
+    """Another canvas, strips, one plane per channel, alpha, white as 0, a turned image, or one that is not a TIFF."""
     grid = Grid(2, 2, 128, 128)
     pixels = elpv_canvas(elpv_files, 128, 128)
     colour = np.stack([pixels] * 3, axis=-1)

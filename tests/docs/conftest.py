@@ -48,7 +48,7 @@ def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
 def items(
     packages: datasets.Dataset, small_network: Any, randomise: Callable[..., None], tmp_path_factory: Any
 ) -> Path:
-    """IMAGES, a folder a class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
+    """IMAGES, one folder per class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
     that found no copies; EARLIER_RUN, as the shortened commands train it; SYNTHETIC."""
     folder = tmp_path_factory.mktemp("items")
     write_dataset(packages, folder / "IMAGES", "imagefolder")

@@ -51,7 +51,7 @@ def test_imagefolder_is_read_back(packages, tmp_path):
         assert [item["bbox"] for item in new["objects"]] == [item["bbox"] for item in old["objects"]]
         assert [item["category"] for item in new["objects"]] == [new["label"]] * len(old["objects"])
     classes = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} - {"masks"}
-    assert classes == {*again["label"]}  # a folder a class, for who reads no metadata
+    assert classes == {*again["label"]}  # one folder per class, for who reads no metadata
 
 
 def test_unknown_stays_null_in_an_imagefolder(packages, tmp_path):

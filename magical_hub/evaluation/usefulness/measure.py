@@ -174,7 +174,7 @@ def _check(
             )
     for name, values, count in (("real", labels, len(real)), ("test", test_labels, len(test))):
         if values is not None and len(values) != count:
-            raise DataError(f"{count} {name} images have {len(values)} labels: give one an image")
+            raise DataError(f"{count} {name} images have {len(values)} labels: give one per image")
     shared = {digest([image]) for image in real} & {digest([image]) for image in test}
     if shared:
         raise DataError(f"{len(shared)} test images are among the real ones: take them out of one of the two")

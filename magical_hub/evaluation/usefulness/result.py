@@ -76,8 +76,8 @@ class TaskResult:
     Attributes:
         detector: what it is, in words.
         counts: images of each kind.
-        scores: of each arm, of each measure, one a seed, 0 to 1; the first measure is the one that the verdict is by.
-        comparisons: all pairs, measure by measure.
+        scores: of each arm, of each measure, one per seed, 0 to 1; the first measure is the one that the verdict is
+        by. comparisons: all pairs, measure by measure.
     """
 
     detector: str
@@ -112,7 +112,7 @@ class UsefulnessResult:
 
     @property
     def verdicts(self) -> dict[str, Outcome]:
-        """One a task."""
+        """One per task."""
         return {name: task.verdict for name, task in self.tasks.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def compare(
     """What a TaskResult holds, of the resampled scores.
 
     Args:
-        scores: of each arm, of each measure, (S, 1 + B): a row a seed, the first column for the test images as they
-            are, the others for resamples of them.
+        scores: of each arm, of each measure, (S, 1 + B): one row per seed, the first column for the test images as
+            they are, the others for resamples of them.
         rng: draws the seeds of each resample.
     """
     pairs = [pair for pair in PAIRS if pair[0] in scores and pair[1] in scores]

@@ -81,7 +81,7 @@ def _scores(tasks: dict[str, TaskResult]) -> dict[str, float | None]:
 
 
 def draw_usefulness(result: UsefulnessResult) -> bytes:
-    """A PNG file, a row a task: the scores of each arm, seed by seed, and the differences with their intervals.
+    """A PNG file, one row per task: the scores of each arm, seed by seed, and the differences with their intervals.
 
     Args:
         result: with one task or more.
@@ -92,7 +92,8 @@ def draw_usefulness(result: UsefulnessResult) -> bytes:
     ):
         measure = task.measures[0]
         draw_scores(left, {arm: measures[measure] for arm, measures in task.scores.items()})
-        left.set(title=f"{name.replace('_', ' ').capitalize()}: {task.verdict}", xlabel=f"{measure}, a point a seed")
+        title = f"{name.replace('_', ' ').capitalize()}: {task.verdict}"
+        left.set(title=title, xlabel=f"{measure}, one point per seed")
         shown = [c for c in task.comparisons if c.measure == measure]
         rows = {f"{c.arm}\nagainst {c.against}": (c.difference, c.low, c.high, c.verdict) for c in shown}
         draw_differences(right, rows)

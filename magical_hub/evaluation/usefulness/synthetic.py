@@ -55,7 +55,7 @@ class FromSet:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None, seed: int) -> None:
         if labels is not None and len(labels) != len(images):
-            raise DataError(f"{len(images)} synthetic images have {len(labels)} labels: give one an image")
+            raise DataError(f"{len(images)} synthetic images have {len(labels)} labels: give one per image")
         self._images, self._labels, self._seed = images, labels, seed
         self.classes = None if labels is None else frozenset(np.unique(labels).tolist())
         self.shape = images.shape[1:]
