@@ -14,7 +14,7 @@ The test images are whole groups, fixed by their names before anything is traine
 says how), and nothing is chosen on them. With `--validate` the detectors are tested on a part of the training groups
 instead, cut by the same rule: there settings may be tried.
 
-Finished detectors are kept in detectors.jsonl, so a run that was stopped goes on where it stopped: give the same
+Finished detectors are kept in detectors.jsonl, so a run that was stopped continues where it stopped: give the same
 command again. `magical_hub.usefulness` has the images, the arms, the results on disk and the statistics.
 """
 

@@ -189,7 +189,7 @@ def augment(
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
         reference_column: without a checkpoint: images of the same objects without their defects.
         tune: without a checkpoint: choose settings and the share of synthetic images by small detectors, which takes
-            some ten minutes on one core and goes on after a stop; none are written where none help.
+            some ten minutes on one core and continues after a stop; none are written where none help.
         tune_steps: of each detector; fewer are quicker and less certain.
         group_column: of boards, lots or modules, which --tune keeps together.
         split: of the dataset; no other is written.
@@ -446,11 +446,11 @@ def main() -> None:
 
 @contextmanager
 def _continued() -> Iterator[None]:
-    """Within it a stop says that the same command goes on: of work whose finished parts are kept."""
+    """Within it a stop says that the same command continues: of work whose finished parts are kept."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(": what is finished is kept, and the same command goes on from there") from None
+        raise KeyboardInterrupt(": what is finished is kept, and the same command continues from there") from None
 
 
 def _with_preset(arguments: list[str]) -> list[str]:

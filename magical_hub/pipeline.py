@@ -36,7 +36,7 @@ MOST_PIXELS = 2**26
 """The most pixels of a whole image in memory: 8192 x 8192, which takes some gigabytes. A checkpoint of a few
 kilobytes can have any size, and larger images are written tile by tile (see export/)."""
 MAX_SUB_REGIONS = 256
-"""Sub-regions in one forward pass at the most, so that a fine grid needs no more memory than a coarse one."""
+"""The most sub-regions in one forward pass, so that a fine grid needs no more memory than a coarse one."""
 
 
 @dataclass
@@ -115,7 +115,7 @@ class MagicalPipeline(DiffusionPipeline):
             latents: (N, L); None draws them from the seeds.
             truncation_psi: 1 is as trained; towards 0 images come nearer to the mean of their class, up to 2 farther
                 from it: 1.2 may bring back some of the variety that training lost (docs/quality.md).
-            images_per_batch: images in one forward pass at the most; it changes memory and speed, and no image.
+            images_per_batch: images in one forward pass at most; it changes memory and speed, and no image.
             output_type: "pil", "np" or "pt".
             return_dict: whether to return a `MagicalPipelineOutput` instead of a plain tuple.
             regions: locations of the only sub-regions to generate, which come without boxes; None generates and joins
@@ -282,7 +282,7 @@ class MagicalPipeline(DiffusionPipeline):
             if not defect_map.any():
                 objects.append([])
                 continue
-            # A defect reaches the next sub-region at the most.
+            # A defect reaches the next sub-region at most.
             near = torch.from_numpy(np.flatnonzero(ndimage.binary_dilation(defect_map > 0, np.ones((3, 3)))))
             cells = self._windows(defect_free[number : number + 1], near, (1, 1), truncation_psi)
             cells = VaeImageProcessor.denormalize(cells)[0]

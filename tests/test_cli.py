@@ -80,7 +80,7 @@ def test_a_dry_run_says_what_training_would_be_and_leaves_nothing(run_command, e
     assert (about["rows"], about["cols"], about["image_size"], about["batch_size"]) == (2, 2, [32, 32], 4)
     assert about["max_steps"] == 10_000 and about["output_dir"] == f"runs/{elpv_folder.name}"
     assert about["seconds"] > 9_000 * about["step_seconds"] > 0
-    assert 100 * 2**20 < about["memory_bytes"] < 2**32  # Python and torch at the least
+    assert 100 * 2**20 < about["memory_bytes"] < 2**32  # Python and torch at least
     assert 0 < about["window_bytes"] < about["memory_bytes"] and about["windows_that_fit"] >= about["batch_size"]
     assert about["disk_bytes"] == about["num_images"] * 32 * 32
     assert any("images are few" in warning for warning in about["warnings"])

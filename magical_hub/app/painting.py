@@ -261,7 +261,7 @@ def _picture(pixels: np.ndarray, side: int | None = None, top: int | None = None
 
     Args:
         pixels: (H, W) or (H, W, 3).
-        side: pixels of the longer side at the most.
+        side: pixels of the longer side at most.
         top: what is white instead.
     """
     if pixels.dtype != np.uint8:

@@ -35,7 +35,7 @@ def make_on_cluster(
     Args:
         maker: makes the rows.
         parts: requests whose images are generated together.
-        num_actors: at the most; None takes all GPUs (of a pipeline on a GPU) or cores of the cluster.
+        num_actors: at most; None takes all GPUs (of a pipeline on a GPU) or cores of the cluster.
         address: of a running cluster, or "auto"; None starts one on this machine, unless Ray runs here already.
 
     Raises:
@@ -89,7 +89,7 @@ def _round(payload: Any, numbers: list[int], on_gpu: bool, num_actors: int | Non
     except ray.exceptions.RayActorError as error:
         reason = first_line(error)
         raise AugmentationError(
-            f"the actors on the Ray cluster die ({reason}): see to its memory and nodes; the same call goes on"
+            f"the actors on the Ray cluster die ({reason}): see to its memory and nodes; the same call continues"
         ) from error
 
 

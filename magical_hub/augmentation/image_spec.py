@@ -80,7 +80,7 @@ def survey_images(
         intensity: the range of values that the checkpoint was trained with; None: that of 8 or 16 bits.
 
     Raises:
-        DataError: where there is no image, one can't be read or has no range of values, a box or a mask is no good.
+        DataError: where there is no image, one can't be read or has no range of values, a box or a mask is invalid.
     """
     if mask_values is not None and columns.mask is None:
         raise DataError("mask_values name what masks mark, and no column has masks: name it by mask_column")

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import datasets
 
 TRIES = 10
-"""Images made for each that is kept, at most, over all rows that are made together."""
+"""The most images made for each that is kept, over all rows that are made together."""
 TOGETHER = 64
-"""Rows that are made together, at most."""
+"""The most rows that are made together."""
 PIXELS_TOGETHER = 2**27
-"""Values of pixels in rows that are made together, at most: they wait in memory until the last row is made."""
+"""The most values of pixels in rows that are made together: they wait in memory until the last row is made."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def write_augmented(
         device: cpu, cuda, mps ...
         reference_column: without a checkpoint, as of `DefectBank.from_dataset`.
         tune: without a checkpoint, choose settings and the share of synthetic rows by `defects.tune`; there are
-            `num_images` of these at the most, and none where none help.
+            `num_images` of these at most, and none where none help.
         tune_steps: of each detector that is trained for it.
         group_column: of boards, lots, modules, which tuning keeps together.
 

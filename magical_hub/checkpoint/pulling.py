@@ -33,7 +33,7 @@ ATTEMPTS = 5
 TRANSIENT = {408, 409, 412, 425, 429, 500, 502, 503, 504}
 """HTTP answers that another attempt may change; 409 and 412: another process was writing at the same time."""
 LONGEST_WAIT = 60.0
-"""Seconds at the most, whatever Retry-After says."""
+"""The most seconds to wait, whatever Retry-After says."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download"}
 """The arguments that a `from_pretrained` passes on to `pull`."""

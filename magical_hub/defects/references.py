@@ -24,13 +24,13 @@ GOOD_REACH = 4
 CLOSELY = 4
 """How many good images are tried closely, of all that are compared coarsely."""
 FINE = 96
-"""Pixels of the longer side of a window that is compared closely, at the most."""
+"""The most pixels of the longer side of a window that is compared closely."""
 COARSE = 32
-"""Pixels of the longer side of a window in the coarse comparison, at the most."""
+"""The most pixels of the longer side of a window in the coarse comparison."""
 TRUSTED = 0.05
 """Of full scale: a reference of a column whose error in the ring is smaller is taken without a look at others."""
 DIRECT = 11
-"""Pixels of the longer side of a template whose products are summed directly, at the most."""
+"""The most pixels of the longer side of a template whose products are summed directly."""
 
 
 class Reference(NamedTuple):

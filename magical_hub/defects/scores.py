@@ -1,4 +1,4 @@
-"""Finished figures of a tuning, on disk, so that one that was stopped goes on where it stopped."""
+"""Finished figures of a tuning, on disk, so that one that was stopped continues where it stopped."""
 
 from __future__ import annotations
 

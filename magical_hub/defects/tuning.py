@@ -44,7 +44,7 @@ FIRST_SHARE = 0.3
 SHARES = ((0.15, 0.0), (0.3, 0.0), (0.5, 0.0), (0.5, 0.5))
 """What is compared with no synthetic rows: their share of a batch, and the share of the last steps without any."""
 GOOD = 200
-"""Good images that a detector is trained with at the most; a third of them is what it is tested with."""
+"""The most good images that a detector is trained with; a third of them is what it is tested with."""
 CROP = 160
 """Pixels of the part of an image that a detector of boxes is trained on at a time."""
 LONGER_SIDE = {"boxes": 256, "masks": 128}
@@ -142,7 +142,7 @@ def tune(
         longer_side: pixels that images are reduced to; None: 256 for boxes, 128 for masks, or less as they are.
         seed: of folds, images and detectors.
         device: where detectors are trained.
-        kept_in: a folder where the score of each detector is kept, so that the same call goes on after a stop.
+        kept_in: a folder where the score of each detector is kept, so that the same call continues after a stop.
 
     Raises:
         ConfigError: where a number is out of range.

@@ -19,7 +19,7 @@ WEIGHTS = 5, 2
 BAND = 4
 """Pixels around a defect with which it is compared to see whether it is visible."""
 FAINTEST = 1 / 255
-"""Deviation that surroundings are taken to have at the least."""
+"""The least deviation that surroundings are taken to have."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from magical_hub.metrics.average_precision import overlaps
 SPREAD = 0.09
 """Standard deviation of a centre's bell, in sides of the box: 0.54 / 6, as in TTFNet."""
 MOST_BOXES = 100
-"""Boxes of an image at the most, as in COCO's evaluation."""
+"""The most boxes of an image, as in COCO's evaluation."""
 OVERLAP = 0.6
 """Of two boxes of a class that overlap by more (intersection over union), the one with the lower score goes."""
 LOWEST_SCORE = 0.005
@@ -174,11 +174,11 @@ def _read(output: Tensor, num_classes: int, stride: int, height: int, width: int
     corners[:, 0::2] = corners[:, 0::2].clamp(0, width)
     corners[:, 1::2] = corners[:, 1::2].clamp(0, height)
     boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).numpy()
-    kept = _without_doubles(boxes, kinds.numpy())[:MOST_BOXES]
+    kept = _without_duplicates(boxes, kinds.numpy())[:MOST_BOXES]
     return Detections(boxes[kept], scores.numpy()[kept], kinds.numpy()[kept])
 
 
-def _without_doubles(boxes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+def _without_duplicates(boxes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Places of the boxes that stay: greedy non-maximum suppression, each class for itself."""
     shared = (overlaps(boxes, boxes) > OVERLAP) & (kinds[:, None] == kinds)
     alive = boxes[:, 2:].min(1, initial=1) > 0

@@ -15,7 +15,7 @@ from magical_hub.metrics import Coherence, brightness_and_contrast, coherence_of
 
 QUESTION = "Do the sub-regions of a generated image belong to one image?"
 PAIRED = 160
-"""Images whose pairs are compared, at the most: every pair costs two passes through the network."""
+"""The most images whose pairs are compared: every pair costs two passes through the network."""
 PLACES = 8
 """At how many places of the grid the pairs are: images with a pair at the same place are shuffled among each other."""
 COMPONENTS = 32

@@ -14,7 +14,7 @@ from magical_hub.metrics import manifold_scores, relative_variety
 QUESTION = "Are the generated images as varied as real ones?"
 NEIGHBOURS = 3
 MOST = 5000
-"""Images at the most: the measures compare every pair."""
+"""The most images: the measures compare every pair."""
 GOOD, WEAK = 0.5, 0.2
 """Recall over its floor from which images are good, and weak; also variety, where 1 is right."""
 GOOD_SHARE, WEAK_SHARE = 0.02, 0.1

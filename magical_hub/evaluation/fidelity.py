@@ -8,7 +8,7 @@ from magical_hub.metrics import frechet_distance, kid
 
 QUESTION = "Do the generated images look like the real ones, as a whole?"
 SUBSET_SIZE, SUBSETS = 1000, 100
-"""Images in a subset of KID at the most (half of the images where that is fewer), and how many subsets."""
+"""The most images in a subset of KID (half of the images where that is fewer), and how many subsets."""
 GOOD, WEAK = 2.0, 5.0
 """The Frechet distance over its floor, up to which images are good, and weak."""
 WORDS = {

@@ -14,7 +14,7 @@ from magical_hub.evaluation.section import LeftOut, Section, Verdict
 from magical_hub.metrics import mixture_likelihood
 
 MOST = 1000
-"""Gaussians, and a third of the training images that they are fitted to, at the most: every pair is compared."""
+"""The most Gaussians, and a third of the training images that they are fitted to: every pair is compared."""
 POWER = 0.5
 """The share of each kind of planted copy that a search must find to be called good."""
 SHOWN = 6

@@ -31,9 +31,9 @@ LEVEL = 0.01
 LEAST = 30
 """Images of each kind below which no test says anything."""
 KINDS, KIND_SIZE, KIND_SAMPLE = 8, 20, 10_000
-"""Kinds of image at the most, the images of either set that a kind needs, and what the kinds are found from."""
+"""The most kinds of image, the images of either set that a kind needs, and what the kinds are found from."""
 COPIES = 40
-"""Planted copies of each kind at the most."""
+"""The most planted copies of each kind."""
 SHIFT = 3
 """Pixels of the greatest shift of a planted copy."""
 CONTRAST, BRIGHTNESS = 1.1, 12

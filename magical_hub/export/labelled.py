@@ -68,7 +68,7 @@ def write_dataset(
     Raises:
         ConfigError: where there is no such format.
         DataError: where a column is missing, the format needs labels that a row lacks or can't hold its pixels, a box
-            or a mask is no good, the folder isn't empty, or the place can't be written to.
+            or a mask is invalid, the folder isn't empty, or the place can't be written to.
         MissingPackageError: of "coco" with masks, without the extra `coco`; of a URL, without the package for it.
     """
     columns = find_columns(dataset.features, image_column, label_column, objects_column, mask_column)

@@ -162,7 +162,7 @@ class Sample:
         """The objects of the column of objects; None where that is null, or there is none.
 
         Raises:
-            DataError: where a box or a category is no good.
+            DataError: where a box or a category is invalid.
         """
         column, where = self._samples.columns.objects, self.name
         value = None if column is None else self._values[column]
@@ -342,7 +342,7 @@ class Samples:
         """Refuse rows that no format can be right of, before anything is written.
 
         Raises:
-            DataError: where a label, a box, a mask or the depth of an image is no good.
+            DataError: where a label, a box, a mask or the depth of an image is invalid.
         """
         for sample in self.unwritten():
             _, mode = sample.header

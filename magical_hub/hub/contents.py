@@ -28,7 +28,7 @@ TOP_LEVEL = {"model_index.json", CARD, SAMPLES, REPORT, CONFIG, provenance.FILE}
 MIDDLE = 2048
 """Side in pixels of the part that is shown of an image too large to be made whole."""
 SHOWN, THUMBNAIL, LARGE = 16, 256, 2**20
-"""Images on the sheet, their side there in pixels at the most, and the pixels from which on it shows four."""
+"""Images on the sheet, their side there in pixels at most, and the pixels from which on it shows four."""
 
 PUBLIC_DETAILS = {
     "split": {"train", "holdout", "hash"},

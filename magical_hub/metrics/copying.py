@@ -65,7 +65,7 @@ def membership_test(
         seed: of the permutations.
 
     Returns:
-        The p-value, one-sided, 1 / 10,000 at the least.
+        The p-value, one-sided, 1 / 10,000 at least.
     """
     from_train = train.distances[:, 0] <= held_out.distances[:, 0]
     own, other = train.indices[from_train, 0], held_out.indices[~from_train, 0]

@@ -11,7 +11,7 @@ from torch import Tensor
 from magical_hub.errors import DataError
 
 STEPS = 50
-"""Rounds of fitting at the most; they stop before where nothing changes."""
+"""The most rounds of fitting; they stop earlier where nothing changes."""
 FLOOR = 1e-3
 """The least variance of a Gaussian, as a share of what all of them start from: that of a copy would be 0."""
 

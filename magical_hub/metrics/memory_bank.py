@@ -47,7 +47,7 @@ def coreset_extension(bank: Tensor, rows: Tensor, further: Tensor, most: int) ->
         bank: (K, F), chosen from `rows`.
         rows: (M, F), which the bank covers within some radius.
         further: (N, F).
-        most: rows to take in at the most.
+        most: rows to take in at most.
 
     Returns:
         (from 0 to `most`, F), each of `further`, the farthest first, until none is outside that radius.

@@ -16,7 +16,7 @@ COARSE = 8
 RESOLUTION = 2e-3
 """Aligned distances below it are called 0: float32 can't tell them apart."""
 LATTICE = 64
-"""Pixels a side that are compared at the most, evenly spread; shifts are by whole pixels all the same."""
+"""The most pixels a side that are compared, evenly spread; shifts are by whole pixels all the same."""
 
 
 class Neighbours(NamedTuple):
@@ -31,7 +31,7 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, chunk: int = 10
 
     Args:
         queries, references: (N, F) and (M, F), float; they may be memory-mapped.
-        k: how many, M at the most.
+        k: how many, M at most.
         chunk: rows of each at a time.
 
     Returns:
@@ -63,7 +63,7 @@ def nearest_aligned(
 
     Args:
         queries, references: uint8, (N, H, W) and (M, H, W), grey; they may be memory-mapped.
-        k: how many, M at the most.
+        k: how many, M at most.
         max_shift: in pixels.
         chunk: queries at a time.
 

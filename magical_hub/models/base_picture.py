@@ -11,7 +11,7 @@ MOST_POINTS = 128
 """Points along an axis: neither parameters nor memory grow with the canvas."""
 
 FINEST = 2
-"""Pixels between two points at the least: a mean has no finer texture."""
+"""The fewest pixels between two points: a mean has no finer texture."""
 
 
 class BasePicture(nn.Module):

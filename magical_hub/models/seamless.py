@@ -106,7 +106,7 @@ class SeamlessGenerator(Network):
             which a trainer starts with the mean of its images.
         intensity_range: as `MagicalGenerator`'s.
         num_defects, defect_names, defect_frequencies: as `MagicalGenerator`'s. What a defect changes lies in its
-            sub-region and within `defect_reach` pixels of it, one sub-region at the most: beyond, an image with and
+            sub-region and within `defect_reach` pixels of it, one sub-region at most: beyond, an image with and
             without it agree exactly.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What adapts while a run goes on: the augmentation of the critics' images, and the weight of the critic's penalty.
+"""What adapts during a run: the augmentation of the critics' images, and the weight of the critic's penalty.
 
 Both follow running means of losses and scores, and keep their numbers on the device of the networks, so that a step
 never waits for the host.

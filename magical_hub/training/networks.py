@@ -31,13 +31,13 @@ VERIFIER_LR, VERIFIER_BETAS = 5e-4, (0.9, 0.99)
 """Adam's, for a plain classifier."""
 
 MEAN_OF = 256
-"""Images of a class that their mean is taken of, at the most."""
+"""The most images of a class that their mean is taken of."""
 
 ENOUGH = 32
-"""Images that a class's own mean needs. The mean of fewer would show them, and is blended with that of all classes."""
+"""The fewest images for a class's own mean. The mean of fewer would show them, and is blended with that of all classes."""
 
 MEAN_PIXELS = 2**31
-"""Pixels that are read for the mean of a class, at the most (of canvases too large for that: ENOUGH images)."""
+"""The most pixels that are read for the mean of a class (of canvases too large for that: ENOUGH images)."""
 
 
 def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:

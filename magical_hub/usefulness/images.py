@@ -109,7 +109,7 @@ def cut(images: Images, test_fraction: float, num_good: int, seed: int, least_fu
     Args:
         images: all of them.
         test_fraction: whole groups are for testing until they have this share of the images.
-        num_good: good images for training at the most; half of those that there are, so that as many are left.
+        num_good: good images for training at most; half of those that there are, so that as many are left.
         seed: of the choice of good images.
         least_further: where fewer are left than this, all good images are for training, and none are further ones.
 

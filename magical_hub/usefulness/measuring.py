@@ -58,7 +58,7 @@ def evaluate_usefulness(
     Whole groups of images are set aside for testing by their names, before anything is trained, and nothing is chosen
     on them. For each draw of images with defects small detectors are trained from nothing: with the real images and
     classical augmentation, and with further images beside these. Finished ones are kept in output_dir, and the same
-    call goes on after a stop.
+    call continues after a stop.
 
     Args:
         data: a folder of images with metadata.jsonl, one that `save_to_disk` wrote, a dataset's id on the Hub, or a
@@ -176,11 +176,11 @@ def _check_apart(parts: Parts) -> None:
         [hashlib.sha256(image.tobytes()).digest() for image in part.labelled.images]
         for part in (parts.defective, parts.test)
     )
-    doubles = sum(map({*known}.__contains__, tested))
-    if doubles:
+    duplicates = sum(map({*known}.__contains__, tested))
+    if duplicates:
         raise DataError(
-            f"{doubles} of the test images are images with defects for training too, under another group: take the "
-            "doubles out, or name the group_column that keeps them together"
+            f"{duplicates} of the test images are images with defects for training too, under another group: take the "
+            "duplicates out, or name the group_column that keeps them together"
         )
 
 

@@ -11,7 +11,7 @@ DRAWS, QUICK_DRAWS = 8, 6
 STEPS, QUICK_STEPS = 400, 120
 NUM_IMAGES, QUICK_NUM_IMAGES = 400, 100
 NUM_GOOD = 250
-"""Good images of all detectors at the most, and as many further ones for the placebo."""
+"""The most good images of all detectors, and as many further ones for the placebo."""
 
 
 @dataclass(frozen=True, kw_only=True)

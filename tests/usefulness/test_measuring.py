@@ -226,7 +226,7 @@ def test_a_stopped_command_says_that_it_goes_on_and_does(boards, tmp_path, monke
         cli.main()
     last = capfd.readouterr().err.splitlines()[-1]
     assert stopped.value.code == 130
-    assert last == "stopped: what is finished is kept, and the same command goes on from there"
+    assert last == "stopped: what is finished is kept, and the same command continues from there"
     before = kept.read_text()
     cli.main()
     assert kept.read_text().startswith(before) and len(lines(tmp_path / "out")) == 12

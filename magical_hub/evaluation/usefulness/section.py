@@ -15,7 +15,7 @@ from magical_hub.metrics import FeatureNetwork
 
 QUESTION = "Do the images make a detector better?"
 MOST = 2000
-"""Real images at the most, of training and of testing each: all are in memory."""
+"""The most real images, of training and of testing each: all are in memory."""
 VERDICTS = {"helps": Verdict.GOOD, "not shown": Verdict.WEAK, "harms": Verdict.BAD}
 
 
