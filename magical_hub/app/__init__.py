@@ -1,4 +1,4 @@
-"""The page of `magical-hub app`: one tab per module, each thin over the public functions."""
+"""The page of `magical-hub app`: one tab per module, each a thin layer over the public functions."""
 
 import lazy_loader
 

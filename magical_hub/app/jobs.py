@@ -46,7 +46,7 @@ class Job:
 
     @property
     def runs(self) -> bool:
-        """Whether it is still at work."""
+        """Whether it is still running."""
         return self._process.poll() is None
 
     @property

@@ -34,7 +34,7 @@ MEAN_OF = 256
 """The most images of a class that their mean is taken of."""
 
 ENOUGH = 32
-"""The fewest images for a class's own mean. The mean of fewer would show them, and is blended with that of all classes."""
+"""The fewest images for the mean of a class alone: that of fewer would show them, and is blended with that of all."""
 
 MEAN_PIXELS = 2**31
 """The most pixels that are read for the mean of a class (of canvases too large for that: ENOUGH images)."""
