@@ -62,9 +62,7 @@ def kid(real: np.ndarray, fake: np.ndarray, subsets: int = 100, subset_size: int
         from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.filterwarnings(
-            "ignore", "Metric `Kernel Inception Distance`"
-        )  # that it keeps the features, as it should
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance`")  # it keeps the features
         torch.default_generator.manual_seed(seed)  # torchmetrics draws on the CPU; torch.manual_seed would touch GPUs
         metric = KernelInceptionDistance(_Extracted(real.shape[1]), subsets=subsets, subset_size=size)
         metric.update(real_features, real=True)
