@@ -1,4 +1,4 @@
-"""Rows made on a Ray cluster: one actor per GPU, or per core, that gets the pipeline once and sends back whole shards."""
+"""Rows made on a Ray cluster: one actor per GPU, or per core, gets the pipeline once and sends back whole shards."""
 
 from __future__ import annotations
 
