@@ -97,7 +97,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
 
     Raises:
         ConfigError: where a setting contradicts what it began with.
-        DataError, GridError: where the data is invalid.
+        DataError, GridError: where the data is no good.
     """
     folder = Path(config.output_dir)
     saved, data, split = folder / SETTINGS, folder / "data", folder / "split.json"
