@@ -199,10 +199,10 @@ class LossOptions:
     """Adam's learning rate for the critics."""
     adam_betas: tuple[float, float] = setting((0.0, 0.99), at_least=0, below=1, public=True)
     """Adam's decay rates for generator and critics."""
-    lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", public=True)
-    """Learning rates: constant, or falling to zero at max_steps along a line or half a cosine."""
     warmup_steps: int = setting(0, at_least=0, public=True)
-    """Steps in which the learning rates rise from zero."""
+    """Steps in which the learning rates rise from zero; then they are constant."""
+    decay_steps: int | None = setting(None, at_least=0, public=True, may_change=True)
+    """The last steps before max_steps, in which the learning rates fall to zero. None: none, or as before on resuming."""
     max_grad_norm: float | None = setting(None, above=0, public=True)
     """Norm that the gradients of each network are clipped to; None for no clipping."""
     ema_decay: float = setting(0.998, at_least=0, below=1, public=True)
@@ -285,6 +285,10 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
                 f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
                 "equal parts: give a number that divides it"
             )
+        if self.max_steps is not None and (self.decay_steps or 0) > self.max_steps:
+            raise ConfigError(
+                f"decay_steps is {self.decay_steps}, and max_steps {self.max_steps}: it must be at most as many"
+            )
         if self.class_balance and self.label_column is None:
             raise ConfigError("class_balance needs classes: give label_column, or leave class_balance out")
         if self.augment == "adaptive" and not self.validation_fraction:
@@ -333,10 +337,12 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         Raises:
             ConfigError: where a setting contradicts the saved one, or a saved one is out of its range.
         """
+        if (schedule := saved.get("lr_schedule", "constant")) != "constant":
+            raise ConfigError(f"the run began with lr_schedule {schedule!r}, which is no longer there: start a new run")
         settled: dict[str, Any] = {}
         for option in fields(self):
             name, value = option.name, getattr(self, option.name)
-            kept = name == "max_steps" and (value is None or self.lr_schedule != "constant")  # which ends a schedule
+            kept = name in ("max_steps", "decay_steps") and value is None
             if option.metadata.get("may_change") and not kept:
                 continue
             # A setting that the saved ones lack came with a later version, and its default is what the run began with.

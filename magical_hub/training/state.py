@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from magical_hub.data import CanvasStore
 from magical_hub.errors import CheckpointError, first_line
@@ -86,12 +86,7 @@ class TrainingState:
         self.optimizers = build_optimizers(config, self.networks)
         # Not prepared: Accelerate would advance them once a process.
         self.schedulers = [
-            get_scheduler(
-                "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule,
-                optimizer,
-                num_warmup_steps=config.warmup_steps,
-                num_training_steps=config.max_steps,
-            )
+            LambdaLR(optimizer, lambda step: rate_factor(config, step))
             for optimizer in self.optimizers.values()
         ]
         self.augmentation = AdaptiveAugmentation(
@@ -189,6 +184,14 @@ class TrainingState:
             (group,), (schedule,) = scheduler.optimizer.param_groups, scheduler.lr_lambdas
             scheduler.base_lrs = [group["initial_lr"] * 0.5**self.roll_backs]
             group["lr"] = scheduler.base_lrs[0] * schedule(scheduler.last_epoch)
+
+
+def rate_factor(config: TrainingConfig, step: int) -> float:
+    """What the learning rates are multiplied by: a warm-up, a constant and a decay (Hu et al., MiniCPM, 2024)."""
+    assert config.max_steps
+    rising = step / config.warmup_steps if config.warmup_steps else 1.0
+    falling = (config.max_steps - step) / config.decay_steps if config.decay_steps else 1.0
+    return max(0.0, min(rising, 1.0, falling))
 
 
 def _renamed(about: Mapping[str, Any]) -> dict[str, Any]:

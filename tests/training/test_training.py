@@ -396,7 +396,22 @@ def test_rates_rise_and_fall(tiny_config, tmp_path):
 
     constant = movement("constant")
     assert 0 < movement("warmup", warmup_steps=100) < 0.1 * constant
-    assert 0 < movement("cosine", lr_schedule="cosine") < 0.9 * constant
+    assert 0 < movement("decay", decay_steps=4) < 0.9 * constant
+
+
+def test_rates_fall_at_the_end_of_a_run_that_is_resumed(tiny_config, tmp_path):
+    def rates(step: int) -> set[float]:
+        about = json.loads((tmp_path / "run" / "checkpoints" / f"step-0000000{step}" / "about.json").read_text())
+        return {rate for scheduler in about["schedulers"] for rate in scheduler["_last_lr"]}
+
+    train(tiny_config(tmp_path / "run", max_steps=2))
+    assert rates(2) == {2e-3}
+    train(tiny_config(tmp_path / "run", max_steps=6, decay_steps=4, max_minutes=1e-9, resume=True))  # one step
+    assert rates(3) == {1.5e-3}
+    train(tiny_config(tmp_path / "run", max_steps=None, resume=True))  # with the end that was given last
+    assert rates(6) == {0.0}
+    with pytest.raises(ConfigError, match="decay_steps is 9, and max_steps 8: it must be at most as many"):
+        tiny_config(tmp_path / "run", max_steps=8, decay_steps=9)
 
 
 def test_figures_go_to_a_tracker_too(tiny_config, tmp_path):

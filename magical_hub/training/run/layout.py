@@ -124,6 +124,8 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 write_text(saved, config.to_json())  # last: a run without it has not begun
             if store.source_fingerprint != source.fingerprint or store.digests != Split.load(split).digests:
                 raise DataError(f"the data is not what {folder} began with: give the same, or start a new run")
+            if begun:
+                write_text(saved, config.to_json())  # with another end, where one was given
         config = config.continuing(read_settings(folder))
     return config, open_store(data), Split.load(split)
 
