@@ -202,7 +202,8 @@ class LossOptions:
     warmup_steps: int = setting(0, at_least=0, public=True)
     """Steps in which the learning rates rise from zero; then they are constant."""
     decay_steps: int | None = setting(None, at_least=0, public=True, may_change=True)
-    """The last steps before max_steps, in which the learning rates fall to zero. None: none, or as before on resuming."""
+    """The last steps before max_steps, in which the learning rates fall to zero; 0, or on resuming as before, unless
+    given."""
     max_grad_norm: float | None = setting(None, above=0, public=True)
     """Norm that the gradients of each network are clipped to; None for no clipping."""
     ema_decay: float = setting(0.998, at_least=0, below=1, public=True)
@@ -338,7 +339,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
             ConfigError: where a setting contradicts the saved one, or a saved one is out of its range.
         """
         if (schedule := saved.get("lr_schedule", "constant")) != "constant":
-            raise ConfigError(f"the run began with lr_schedule {schedule!r}, which is no longer there: start a new run")
+            raise ConfigError(f"the run has lr_schedule {schedule!r}, which no longer exists: start a new run")
         settled: dict[str, Any] = {}
         for option in fields(self):
             name, value = option.name, getattr(self, option.name)

@@ -86,8 +86,7 @@ class TrainingState:
         self.optimizers = build_optimizers(config, self.networks)
         # Not prepared: Accelerate would advance them once a process.
         self.schedulers = [
-            LambdaLR(optimizer, lambda step: rate_factor(config, step))
-            for optimizer in self.optimizers.values()
+            LambdaLR(optimizer, lambda step: rate_factor(config, step)) for optimizer in self.optimizers.values()
         ]
         self.augmentation = AdaptiveAugmentation(
             config.augment_target, config.augment_windows, config.batch_size, device
