@@ -22,7 +22,7 @@ from typing import Any, Literal
 import tyro
 
 from magical_hub.augmentation.settings import Settings
-from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped
+from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped, first_line
 from magical_hub.texts import plain, plain_lines
 from magical_hub.training.config import (
     PRESETS,
@@ -111,7 +111,7 @@ def train(
 @app.command
 def generate(
     checkpoint: str,
-    output_dir: Path,
+    output_dir: str,
     num_images: int = 8,
     class_labels: tuple[str, ...] | None = None,
     seed: int = 0,
@@ -146,20 +146,18 @@ def generate(
 
     if croissant and format != "png":
         raise ConfigError(f"croissant is for PNG files, and format is {format}: leave one of them out")
-    output_dir = expanded(output_dir)
+    folder = expanded(output_dir)
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
     labels = class_labels[0] if class_labels and len(class_labels) == 1 else class_labels
     request: dict[str, Any] = {"class_labels": labels, "seed": seed, "truncation_psi": truncation_psi}
     with _continued():
         if format == "png":
-            rows = write_imagefolder(
-                pipe, output_dir, num_images, batch_size=batch_size, croissant=croissant, **request
-            )
+            rows = write_imagefolder(pipe, folder, num_images, batch_size=batch_size, croissant=croissant, **request)
         else:
-            rows = write_series(pipe, output_dir, num_images, format, **request)
-    about = {"output_dir": str(output_dir), "images": rows, "provenance": chain(output_dir)}
-    _report(about, json, f"{len(rows)} images: {output_dir}")
+            rows = write_series(pipe, folder, num_images, format, **request)
+    about = {"output_dir": str(folder), "images": rows, "provenance": chain(folder)}
+    _report(about, json, f"{len(rows)} images: {folder}")
 
 
 @app.command
@@ -340,7 +338,7 @@ def push(
     checkpoint: str,
     repo_id: str,
     public: bool = False,
-    report: Path | None = None,
+    report: str | None = None,
     allow_unchecked: bool = False,
     critic: bool = False,
     license: str | None = None,
@@ -348,7 +346,7 @@ def push(
     create_pr: bool = False,
     revision: str | None = None,
     commit_message: str | None = None,
-    dry_run: Path | None = None,
+    dry_run: str | None = None,
     json: bool = False,
 ) -> None:
     """Publish a checkpoint on the Hub, privately, with its card; not (3) where copies were found or never looked for.
@@ -389,7 +387,7 @@ def push(
 
 
 @app.command
-def info(checkpoint: str | None = None, provenance: Path | None = None, json: bool = False) -> None:
+def info(checkpoint: str | None = None, provenance: str | None = None, json: bool = False) -> None:
     """Say what a checkpoint is, or where something comes from, back to its training set.
 
     Args:
@@ -429,6 +427,9 @@ def main() -> None:
         sys.exit(2)
     except TrainingStopped as stop:
         print(stop, file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as error:
+        print(f"error: out of memory ({first_line(error)}): give smaller or fewer images", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.errno is None:

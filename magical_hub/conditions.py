@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,9 +112,12 @@ def class_numbers(
     names = LabelNames.of(generator.config).classes
     if not names:
         raise ConfigError("this checkpoint has no classes: leave class_labels out")
-    if isinstance(class_labels, (np.integer, np.ndarray, torch.Tensor)):
+    if isinstance(class_labels, (np.generic, np.ndarray, torch.Tensor)):
         class_labels = class_labels.tolist()
-    many: list[int | str] = [class_labels] * count if isinstance(class_labels, (int, str)) else list(class_labels)
+    labels: Any = class_labels
+    many = list(labels) if is_one_each(labels) else [labels] * count
+    if len(many) != count:
+        raise ConfigError(f"class_labels are for {len(many)} images, and there are {count}: give one per image")
     return torch.tensor([_number(label, names, "class") for label in many])
 
 
@@ -126,11 +130,10 @@ def defect_maps(generator: Conditional, defects: Defects | Sequence[Defects | No
     """
     if not generator.config.num_defects:
         raise ConfigError("this checkpoint was trained without defects: leave defects out")
-    if isinstance(defects, (Mapping, np.ndarray, torch.Tensor)):
-        one = isinstance(defects, Mapping) or defects.ndim == 2
-        many: list[Any] = [defects] * count if one else list(defects)
-    else:
-        many = list(defects)
+    one = isinstance(defects, Mapping) or getattr(defects, "ndim", 0) == 2
+    if not one and not is_one_each(defects):
+        raise ConfigError(f"defects is {defects!r}: give {{(row, column): name or number}}, or a map of the grid")
+    many: list[Any] = [defects] * count if one else list(defects)
     if len(many) != count:
         raise ConfigError(f"defects are for {len(many)} images, and num_images is {count}: give one map per image")
     return torch.stack([_defect_map(generator, {} if defect is None else defect) for defect in many])
@@ -189,7 +192,7 @@ def _draw_defect_maps(
 def _defect_map(generator: Conditional, defects: Defects) -> torch.Tensor:
     grid, names = generator.grid, ["none", *LabelNames.of(generator.config).defects]
     if not isinstance(defects, Mapping):
-        labels = torch.as_tensor(defects).long()
+        labels = _whole_numbers(defects)
         if tuple(labels.shape) != (grid.rows, grid.cols):
             raise ConfigError(f"a defect map has the shape {tuple(labels.shape)}: give ({grid.rows}, {grid.cols})")
         if labels.min() < 0 or labels.max() >= len(names):
@@ -197,19 +200,47 @@ def _defect_map(generator: Conditional, defects: Defects) -> torch.Tensor:
             raise ConfigError(f"a defect map holds {int(labels.min())} to {int(labels.max())}: give {known}")
         return labels
     labels = torch.zeros(grid.rows, grid.cols, dtype=torch.long)
-    for (row, col), defect in defects.items():
-        if not (0 <= row < grid.rows and 0 <= col < grid.cols):
+    for place, defect in defects.items():
+        pair = isinstance(place, tuple) and len(place) == 2 and all(map(is_int64, place))
+        if not pair or not (0 <= place[0] < grid.rows and 0 <= place[1] < grid.cols):
             raise GridError(
-                f"there is no sub-region ({row}, {col}) for a defect in a grid of {grid.rows} x {grid.cols}: "
+                f"there is no sub-region {place} for a defect in a grid of {grid.rows} x {grid.cols}: "
                 "give (row, column), from 0"
             )
-        labels[row, col] = _number(defect, names, "defect")
+        labels[place] = _number(defect, names, "defect")
     return labels
 
 
+def _whole_numbers(defects: Any) -> torch.Tensor:
+    """A defect map as int64; one of floats (as `numpy.zeros` makes) must hold whole numbers."""
+    try:
+        numbers = np.asarray(defects.cpu() if isinstance(defects, torch.Tensor) else defects)
+        if numbers.dtype.kind not in "iuf" or not (numbers == np.floor(numbers)).all():
+            raise ValueError
+    except ValueError as error:  # NumPy's for rows of different lengths
+        raise ConfigError(
+            "a defect map holds something else than whole numbers: 0 is none, 1 the first defect"
+        ) from error
+    return torch.from_numpy(numbers.astype(np.float64).clip(-(2**31), 2**31).astype(np.int64))
+
+
+def is_one_each(values: Any) -> bool:
+    """Whether an argument gives a value per image, in an order of its own, and not one for all."""
+    dimensions = getattr(values, "ndim", None)  # of arrays, tensors and series
+    if dimensions is not None:
+        return bool(dimensions > 0)
+    return isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+
+
+def is_int64(value: Any) -> bool:
+    """Whether a value is a whole number that fits into 64 bits; a bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
+
+
 def _number(label: int | str, names: Sequence[str], kind: str) -> int:
-    if label in names:
-        return names.index(str(label))
-    if str(label).isdigit() and int(label) < len(names):
-        return int(label)
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    number = str(label)
+    if number.isascii() and number.isdigit() and int(number) < len(names):
+        return int(number)
     raise ConfigError(f"there is no {kind} {label!r}: give one of {', '.join(names)}, or its number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
@@ -15,6 +16,8 @@ def move(device: str, *modules: nn.Module | DiffusionPipeline) -> None:
         ConfigError: where this machine has no such device.
     """
     try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it keeps no weights")
         for module in modules:
             module.to(device)
     except (RuntimeError, AssertionError) as error:

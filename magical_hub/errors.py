@@ -91,7 +91,9 @@ def check_number(
     right = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not right or not all(compare(value, bound) for compare, bound in given.values()):
         allowed = " and ".join(f"{word} {bound}" for word, (_, bound) in given.items())
-        raise error(f"{name} is {value!r}: it must be {'' if right else f'a {kind}, '}{allowed}")
+        raise error(
+            f"{name} is {value!r}: it must be {', '.join(filter(None, ['' if right else f'a {kind}', allowed]))}"
+        )
 
 
 def first_line(error: BaseException) -> str:

@@ -31,8 +31,15 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """A path as a shell reads it: ~ is the home folder. Every path that a user gives goes through it.
 
     Raises:
-        ConfigError: where it names the home folder of a user that this machine does not know.
+        ConfigError: where it is none, is empty or a URL, or names the home folder of a user that this machine does
+            not know.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"a path is {path!r}: give the name of a folder or a file")
+    if not os.fspath(path):  # of a variable of the shell that is not set; pathlib takes it for the folder of now
+        raise ConfigError("a path is empty: give the name of a folder or a file")
+    if "://" in os.fspath(path):  # pathlib makes a folder called s3: of it
+        raise ConfigError(f"{path} is an address, where a path of this machine belongs: give one")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -48,9 +55,11 @@ def only_writer(folder: Path) -> Iterator[None]:
     A process's lock goes with it, however it ends; what a dead writer left half-written is removed.
 
     Raises:
-        ConfigError: where another process is writing into it.
+        ConfigError: where it is a file, or another process is writing into it.
     """
     made = not folder.exists()
+    if not folder.is_dir() and os.path.lexists(folder):
+        raise ConfigError(f"{folder} is there, and is no folder: give another name")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _locked(folder / ".lock", folder):

@@ -147,6 +147,8 @@ class Grid:
 
     def check_rectangle(self, top: int, left: int, height: int, width: int) -> None:
         """Raise a GridError unless a rectangle of pixels lies in the image."""
+        if not all(isinstance(number, (int, np.integer)) for number in (top, left, height, width)):
+            raise GridError(f"a rectangle is {(top, left, height, width)}: give whole numbers of pixels")
         if not (0 <= top < top + height <= self.height and 0 <= left < left + width <= self.width):
             raise GridError(
                 f"a rectangle of {height} x {width} px from row {top} and column {left} on leaves the image of "

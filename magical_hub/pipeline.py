@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ from scipy import ndimage
 
 from magical_hub import provenance
 from magical_hub.annotations import DefectObject, annotate, find_defects, join_masks
-from magical_hub.checkpoint import PULLING, as_os_error, fetch, saved_whole
-from magical_hub.conditions import Conditioning, Defects, LabelNames, draw_conditioning
+from magical_hub.checkpoint import COMPONENTS, PULLING, as_os_error, fetch, saved_whole
+from magical_hub.conditions import Conditioning, Defects, LabelNames, draw_conditioning, is_int64, is_one_each
 from magical_hub.errors import CheckpointError, ConfigError, check_number, in_one_line
 from magical_hub.files import expanded, write_text
 from magical_hub.grid import Window
@@ -80,6 +80,10 @@ class MagicalPipeline(DiffusionPipeline):
         self, generator: Generator, critic: MagicalCritic | None = None, verifier: LabelVerifier | None = None
     ) -> None:
         super().__init__()
+        for part, kinds in COMPONENTS.items():
+            network = {"generator": generator, "critic": critic, "verifier": verifier}[part]
+            if not (type(network).__name__ in kinds or (network is None and part in self._optional_components)):
+                raise ConfigError(f"the {part} is a {type(network).__name__}: give a {' or '.join(sorted(kinds))}")
         self.register_modules(generator=generator, critic=critic, verifier=verifier)
         self.origin: dict[str, Any] = {}
         """The place that it was loaded from, and the record that came with it: see `provenance.origin`."""
@@ -137,7 +141,12 @@ class MagicalPipeline(DiffusionPipeline):
                 f"batch_size is {batch_size}: give num_images for the number of images, images_per_batch for how many "
                 "are generated at a time"
             )
-        check_number("images_per_batch", images_per_batch, at_least=1)
+        check_number("images_per_batch", images_per_batch, at_least=1, whole=True)
+        if masks and (regions is not None or not self.generator.config.num_defects):
+            why = "this checkpoint was trained without defects" if regions is None else "regions come without"
+            raise ConfigError(f"masks are of the defects of whole images, and {why}: leave masks out")
+        if latents is not None:
+            _check_latents(latents)
         maps = defects if isinstance(defects, (list, tuple)) or np.ndim(defects) == 3 else None  # type: ignore[arg-type]
         count = _count(num_images, seeds, latents, class_labels, maps)
         own_seeds = _seeds(count, seeds, generator)
@@ -203,7 +212,7 @@ class MagicalPipeline(DiffusionPipeline):
         conditioning = draw_conditioning(self.generator, _seeds(1, [seed], None), class_label, defects)
         latents, labels, maps, seeds = self._on_device(conditioning)
         images = self.generator.region(latents, top, left, height, width, labels, maps, seeds, truncation_psi)
-        return _convert(VaeImageProcessor.denormalize(images.float().cpu()), output_type)[0]
+        return _convert(VaeImageProcessor.denormalize(_finite(images.float().cpu())), output_type)[0]
 
     def annotation(self, seed: int, class_label: int | str | None = None) -> dict[str, Any]:
         """The class of the image of a seed, as in a call's `annotations`, without the image; {} without classes.
@@ -233,9 +242,12 @@ class MagicalPipeline(DiffusionPipeline):
             window = grid.largest_window(MAX_SUB_REGIONS)
             coarse, starts = grid.tiles(window)
             return window, torch.from_numpy(starts), coarse.stitch
-        locations = torch.as_tensor(regions).long()
-        if locations.dim() != 1 or not len(locations):
-            raise ConfigError("regions is empty or no plain list: give locations, or None for the whole image")
+        numbers: Any = regions.tolist() if isinstance(regions, (np.ndarray, torch.Tensor)) else regions
+        if not is_one_each(numbers) or not len(numbers) or not all(map(is_int64, numbers)):
+            raise ConfigError(
+                "regions is empty or no plain list of whole numbers: give locations, or None for the whole image"
+            )
+        locations = torch.tensor([int(number) for number in numbers])
         grid.check_locations(locations)
         return (1, 1), locations, lambda windows: windows
 
@@ -255,7 +267,7 @@ class MagicalPipeline(DiffusionPipeline):
         for some, there in zip(which.split(at_once), where.split(at_once), strict=True):
             latents, labels, maps, seeds = self._on_device(conditioning[some])
             cells = self.generator(latents, there.to(self.device), labels, maps, seeds, window, truncation_psi)
-            windows.append(cells.float().cpu())
+            windows.append(_finite(cells.float().cpu()))
         return torch.cat(windows).unflatten(0, (images, places))
 
     def _on_device(
@@ -305,7 +317,8 @@ class MagicalPipeline(DiffusionPipeline):
             CheckpointError: where it is missing, damaged, of another kind, or cannot be reached.
             ConfigError: where the dtype is not a floating-point type of torch.
         """
-        name = os.fspath(pretrained_model_name_or_path)  # not a Path, which would drop the ./ of a folder
+        given = pretrained_model_name_or_path
+        name = given if isinstance(given, str) else str(expanded(given))  # a Path would drop the ./ of a folder
         for unsafe in ("custom_pipeline", "trust_remote_code"):
             if kwargs.get(unsafe):
                 raise CheckpointError(f"{unsafe} would run a repository's code: leave it out, none is needed")
@@ -360,7 +373,7 @@ def _check_output_type(output_type: str) -> None:
 
 
 def _count(num_images: int, *many: Any) -> int:
-    given = {len(some) for some in many if isinstance(some, Sized) and not isinstance(some, str)}
+    given = {len(some) for some in many if is_one_each(some)}
     if len(given) > 1:
         raise ConfigError(
             f"seeds, latents, class_labels and defects are for {sorted(given)} images: give one of each an image"
@@ -370,20 +383,44 @@ def _count(num_images: int, *many: Any) -> int:
         raise ConfigError(
             f"num_images is {num_images}, and seeds, latents, class_labels or defects are for {count}: let them agree"
         )
-    check_number("num_images", count, at_least=1)
+    check_number("num_images", count, at_least=1, whole=True)
     return count
 
 
+def _check_latents(latents: Any) -> None:
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        kind = latents.dtype if isinstance(latents, torch.Tensor) else type(latents).__name__
+        raise ConfigError(f"latents are of the kind {kind}: give a torch.Tensor of floats, one row per image")
+    if not bool(torch.isfinite(latents).all()):
+        raise ConfigError("latents hold numbers that are not finite: give finite ones, or leave latents out")
+
+
 def _seeds(count: int, seeds: Sequence[int] | torch.Tensor | None, generator: torch.Generator | None) -> torch.Tensor:
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ConfigError(
+            f"generator is a {type(generator).__name__}: give a torch.Generator, or seeds, one per image"
+        )
+    if generator is not None and seeds is not None:
+        raise ConfigError("generator and seeds are both given, and either gives every image its seed: leave one out")
     if seeds is None:
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**63 - 1, (count,), generator=generator, device=device).cpu()
-    if not isinstance(seeds, Iterable) or isinstance(seeds, str) or getattr(seeds, "ndim", 1) != 1:
+    if not is_one_each(seeds) or getattr(seeds, "ndim", 1) != 1:
         raise ConfigError(f"seeds is {seeds!r}: give a list of whole numbers, one per image")
     numbers = [whole_number(seed) for seed in seeds]
     if any(not 0 <= seed < 2**63 for seed in numbers):
         raise ConfigError("a seed is out of range: give whole numbers from 0 to 2**63 - 1")
     return torch.tensor(numbers, dtype=torch.int64)
+
+
+def _finite(pixels: torch.Tensor) -> torch.Tensor:
+    """The pixels, where all are numbers: others would become black."""
+    if not bool(torch.isfinite(pixels).all()):
+        raise CheckpointError(
+            "the generator gives pixels that are no numbers, since its weights are too large for its dtype: load it "
+            "with dtype float32, or take another checkpoint"
+        )
+    return pixels
 
 
 def _convert(images: torch.Tensor, output_type: str) -> Any:

@@ -148,7 +148,7 @@ def read(path: Path) -> dict[str, Any] | None:
     return _checked(read_json(path, path.parent, DataError, ADVICE), path)
 
 
-def chain(path: Path) -> list[dict[str, Any]]:
+def chain(path: str | Path) -> list[dict[str, Any]]:
     """From an image or a checkpoint back to its training set, a step a dict: an image, its folder, a checkpoint ...
 
     Args:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.seeds import whole_number
 
 if TYPE_CHECKING:
     import pandas
@@ -38,14 +39,14 @@ class ServedPipeline:
             Columns `seed` and `image`, the bytes of a PNG file (base64 where a server answers).
 
         Raises:
-            ConfigError: where there is no column of seeds, or an unknown class.
+            ConfigError: where there is no column of seeds, a seed is no whole number, or a class is unknown.
         """
         import pandas
 
         if "seed" not in rows:
             raise ConfigError(f"there is no column 'seed' among {', '.join(map(str, rows.columns)) or 'none'}: add it")
         labels = rows["class_label"].tolist() if "class_label" in rows else [None] * len(rows)
-        seeds, files = [int(seed) for seed in rows["seed"]], []
+        seeds, files = [whole_number(seed) for seed in rows["seed"]], []
         for seed, label in zip(seeds, labels, strict=True):
             file = io.BytesIO()
             image: Any = self.pipe(seeds=[seed], class_labels=None if pandas.isna(label) else str(label)).images[0]

@@ -24,6 +24,7 @@ from PIL import Image
 
 from magical_hub import MagicalPipeline, train
 from magical_hub.errors import ConfigError
+from magical_hub.serving import ServedPipeline
 from magical_hub.training import TrainingResult
 
 
@@ -94,6 +95,13 @@ def test_wrong_rows(run):
         model.predict(pd.DataFrame({"seed": [7], "class_label": ["c"]}))
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"missing inputs.*seed"):
         model.predict(pd.DataFrame({"class_label": ["a"]}))
+
+
+@pytest.mark.parametrize("seed", [7.5, float("nan"), None, "7", True])
+def test_a_seed_is_no_other_number(pipe, seed):
+    """Rows that come by another way than MLflow's, which checks their kinds."""
+    with pytest.raises(ConfigError, match="which is no whole number"):
+        ServedPipeline(pipe).predict(pd.DataFrame({"seed": [seed]}))
 
 
 def test_a_store_that_cannot_be_had_is_one_line(tiny_config, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest
 
-from magical_hub.app.generating import CHECKPOINT, PICTURE, computing
+from magical_hub.app.generating import CHECKPOINT, PICTURE, WHOLE, computing
 from magical_hub.app.mistakes import show_errors
 from magical_hub.errors import check_number
 from magical_hub.evaluation import Comparison, compare
@@ -74,7 +74,7 @@ class CompareTab:
                     info="The folder of the training images. A RUN knows its own, and shows those held out.",
                 )
                 self.number = gr.Slider(4, 48, value=12, step=1, label="Pairs")
-                self.seed = gr.Number(0, label="Seed of the pairs", precision=0)
+                self.seed = gr.Number(0, label="Seed of the pairs", **WHOLE)
                 self.start = gr.Button("Show the pairs", variant="primary")
             with gr.Column(scale=2, min_width=320):
                 self.question = gr.Markdown("One of each pair is real, the other one generated. **Which is real?**")
@@ -112,7 +112,8 @@ class CompareTab:
 
     @show_errors
     def _start(self, name: str, real: str, number: int, seed: int) -> tuple[Any, ...]:
-        check_number("seed", seed, at_least=0)
+        check_number("seed", seed, at_least=0, whole=True)
+        check_number("the number of pairs", number, at_least=1, whole=True)
         compared = compare(name.strip(), real.strip() or None, num_images=number, seed=seed)
         # By chance, and not by the seed: nobody can know the answers of another quiz.
         sides = tuple(bool(side) for side in np.random.default_rng().integers(0, 2, len(compared.real)))

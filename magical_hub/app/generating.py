@@ -13,7 +13,7 @@ from magical_hub.app.making import Made, Pipelines, make, place, walk
 from magical_hub.app.mistakes import show_errors
 from magical_hub.app.packing import BOXES, FORMATS, pack
 from magical_hub.conditions import LabelNames
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.grid import Grid
 from magical_hub.pictures import enlarged, enlarged_by, with_grid, with_labels
 from magical_hub.texts import listed, markdown
@@ -23,6 +23,8 @@ NONE = "none"
 CHECKPOINT = "RUN (the folder of a training), the name of a bundled checkpoint, or OWNER/NAME on the Hub."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "show_label": False}
 """The options of every component with images: lossless; the name is above the image, where it hides no pixel."""
+WHOLE: dict[str, Any] = {"precision": 0, "maximum": 2**53 - 1}
+"""The options of every box for a seed: a browser rounds larger whole numbers, which are other seeds."""
 PROGRESS = gr.Progress()
 QUICK = 256 * 256
 """Pixels of a canvas of which the page opens with images."""
@@ -55,7 +57,7 @@ class GenerateTab:
         self.label = gr.Dropdown([ANY], value=ANY, label="Class")
         self.number = gr.Slider(1, 32, value=4, step=1, label="Number of images")
         self.seed = gr.Number(
-            0, label="Seed", info="The same seed gives the same images, here and by the command.", precision=0
+            0, label="Seed", info="The same seed gives the same images, here and by the command.", **WHOLE
         )
         self.truncation = gr.Slider(
             0,
@@ -185,6 +187,8 @@ class GenerateTab:
 
     @show_errors
     def _put(self, made: Made | None, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
+        for name, number in (("Row", row), ("Column", col)):
+            check_number(name, number, at_least=1, whole=True)
         return self._placed(_something(made), marks, defect, row - 1, col - 1)
 
     def _placed(self, made: Made, marks: bool, defect: str, row: int, col: int) -> tuple[Any, ...]:
@@ -240,8 +244,8 @@ class WalkBox:
                 "noise stay those of the first. A generator that has learned its images by heart jumps."
             )
             with gr.Row():
-                self.start = gr.Number(0, label="From seed", precision=0, min_width=100)
-                self.end = gr.Number(1, label="To seed", precision=0, min_width=100)
+                self.start = gr.Number(0, label="From seed", **WHOLE, min_width=100)
+                self.end = gr.Number(1, label="To seed", **WHOLE, min_width=100)
                 self.number = gr.Slider(2, 24, value=9, step=1, label="Frames", min_width=160)
                 self.go = gr.Button("Walk", min_width=100)
             self.position = gr.Slider(1, 9, value=1, step=1, label="Frame", interactive=True)

@@ -135,13 +135,15 @@ class Jobs:
                 del self._jobs[path]
 
     def find(self, folder: str | Path) -> Job | None:
-        """The last job that wrote to a folder."""
+        """The last job that wrote to a folder; None for an empty name."""
+        if not folder:
+            return None
         with self._lock:
             return self._jobs.get(_key(folder))
 
     def cancel(self, folder: str) -> str:
         """Stop the last job that wrote to a folder, where there is one; returns what the page then shows."""
-        job = self.find(folder) if folder else None
+        job = self.find(folder)
         if job is not None:
             job.stop()
         return status(job)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from magical_hub.devices import move
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, check_number
 from magical_hub.files import expanded
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
@@ -128,6 +128,7 @@ def make(
 
 def check_count(pipe: MagicalPipeline, num_images: int) -> None:
     """Raise a ConfigError where there are no images, or more than the page can hold."""
+    check_number("the number of images", num_images, whole=True)
     grid = pipe.generator.grid
     if num_images < 1 or num_images * grid.height * grid.width > max(MOST_PIXELS, grid.height * grid.width):
         raise ConfigError(

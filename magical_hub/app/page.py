@@ -22,7 +22,7 @@ from magical_hub.app.making import Pipelines
 from magical_hub.app.painting import PaintTab
 from magical_hub.app.reporting import ReportTab
 from magical_hub.app.training import TrainTab
-from magical_hub.errors import ConfigError, MagicalError
+from magical_hub.errors import ConfigError, MagicalError, check_number
 from magical_hub.texts import plain
 
 STYLE = """
@@ -98,6 +98,7 @@ def serve(
     Raises:
         CheckpointError, DataError, ConfigError: where checkpoint or data can't be loaded, or the port is taken.
     """
+    check_number("port", port, at_least=1, at_most=65535, whole=True)
     pipelines, jobs, banks = Pipelines(device), Jobs(), Banks()
     pipelines.get(checkpoint)  # a mistake is reported before there is a page
     data = (data if data is not None else _own_data(checkpoint, banks)) if local else PACKAGES
@@ -144,7 +145,9 @@ def _launch(page: gr.Blocks, host: str, port: int, browser: bool, token: str | N
             app_kwargs={"middleware": [Middleware(Guard, host=host, port=port, token=token)]},
         )
     except OSError as error:
-        raise ConfigError(f"the page cannot listen on {host}, port {port} ({error}): give another --port") from error
+        raise ConfigError(
+            f"the page cannot listen on {host}, port {port} ({error}): give another --port or --host"
+        ) from error
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"?token={token}" if token else "")
     print(f"the page is at {address} until Ctrl-C", file=sys.stderr)
     if host not in LOOPBACK:

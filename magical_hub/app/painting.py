@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.app.banks import Banks, Click, Stock, read_good
-from magical_hub.app.generating import PICTURE, computing
+from magical_hub.app.generating import PICTURE, WHOLE, computing
 from magical_hub.app.mistakes import show_errors
 from magical_hub.app.packing import FORMATS, pack_painted
 from magical_hub.defects import Painted
-from magical_hub.errors import AugmentationError, ConfigError
+from magical_hub.errors import AugmentationError, ConfigError, check_number
 from magical_hub.pictures import enlarged, enlarged_by, with_labels
 from magical_hub.texts import listed, markdown
 
@@ -76,7 +76,7 @@ class PaintTab:
             self.again = gr.Button("Paint again", variant="primary", min_width=120)
             self.clear = gr.Button("Take all away", min_width=120)
         self.seed = gr.Number(
-            0, label="Seed of the painting", info="The same seed and places give the same image.", precision=0
+            0, label="Seed of the painting", info="The same seed and places give the same image.", **WHOLE
         )
         with gr.Accordion("Download", open=False):
             self.format = gr.Radio([*FORMATS], value="COCO", label="Layout of the label")
@@ -184,6 +184,8 @@ class PaintTab:
 
     def _placed(self, painting: Painting, marks: bool, defect: str, seed: int, x: float, y: float) -> tuple[Any, ...]:
         height, width = painting.image.shape[:2]
+        for name, number in (("x", x), ("y", y)):
+            check_number(name, number)
         if not (0 <= x < width and 0 <= y < height):
             raise ConfigError(f"({x:g}, {y:g}) is outside of the image: x must be below {width} and y below {height}")
         stock = self._banks.get(painting.data)
@@ -198,6 +200,7 @@ class PaintTab:
         stock = self._banks.get(painting.data)
         if not painting.clicks:
             raise ConfigError("there is no defect yet: click on the good image")
+        check_number("seed", seed, at_least=0, whole=True)
         first = seed if seed != painting.seed else seed + 1
         for number in range(first, first + SEEDS):
             try:

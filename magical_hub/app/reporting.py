@@ -11,7 +11,7 @@ import gradio as gr
 from magical_hub.app.generating import CHECKPOINT
 from magical_hub.app.jobs import EVERY, Jobs, status
 from magical_hub.app.mistakes import show_errors
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, check_number
 from magical_hub.files import expanded
 from magical_hub.safety import read_json
 from magical_hub.texts import markdown
@@ -105,6 +105,7 @@ class ReportTab:
 
     @show_errors
     def _start(self, name: str, real: str, holdout: str, output: str, number: int) -> tuple[Any, ...]:
+        check_number("the number of images", number, at_least=1, whole=True)
         name = name.strip()
         folder = output.strip() or str(Path(name) / "evaluation")
         arguments = ["evaluate", "--checkpoint", name, "--num-images", str(number)]
@@ -113,6 +114,7 @@ class ReportTab:
         self._jobs.start(folder, arguments)
         return folder, status(self._jobs.find(folder)), gr.Timer(active=True)
 
+    @show_errors
     def _tick(self, folder: str) -> tuple[Any, ...]:
         job = self._jobs.find(folder)
         if job is not None and job.runs:
@@ -128,7 +130,7 @@ def _page(file: Path) -> str:
 
 
 def _report_folder(folder: str) -> Path:
-    place = expanded(folder.strip())
     if not folder.strip():
         raise DataError("no folder is given: give RUN, or the folder that magical-hub evaluate wrote")
+    place = expanded(folder.strip())
     return place / "evaluation" if (place / "evaluation" / "report.json").is_file() else place

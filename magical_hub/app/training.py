@@ -151,6 +151,7 @@ class TrainTab:
     def _begin(self, run: str) -> tuple[Any, ...]:
         return run, NOTHING_SHOWN, status(self._jobs.find(run)), gr.Timer(active=True)
 
+    @show_errors
     def _tick(self, run: str, shown: tuple[int, str]) -> tuple[Any, ...]:
         job = self._jobs.find(run)
         folder = expanded(run)

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 SEAL = b"magical1"
 """The last bytes of the file."""
+MOST_ENLARGED = 2
+"""How many times larger than an image the canvas may be without a warning."""
 BATCH_BYTES = 2**24
 """Pixels in one record batch of the file, about: small enough to build in memory, large enough to make few of them."""
 
@@ -214,6 +216,9 @@ def _fitted(
                 if strict:
                     raise DataError(f"{message}: crop it, or give another image size")
                 logger.warning("%s: it is stretched to it", message)
+            elif grid.height > MOST_ENLARGED * image.height:
+                size = f"{image.height} x {image.width}"
+                logger.warning("%s is %s, and is enlarged to %d x %d", record.name, size, grid.height, grid.width)
             field = defect_map_of(record, (image.height, image.width), grid, defect_share)
         except DataError as error:
             if strict:

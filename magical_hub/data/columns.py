@@ -145,6 +145,8 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
     if not isinstance(feature, datasets.Value):
         return {}
     occurring = {value for value in values or () if value is not None}
+    if any(isinstance(value, str) and not value.strip() for value in occurring):
+        raise DataError(f"column {column!r} holds an empty name: give every image a class, or null for none")
     if not feature.dtype.startswith(("string", "large_string", "int", "uint", "bool")):
         if occurring:
             raise DataError(

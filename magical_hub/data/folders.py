@@ -5,11 +5,12 @@ No library guesses here: neither splits nor patterns come from the names of file
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -105,8 +106,15 @@ def table_of(folder: Path) -> datasets.Dataset:
     metadata = metadata_files(folder)
     if metadata:
         table = _joined([_metadata_table(path, folder) for path in metadata], folder)
-        named = {os.path.normpath(path) for path in table["image"].to_pylist()}
-        missing = [path for path in files if os.path.normpath(path) not in named]
+        paths = [Path(path) for path in table["image"].to_pylist()]
+        named = set(paths)
+        if len(named) < len(paths):
+            twice = next(path for path in paths if paths.count(path) > 1)
+            raise DataError(
+                f"the metadata of {folder} have more than one row for {shown_name(twice, folder)}: give one "
+                "row per image, with all of its defects in it"
+            )
+        missing = [path for path in files if Path(os.path.normpath(path)) not in named]
         if missing:
             logger.warning(
                 "%d images of %s are left out, since no metadata file names them, %s among them",
@@ -114,7 +122,6 @@ def table_of(folder: Path) -> datasets.Dataset:
                 folder,
                 shown_name(missing[0], folder),
             )
-        paths = [Path(path) for path in table["image"].to_pylist()]
     else:
         paths = [path for path in files if _is_text(path)]
         for path in files:
@@ -215,22 +222,69 @@ def _metadata_table(metadata: Path, folder: Path) -> pa.Table:
 
 
 def _read(metadata: Path) -> pa.Table:
-    import pyarrow.csv
-    import pyarrow.json
     import pyarrow.parquet
 
     try:
         with metadata.open("rb") as file:
             if metadata.suffix == ".jsonl":
-                size = max(2**20, metadata.stat().st_size + 1)  # a block holds whole rows, and the types of a column
-                return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(block_size=min(size, 2**31 - 1)))
+                return _json_table(file.read())
             if metadata.suffix == ".csv":
-                return pyarrow.csv.read_csv(file)
+                return _csv_table(file)
             return pyarrow.parquet.read_table(file)
     except Exception as error:  # pyarrow raises many kinds
         raise DataError(
             f"{metadata} cannot be read ({first_line(error)}): every row must be complete and every column of one type"
         ) from error
+
+
+def _json_table(content: bytes) -> pa.Table:
+    """A table of JSON lines. Text stays text: PyArrow's own reader takes some of it for times, and joins what differs.
+
+    Raises:
+        ValueError: where a line holds no object, or nothing does.
+    """
+    import pyarrow as pa
+
+    rows = []
+    for number, line in enumerate(content.decode("utf-8-sig").split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: {first_line(error)}") from error
+            if not isinstance(rows[-1], dict):
+                raise ValueError(f"line {number} is no object")
+    if not rows:
+        raise ValueError("it is empty")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
+def _csv_table(file: BinaryIO) -> pa.Table:
+    """A table of CSV. A column holds numbers where their text is that of the file, and text otherwise: 007 stays 007.
+
+    An empty cell is null.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import csv
+
+    names = csv.open_csv(file).schema.names
+    file.seek(0)
+    as_text = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    table = csv.read_csv(file, convert_options=as_text)
+    for place, name in enumerate(names):
+        for kind in (pa.int64(), pa.float64()):
+            try:
+                numbers = table.column(place).cast(kind)
+            except pa.ArrowInvalid:
+                continue
+            if pc.all(pc.equal(numbers.cast(pa.string()), table.column(place))).as_py():
+                table = table.set_column(place, name, numbers)
+                break
+    return table
 
 
 def _joined(tables: list[pa.Table], folder: Path) -> pa.Table:

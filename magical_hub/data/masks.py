@@ -20,6 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,8 @@ class _Style:
 
 
 def _named(mask_values: Mapping[int, str], occurring: list[int], style: _Style) -> MaskValues:
-    if not mask_values or min(mask_values) < 1 or not all(mask_values.values()):
+    named = isinstance(mask_values, Mapping) and all(isinstance(value, Integral) for value in mask_values)
+    if not named or not mask_values or min(mask_values) < 1 or not all(mask_values.values()):
         raise DataError(
             "--mask-values gives each value of a defect, from 1 on, a name: write 1=crack 2=void, and leave 0 out"
         )

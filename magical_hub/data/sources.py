@@ -24,7 +24,7 @@ from magical_hub.data.tables import (
     offline_without_hub,
 )
 from magical_hub.data.tiff import tiled_image
-from magical_hub.errors import DataError, first_line
+from magical_hub.errors import DataError, check_number, first_line
 from magical_hub.files import expanded
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ def open_source(
         raise DataError("mask_values name what masks mark: give mask_column, or leave them out")
     if group_column is not None and group_regex is not None:
         raise DataError("group_column and group_regex both say what belongs together: give one of them")
+    if mask_column is not None and mask_column == image_column:
+        raise DataError(f"image_column and mask_column are both {mask_column!r}: name two columns")
+    if max_images is not None:
+        check_number("max_images", max_images, at_least=1, whole=True, error=DataError)
     below = None if files_below is None else expanded(files_below)
     columns = Columns(
         image_column, label_column, group_column, objects_column, mask_column, mask_values, group_regex, below
@@ -128,8 +132,7 @@ def open_dataset(
         check_files(found, None if files_below is None else expanded(files_below))
         return found
     assert folder is not None
-    if split != "train":
-        raise DataError(f"{folder} is a folder of images, which has no split {split!r}: give the folder of that split")
+    _check_split(split, f"{folder} is a folder of images")
     return table_of(folder)
 
 
@@ -158,7 +161,10 @@ def _saved(folder: Path, split: str) -> datasets.Dataset | None:
 
     try:
         if (folder / "state.json").is_file():
-            return datasets.load_from_disk(str(folder))
+            saved = datasets.load_from_disk(str(folder))
+            if str(saved.split) != split:
+                _check_split(split, f"{folder} is one saved split")
+            return saved
         if (folder / "dataset_dict.json").is_file():
             found = datasets.load_from_disk(str(folder))
             if split not in found:
@@ -177,6 +183,12 @@ def _saved(folder: Path, split: str) -> datasets.Dataset | None:
     return None
 
 
+def _check_split(split: str, what: str) -> None:
+    """Refuse the name of a split where there are none: all images would be read, those of other splits among them."""
+    if split != "train":
+        raise DataError(f"{what}, which has no split {split!r}: give that split itself, and leave its name out")
+
+
 def _escaped(path: Path) -> str:
     """A path that the patterns of `datasets` take for itself."""
     return re.sub(r"([*?[\]])", r"[\1]", str(path))
@@ -184,6 +196,7 @@ def _escaped(path: Path) -> str:
 
 def _open(data: Any, columns: Columns, split: str, streaming: bool) -> Source:
     if not isinstance(data, (str, Path)):
+        _check_split(split, f"data is a {type(data).__name__}")
         return _from_table(data, columns, streaming)
     folder = existing_folder(data)
     if folder is None:
@@ -195,6 +208,7 @@ def _open(data: Any, columns: Columns, split: str, streaming: bool) -> Source:
     saved = _saved(folder, split)
     if saved is not None:
         return _from_table(saved, columns, streaming)
+    _check_split(split, f"{folder} is a folder of images")
     if columns.objects is None and columns.mask is None and columns.group is None and not metadata_files(folder):
         return _from_folder(folder, columns)
     return _from_labelled_folder(folder, columns)

@@ -71,6 +71,12 @@ def open_store(folder: Path) -> CanvasStore:
     return TiffStore(tiles) if tiles.exists() else ArrowStore(folder / ARROW)
 
 
+def remove_store(folder: Path) -> None:
+    """Remove the store in a folder, where there is one; the images that it was made of stay."""
+    for name in (ARROW, TILES):
+        (folder / name).unlink(missing_ok=True)
+
+
 class ImageInfo(NamedTuple):
     """Size, mode and values of an image."""
 

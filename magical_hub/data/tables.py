@@ -51,7 +51,7 @@ class Columns:
     def names(self) -> list[str]:
         """The names of all columns that are read."""
         named = (self.image, self.label, self.group, self.objects, self.mask)
-        return [name for name in named if name is not None]
+        return [*dict.fromkeys(name for name in named if name is not None)]
 
 
 def from_object(data: Any, columns: Columns, streaming: bool = False) -> Source:
@@ -369,7 +369,10 @@ def group_of_path(path: str, pattern: str) -> str:
         raise DataError(f"group_regex {pattern!r} is not a regular expression ({error}): correct it") from error
     if match is None:
         raise DataError(f"group_regex {pattern!r} does not match {path}: every image needs a group")
-    return match.group(1) if match.re.groups else match.group(0)
+    group = match.group(1) if match.re.groups else match.group(0)
+    if not group:
+        raise DataError(f"group_regex {pattern!r} finds an empty group in {path}: every image needs a group")
+    return group
 
 
 class _Names:

@@ -109,7 +109,11 @@ def gather(
         ConfigError: where something is missing or out of range.
         DataError, GridError: where images cannot be used, or held-out ones were trained on.
     """
-    check_number("num_images", num_images, at_least=1)
+    check_number("num_images", num_images, at_least=1, whole=True)
+    check_number("seed", seed, at_least=0, whole=True)
+    for name, number in (("rows", rows), ("cols", cols)):
+        if number is not None:
+            check_number(name, number, at_least=1, whole=True)
     grid, channels = _canvas(subject, rows, cols)
     train, holdout_set = _real(subject, real, holdout, label_column, grid, channels, scratch)
     names = train.store.class_names or []

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from magical_hub import provenance
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.export.croissant import write_croissant
-from magical_hub.export.request import ClassLabels, check_folder, check_request, each_class, record_of
+from magical_hub.export.request import check_folder, checked_request, record_of
 from magical_hub.files import append_text, expanded, only_writer, write_text, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.safety import read_json_lines
@@ -56,12 +56,12 @@ def write_imagefolder(
         ConfigError: where a number is out of range, the folder holds images, or another process is writing there.
     """
     folder = expanded(folder)
-    check_request(num_images, class_labels)
-    check_number("batch_size", batch_size, at_least=1)
+    labels = checked_request(pipe, num_images, class_labels, seed, truncation_psi)
+    check_number("batch_size", batch_size, at_least=1, whole=True)
     with only_writer(folder):
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, "png")
         _begin(folder, record)
-        rows = _write_images(pipe, folder, num_images, class_labels, seed, truncation_psi, batch_size)
+        rows = _write_images(pipe, folder, num_images, labels, seed, truncation_psi, batch_size)
         write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         if croissant:
             write_croissant(folder, rows, record)
@@ -93,7 +93,7 @@ def _write_images(
     pipe: MagicalPipeline,
     folder: Path,
     num_images: int,
-    class_labels: ClassLabels,
+    labels: list[int | str] | None,
     seed: int,
     truncation_psi: float,
     batch_size: int,
@@ -103,7 +103,6 @@ def _write_images(
         for number, row in _known_rows(folder).items()
         if row.get("seed") == image_seed(seed, number) and (folder / row["file_name"]).is_file()
     }
-    labels = each_class(class_labels, num_images)
     pipe = copy.copy(pipe)
     pipe.set_progress_bar_config(disable=True)  # one bar for all batches instead
     for first in tqdm(range(0, num_images, batch_size), desc="Generating", unit="batch"):

@@ -7,27 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from magical_hub import provenance
+from magical_hub.conditions import class_numbers, is_one_each
 from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError, check_number
+from magical_hub.models.checks import check_truncation
 from magical_hub.pipeline import MagicalPipeline
+from magical_hub.seeds import whole_number
 
 ClassLabels = Sequence[int | str] | int | str | None
 """A class for all images, or one per image; None draws each."""
 
 
-def check_request(num_images: int, class_labels: ClassLabels) -> None:
-    """Raise a ConfigError unless there is at least one image, and a class for all or one per image."""
-    check_number("num_images", num_images, at_least=1)
-    if class_labels is not None and not isinstance(class_labels, (int, str)) and len(class_labels) != num_images:
-        raise ConfigError(f"{len(class_labels)} class_labels for {num_images} images: give one, or one per image")
+def checked_request(
+    pipe: MagicalPipeline, num_images: int, class_labels: ClassLabels, seed: int, truncation_psi: float
+) -> list[int | str] | None:
+    """Check a request before anything of it is written; gives the class of each image, None where each is drawn.
 
-
-def each_class(class_labels: ClassLabels, num_images: int) -> list[int | str] | None:
-    """The class of each image."""
+    Raises:
+        ConfigError: where a number is out of range, there is no such class, or not one for all or one per image.
+    """
+    check_number("num_images", num_images, at_least=1, whole=True)
+    whole_number(seed)
+    check_truncation(truncation_psi)
     if class_labels is None:
         return None
-    many = [class_labels] * num_images if isinstance(class_labels, (int, str)) else class_labels
-    return [label if isinstance(label, str) else int(label) for label in many]
+    numbers = class_numbers(pipe.generator, class_labels, num_images).tolist()
+    labels: Any = class_labels
+    many = labels if is_one_each(labels) else [labels] * num_images
+    return [label if isinstance(label, str) else number for label, number in zip(many, numbers, strict=True)]
 
 
 def check_folder(folder: Path) -> None:
@@ -48,7 +55,7 @@ def record_of(
     format: str,
 ) -> dict[str, Any]:
     """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and is in metadata.jsonl."""
-    one = class_labels is None or isinstance(class_labels, (int, str))
-    labels = class_labels if one else each_class(class_labels, num_images)
-    image = {"num_images": num_images, "seed": seed, "class_labels": labels, "truncation_psi": truncation_psi}
+    if class_labels is not None and not isinstance(class_labels, (int, str)):
+        class_labels = [label if isinstance(label, str) else int(label) for label in class_labels]
+    image = {"num_images": num_images, "seed": seed, "class_labels": class_labels, "truncation_psi": truncation_psi}
     return provenance.of_images(pipe, {**image, "format": format})

@@ -11,10 +11,11 @@ from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.export.places import is_remote
 from magical_hub.export.raster import Raster
-from magical_hub.export.request import check_folder, check_request, each_class, record_of
+from magical_hub.export.request import check_folder, checked_request, record_of
 from magical_hub.export.tiff import write_tiff
 from magical_hub.export.zarr import write_zarr
 from magical_hub.files import expanded, only_maker, only_writer, write_text
+from magical_hub.models.checks import check_truncation
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.seeds import image_seed
 
@@ -54,6 +55,7 @@ def write(
         MissingPackageError: for "zarr", without the extra `large`.
     """
     target = _checked(path, format)
+    check_truncation(truncation_psi)
     annotation = pipe.annotation(seed, class_label)
     image = {"seed": seed, **annotation, "truncation_psi": truncation_psi}
     raster = Raster(pipe, seed, annotation.get("class_label"), truncation_psi)
@@ -95,12 +97,8 @@ def write_series(
         ConfigError: as `write`, and where the folder holds other images.
     """
     folder = expanded(folder)
-    check_request(num_images, class_labels)
+    labels: list[Any] = checked_request(pipe, num_images, class_labels, seed, truncation_psi) or [None] * num_images
     seeds = [image_seed(seed, number) for number in range(num_images)]
-    labels: list[Any] = each_class(class_labels, num_images) or [None] * num_images
-    for own_seed, label in zip(seeds, labels, strict=True):
-        pipe.annotation(own_seed, label)  # no class that isn't there is found out at the last image
-    folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
         record = record_of(pipe, num_images, class_labels, seed, truncation_psi, format)
         before = provenance.read(folder / provenance.FILE)

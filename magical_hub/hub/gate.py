@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from magical_hub.errors import CheckpointError, ConfigError, LeakageError
+from magical_hub.errors import ConfigError, LeakageError
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.evaluation.report import FORMAT
 from magical_hub.files import expanded
@@ -50,8 +50,10 @@ def find_report(given: EvaluationReport | str | Path | None, run: Path | None) -
     file = expanded(given)
     file = file / "report.json" if file.is_dir() else file
     try:
-        return read_json(file, file.parent)
-    except CheckpointError as error:
+        return read_json(
+            file, file.parent, ConfigError, "give the report.json of `magical-hub evaluate`, or its folder"
+        )
+    except ConfigError as error:
         raise ConfigError(f"report {given}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from magical_hub.checkpoint import component_files, locate, weights_sha256
 from magical_hub.checkpoint.pulling import TransportError, user_agent, with_retries
 from magical_hub.errors import ConfigError, HubError, MagicalError, in_one_line
 from magical_hub.evaluation import EvaluationReport
-from magical_hub.files import expanded, write_text
+from magical_hub.files import expanded, folder_written_whole, write_text
 from magical_hub.hub import contents, gate
 from magical_hub.hub.card import Run, is_ours, write_card
 from magical_hub.pipeline import MagicalPipeline
@@ -84,7 +85,11 @@ def push(
         CheckpointError, ConfigError: where the checkpoint, the report or the request cannot be used.
         HubError: where the Hub refuses, or can't be reached.
     """
-    _check_repo_id(repo_id)
+    _check_repo_id(repo_id, "repo_id")
+    if dataset is not None:
+        _check_repo_id(dataset, "dataset")
+    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
+        raise ConfigError(f"license {license!r} is no identifier of the Hub: give apache-2.0 or the like")
     pipe, run = _subject(checkpoint_or_pipe)
     weights = weights_sha256(pipe.generator)
     images = gate.trained_on(pipe.origin.get("record"), weights, run)
@@ -109,14 +114,14 @@ def push(
     return PushResult(repo_id, finding.kind, files, url or "", info.oid, pull_request, card_kept=upload.card_kept)
 
 
-def _check_repo_id(repo_id: str) -> None:
+def _check_repo_id(repo_id: str, what: str) -> None:
     try:
         validate_repo_id(repo_id)
         if repo_id.count("/") != 1:
             raise ValueError("it has no owner")
     except ValueError as error:
         raise ConfigError(
-            f"repo_id {repo_id!r} is not the id of a repository ({in_one_line(error)}): give OWNER/NAME"
+            f"{what} {repo_id!r} is not the id of a repository ({in_one_line(error)}): give OWNER/NAME"
         ) from error
 
 
@@ -157,7 +162,8 @@ def _write(
 def _keep(folder: Path, target: Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target} is there already: give a new or an empty folder")
-    shutil.copytree(folder, target, dirs_exist_ok=True)
+    with folder_written_whole(target) as beside:
+        shutil.copytree(folder, beside, dirs_exist_ok=True)
     return target
 
 

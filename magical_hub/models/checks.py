@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ BOUNDS = {
 }
 """What each number of a network may be. A configuration may come from a stranger, so all are bounded before anything
 is built: far beyond what anyone trains, and far below what brings a machine down."""
+LEAST_SHARE = 1e-6
+"""The sum of the shares that classes are drawn by, which float32 can still draw by."""
 
 
 def check_config(config: Mapping[str, Any]) -> Grid:
@@ -68,6 +71,13 @@ def check_sizes(**sizes: Any) -> None:
             raise ConfigError(f"{name} is {str(value)[:40]}: give {what} from {least} to {most}")
 
 
+def check_truncation(truncation_psi: Any) -> None:
+    """Raise a ConfigError unless it is a number from 0 (the mean style) to 2; 1 is as trained."""
+    right = isinstance(truncation_psi, Real) and not isinstance(truncation_psi, bool)
+    if not right or not 0 <= truncation_psi <= 2:
+        raise ConfigError(f"truncation_psi is {truncation_psi!r}: give 0 (the mean) to 2 (spread), 1 is as trained")
+
+
 def check_class_labels(class_labels: torch.Tensor | None, num_classes: int) -> None:
     """Raise a ConfigError unless labels are given just where the network has classes."""
     if (class_labels is None) != (num_classes == 0):
@@ -83,6 +93,8 @@ def check_names(what: str, names: Any, count: int) -> None:
         raise ConfigError(f"{what} is {str(names)[:40]}: give a list of names")
     if len(names) != count:
         raise ConfigError(f"{what} has {len(names)} names for {count} classes: give one per class")
+    if len({*names}) < count:
+        raise ConfigError(f"{what} has a name twice: give each class one of its own")
 
 
 def check_range(what: str, values: Any) -> None:
@@ -106,7 +118,7 @@ def check_shares(what: str, shares: Any, *shape: int) -> None:
         parts = [value for part in parts for value in part]
     if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in parts):
         raise ConfigError(f"{what} hold something that is not a share: give numbers from 0 to 1")
-    if len(shape) == 1 and parts and not any(parts):
+    if len(shape) == 1 and parts and sum(parts) < LEAST_SHARE:
         raise ConfigError(f"{what} are all 0, so nothing can be drawn by them: give the share of each class")
 
 

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from magical_hub.errors import ConfigError
-from magical_hub.models.checks import check_class_labels
+from magical_hub.models.checks import check_class_labels, check_truncation
 from magical_hub.models.layers import GAIN, Linear, activate
 
 
@@ -45,8 +44,7 @@ class LatentMapping(nn.Module):
         Raises:
             ConfigError: where it is out of that range.
         """
-        if not 0 <= truncation_psi <= 2:
-            raise ConfigError(f"truncation_psi is {truncation_psi}: give 0 (the mean) to 2 (spread), 1 is as trained")
+        check_truncation(truncation_psi)
         check_class_labels(class_labels, self.num_classes)
         x = latents * torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
         if class_labels is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -107,13 +110,13 @@ class DataOptions:
 class CanvasOptions:
     """The canvas, its grid of sub-regions and the windows of a step. What is not given is chosen from the data."""
 
-    image_size: int | tuple[int, int] | None = setting(None, at_least=1, whole=True, public=True)
+    image_size: int | tuple[int, int] | None = setting(None, at_least=1, public=True)
     """Side of a square canvas, or its height and width, in pixels."""
-    rows: int | None = setting(None, at_least=1, whole=True, public=True)
+    rows: int | None = setting(None, at_least=1, public=True)
     """Rows of sub-regions."""
-    cols: int | None = setting(None, at_least=1, whole=True, public=True)
+    cols: int | None = setting(None, at_least=1, public=True)
     """Columns of sub-regions."""
-    channels: Literal[1, 3] | None = setting(None, at_least=1, whole=True, public=True)
+    channels: Literal[1, 3] | None = setting(None, at_least=1, public=True)
     """1 (grey) or 3 (RGB)."""
     window_rows: int = setting(2, at_least=1, public=True)
     """Rows of sub-regions in a window."""
@@ -259,28 +262,28 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
     """
 
     def __post_init__(self) -> None:
-        if not self.output_dir:
+        if self.output_dir == "":
             if not isinstance(self.data, (str, Path)):
                 raise ConfigError(
                     "output_dir is not given, and a dataset in memory has no name: give a folder for RUN"
                 )
             name = re.split(r"[/\\]", str(self.data).rstrip("/\\"))[-1] or "run"
             object.__setattr__(self, "output_dir", str(Path("runs") / name))
-        object.__setattr__(self, "output_dir", str(expanded(self.output_dir)))
         kinds = get_type_hints(type(self))
         for option in fields(self):
             name, value, bounds = option.name, getattr(self, option.name), option.metadata.get("bounds", {})
-            if choices := _choices(kinds[name]):
-                self._check(name, value in choices, " or ".join(map(repr, choices)))
-            if bounds and (value is not None or option.default is not None):
-                for number in value if isinstance(value, (tuple, list)) else [value]:
+            try:
+                value = _of_kind(value, kinds[name])
+            except TypeError as error:
+                raise ConfigError(f"{name} is {value!r}: it must be {_in_words(kinds[name])}") from error
+            object.__setattr__(self, name, value)
+            if bounds and value is not None:
+                for number in value if isinstance(value, tuple) else [value]:
                     check_number(name, number, **bounds)
-        self._check("image_size", self.canvas is None or len(self.canvas) == 2, "one number, or height and width")
+        object.__setattr__(self, "output_dir", str(expanded(self.output_dir)))
         span = self.intensity_range
-        if span not in (None, "auto"):
-            numbers = [number for number in span or () if isinstance(number, (int, float)) and math.isfinite(number)]
-            right = len(numbers) == len(span or ()) == 2 and numbers[0] < numbers[1]
-            self._check("intensity_range", right, "two finite numbers, the darker first, or 'auto'")
+        if isinstance(span, tuple) and not span[0] < span[1]:
+            raise ConfigError(f"intensity_range is {span}: it must be the darker number first, or 'auto'")
         if self.batch_size % self.gradient_accumulation:
             raise ConfigError(
                 f"batch_size {self.batch_size} cannot be cut into gradient_accumulation {self.gradient_accumulation} "
@@ -298,10 +301,6 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
             raise ConfigError(
                 "validation_fraction and holdout_fraction leave nothing to train on: let them sum to less than 1"
             )
-
-    def _check(self, name: str, right: bool, allowed: str) -> None:
-        if not right:
-            raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be {allowed}")
 
     @classmethod
     def paper(cls, data: Any, **settings: Any) -> TrainingConfig:
@@ -379,7 +378,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         return {
             name: value
             for name, value in cls.renamed(settings).items()
-            if name in names and _is_plain(value, kinds[name])
+            if name in names and _is_of_kind(value, kinds[name])
         }
 
     def to_json(self) -> str:
@@ -390,16 +389,54 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         return json.dumps(values, indent=2, default=str)
 
 
-def _choices(kind: Any) -> tuple[Any, ...]:
-    """The values of a Literal, or of one that may be None; nothing for another type."""
-    parts = [kind] if get_origin(kind) is Literal else [part for part in get_args(kind) if part is not type(None)]
-    if len(parts) != 1 or get_origin(parts[0]) is not Literal:
-        return ()
-    return (*get_args(parts[0]), None) if parts[0] is not kind else get_args(kind)
+def _of_kind(value: Any, kind: Any) -> Any:
+    """A value as its field's kind has it: numbers of NumPy as Python's, paths as text, lists as tuples.
+
+    Raises:
+        TypeError: where it is of another kind, or no finite number.
+    """
+    if get_origin(kind) in (Union, UnionType):
+        for one in get_args(kind):
+            with suppress(TypeError):
+                return _of_kind(value, one)
+    elif get_origin(kind) is Literal:
+        for choice in get_args(kind):
+            if _of_kind(value, type(choice)) == choice:
+                return choice
+    elif get_origin(kind) is tuple:
+        if isinstance(value, (list, tuple)) and len(value) == len(get_args(kind)):
+            return tuple(map(_of_kind, value, get_args(kind)))
+    elif kind is int:
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            return int(value)
+    elif kind is float:
+        with suppress(OverflowError):  # of a whole number that no float can hold
+            if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+                return value if isinstance(value, (int, float)) else float(value)
+    elif kind is str:
+        if isinstance(value, (str, Path)):
+            return str(value)
+    elif kind is Any or isinstance(value, kind):
+        return value
+    raise TypeError
 
 
-def _is_plain(value: Any, kind: Any) -> bool:
-    """Whether a value is a number, numbers, or one of the words that its field allows."""
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(part, (int, float)) for part in value)
-    return value is None or isinstance(value, (int, float)) or value in _choices(kind)
+def _in_words(kind: Any) -> str:
+    """What `_of_kind` takes."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, parts))
+    if get_origin(kind) is tuple:
+        return f"{len(parts)} times {_in_words(parts[0])}"
+    if parts:
+        return " or ".join(map(_in_words, parts))
+    names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text"}
+    return names.get(kind, "None")
+
+
+def _is_of_kind(value: Any, kind: Any) -> bool:
+    try:
+        _of_kind(value, kind)
+    except TypeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from huggingface_hub import RepoCard
 from PIL import Image
 
 from magical_hub import MagicalPipeline, cli
-from magical_hub.errors import CheckpointError, MissingPackageError
+from magical_hub.errors import CheckpointError, ConfigError, MissingPackageError
 from magical_hub.seeds import image_seed
 
 
@@ -67,6 +67,29 @@ def test_a_wrong_checkpoint_is_the_librarys_own_line(visit, tmp_path):
     user.fill("Checkpoint", Path(__file__).parent)
     user.press("Generate")
     user.says("is not a checkpoint (it has no model_index.json)")
+
+
+def test_empty_boxes_and_seeds_that_a_browser_rounds(visit):
+    user = visit()
+    user.fill("Number of images", 1)
+    user.fill("Seed", 2**53 + 1)  # which JavaScript takes for 2**53
+    user.press("Generate")
+    user.says(f"Value {2**53} is greater than maximum value {2**53 - 1}")
+    user.fill("Seed", "")
+    user.press("Generate")
+    user.says("a seed is None, which is no whole number")
+    user.fill("Seed", 0)
+    user.press("Generate")
+    user.says("Seed ")
+    user.fill("Row", "")
+    user.press("Put it there")
+    user.says("Row is None: it must be a whole number, at least 1")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_no_machine_has(port):
+    with pytest.raises(ConfigError, match=f"port is {port}: it must be at least 1 and at most 65535"):
+        cli.page(port=port, browser=False)
 
 
 def test_the_folder_of_the_space_is_what_the_hub_wants(repo):

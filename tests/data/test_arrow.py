@@ -139,6 +139,15 @@ def test_another_shape_warns_and_is_stretched(tmp_path, caplog):
         build(folder, tmp_path / "strict.arrow", strict=True)
 
 
+def test_an_image_of_a_few_pixels_warns(tmp_path, caplog):
+    folder = put(tmp_path / "images", 2)
+    Image.new("L", (3, 2), 77).save(folder / "thumbnail.png")
+    Image.new("L", (6, 4), 78).save(folder / "half.png")
+    with caplog.at_level(logging.WARNING):
+        build(folder, tmp_path / "canvas.arrow")
+    assert [record.message for record in caplog.records] == ["thumbnail.png is 2 x 3, and is enlarged to 8 x 12"]
+
+
 def test_datasets_opens_the_file_too(tmp_path):
     store = build(put(tmp_path / "images", 70), tmp_path / "canvas.arrow", label_column="label")
     data = datasets.Dataset.from_file(str(tmp_path / "canvas.arrow"))

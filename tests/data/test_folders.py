@@ -17,6 +17,7 @@ from PIL import Image
 from magical_hub.data import open_dataset, open_source, package_dataset, read_pixels
 from magical_hub.errors import DataError
 from magical_hub.export import write_dataset
+from magical_hub.grid import Grid
 
 BOX = {"bbox": [2, 2, 4, 4], "category": "crack"}
 
@@ -184,6 +185,8 @@ def test_metadata_in_every_form_and_at_any_depth(tmp_path):
         ([{"file_name": "gone.png"}], r"names 'gone\.png' in row 0, which is not a file in that folder"),
         ([{"file_name": "../outside.png"}], r"names '\.\./outside\.png' in row 0, which is not a file in that folder"),
         ([{"file_name": "1.png", "objects": 3}, {"file_name": "1.png", "objects": "x"}], "cannot be read"),
+        ([{"file_name": "1.png"}, {"file_name": "./1.png"}], r"more than one row for 1\.png: give one row per image"),
+        ([{"file_name": "1.png"}, [1]], r"cannot be read \(line 2 is no object\)"),
     ],
 )
 def test_metadata_that_cannot_be_used(tmp_path, rows, message):
@@ -247,3 +250,64 @@ def test_numbers_with_a_point_are_no_classes():
     )
     with pytest.raises(DataError, match="column 'kind' holds float64, which is not a class: cast it"):
         open_source(data, label_column="kind")
+
+
+def test_text_in_metadata_stays_the_text_that_it_is(tmp_path):
+    """Lots and classes that look like numbers or times are not joined with others of the same number or time."""
+    put(tmp_path / "csv", "1.png", "2.png", "3.png", "4.png")
+    lines = ["file_name,kind,lot,count", "1.png,007,1.10,3", "2.png,7,1.1,4", "3.png,true,0012,5", "4.png,,NA,6"]
+    (tmp_path / "csv" / "metadata.csv").write_text("\n".join(lines))
+    table = open_dataset(tmp_path / "csv")
+    assert table["kind"][:] == ["007", "7", "true", None] and table["count"][:] == [3, 4, 5, 6]
+    assert table["lot"][:] == ["1.10", "1.1", "0012", "NA"]
+    put(tmp_path / "json", "1.png", "2.png")
+    lots = ["2024-01-02 10:00:00", "2024-01-02T10:00:00Z"]
+    metadata(tmp_path / "json", [{"file_name": f"{n}.png", "lot": lot} for n, lot in enumerate(lots, start=1)])
+    assert [record.group for record in open_source(tmp_path / "json", group_column="lot").records()] == lots
+
+
+def test_an_image_without_a_class_is_no_class_of_its_own(tmp_path):
+    put(tmp_path, "1.png", "2.png")
+    (tmp_path / "metadata.csv").write_text("file_name,kind\n1.png,good\n2.png,\n")
+    with pytest.raises(DataError, match=r"2\.png has the label None in 'kind': give one of good"):
+        list(open_source(tmp_path, label_column="kind").records())
+    metadata(tmp_path, [{"file_name": "1.png", "kind": "good"}, {"file_name": "2.png", "kind": " "}])
+    (tmp_path / "metadata.csv").unlink()
+    with pytest.raises(DataError, match="column 'kind' holds an empty name"):
+        open_source(tmp_path, label_column="kind")
+
+
+@pytest.mark.parametrize("bbox", [[None, 1, 2, 2], [float("nan"), 1, 2, 2], ["1", "1", "2", "2"]])
+def test_a_box_of_something_else_than_numbers_is_named(tmp_path, bbox):
+    """Null in a list made PyArrow's reader of JSON return a table that could not be used."""
+    put(tmp_path, "1.png")
+    metadata(tmp_path, [{"file_name": "1.png", "objects": [{"bbox": bbox, "category": "crack"}]}])
+    (record,) = open_source(tmp_path, objects_column="objects").records()
+    with pytest.raises(DataError, match=r"1\.png has the box .*: give four numbers"):
+        record.defects.defect_map((16, 16), Grid(2, 2, 16, 16), 0.1, record.name)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"split": "test"}, "is a folder of images, which has no split 'test'"),
+        ({"group_regex": "(x?)"}, r"finds an empty group in 1\.png"),
+        ({"group_regex": r"(x)?\d"}, r"finds an empty group in 1\.png"),
+        ({"image_column": "image", "mask_column": "image"}, "are both 'image': name two columns"),
+        ({"max_images": 0}, "max_images is 0"),
+        ({"mask_column": "mask", "mask_values": "1=crack"}, "--mask-values gives each value of a defect"),
+    ],
+)
+def test_options_that_do_not_fit_a_folder(tmp_path, options, words):
+    put(tmp_path, "1.png", "mask.png", pixels=np.full((16, 16), 255, np.uint8))
+    if "mask_column" in options:
+        metadata(tmp_path, [{"file_name": "1.png", "mask_file_name": "mask.png"}])
+    with pytest.raises(DataError, match=words):
+        open_source(tmp_path, **options)
+
+
+def test_one_saved_split_has_no_other(tmp_path):
+    package_dataset(2, image_size=64).save_to_disk(tmp_path / "saved")
+    for data in (tmp_path / "saved", package_dataset(2, image_size=64)):
+        with pytest.raises(DataError, match="which has no split 'test': give that split itself"):
+            open_source(data, split="test")

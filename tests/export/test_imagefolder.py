@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from magical_hub.errors import ConfigError
-from magical_hub.export import write_imagefolder
+from magical_hub.export import write_imagefolder, write_series
 from magical_hub.seeds import image_seed
 
 
@@ -56,10 +56,40 @@ def test_classes(class_pipe, tmp_path):
     assert {row["class_name"] for row in rows} == {"void"}
     drawn = write_imagefolder(class_pipe, tmp_path / "drawn", 20)
     assert len({row["class_name"] for row in drawn}) > 1
-    with pytest.raises(ConfigError, match="2 class_labels for 3 images"):
+    with pytest.raises(ConfigError, match="class_labels are for 2 images, and there are 3"):
         write_imagefolder(class_pipe, tmp_path / "new", 3, class_labels=["void", "good"])
     with pytest.raises(ConfigError, match="there is no class 'scratch'"):
         write_imagefolder(class_pipe, tmp_path / "new", 3, class_labels="scratch")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"class_labels": "scratch"},
+        {"class_labels": [1.7, 1, 1]},
+        {"class_labels": 1.5},
+        {"truncation_psi": 3.0},
+        {"num_images": 2.5},
+        {"batch_size": 2.5},
+        {"seed": 0.5},
+    ],
+)
+def test_a_wrong_request_leaves_nothing_behind(class_pipe, tmp_path, wrong):
+    """Neither is a number rounded, nor is the folder taken for the beginnings of something."""
+    for write in (write_imagefolder, write_series):
+        if "batch_size" not in wrong or write is write_imagefolder:
+            with pytest.raises(ConfigError):
+                write(class_pipe, tmp_path / "new", **{"num_images": 3, **wrong})
+            assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_a_file_or_a_broken_link(pipe, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(ConfigError, match="is there, and is no folder: give another name"):
+            write_imagefolder(pipe, tmp_path / name, 1)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["00000.png", "mine.JPG", "scan.tiff", "wafer.zarr"])

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from magical_hub import MagicalPipeline, TrainingConfig, train
+from magical_hub.data import open_store
 from magical_hub.errors import CheckpointError, ConfigError, DataError, GridError, TrainingError
 from magical_hub.training import Split
 from magical_hub.training.config import PAPER
@@ -370,8 +371,48 @@ def test_a_damaged_checkpoint_is_named(run, tiny_config, tmp_path):
         with pytest.raises(CheckpointError, match=r"step-00000004 is damaged.*delete it"):
             train(tiny_config(tmp_path / "run", resume=True))
         file.write_bytes(whole)
+    file = tmp_path / "run" / "checkpoints" / "step-00000004" / "ema.safetensors"
+    averages = load_file(file)
+    next(iter(averages.values())).fill_(float("nan"))  # which no loss would show: they generate, and learn nothing
+    save_file(averages, file)
+    with pytest.raises(CheckpointError, match=r"step-00000004 is damaged .*of ema has weights that are no numbers"):
+        train(tiny_config(tmp_path / "run", resume=True))
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")  # as the message says
     assert train(tiny_config(tmp_path / "run", resume=True)).steps == 4
+
+
+def test_nothing_that_was_made_elsewhere_is_overwritten(run, tiny_config, pipe_folder, elpv_folder, tmp_path):
+    """A checkpoint without a run, which a training from it would replace; and the images, which its pictures join."""
+    checkpoint = shutil.copytree(pipe_folder, tmp_path / "checkpoint")
+    before = {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()}
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match=r"holds model_index\.json, which training would overwrite"):
+            train(tiny_config(checkpoint, init_from=str(checkpoint), resume=resume))
+    assert {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()} == before
+    images = shutil.copytree(elpv_folder, tmp_path / "images")
+    for inside in (images, images / "runs" / "first"):
+        with pytest.raises(ConfigError, match="is in the folder of the images"):
+            train(tiny_config(inside, data=str(images)))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="is there, and is no folder"):
+        train(tiny_config(tmp_path / "file"))
+    assert len([*images.rglob("*")]) == 24 and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_could_not_begin_leaves_nothing_to_the_next(tiny_config, elpv_files, tmp_path):
+    """Neither its settings nor its images, which had another size."""
+    (tmp_path / "two").mkdir()
+    for file in elpv_files[:2]:
+        shutil.copy(file, tmp_path / "two")
+    with pytest.raises(DataError, match="too few to split"):
+        train(tiny_config(tmp_path / "run", data=str(tmp_path / "two")))
+    whole = {"data": str(tmp_path / "two"), "validation_fraction": 0.0, "holdout_fraction": 0.0, "augment": "off"}
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        train(tiny_config(tmp_path / "run", **whole, init_from=str(tmp_path / "nowhere"), max_steps=1))
+    train(tiny_config(tmp_path / "run", **whole, image_size=64, channels=3, max_steps=1))
+    store = open_store(tmp_path / "run" / "data")
+    assert (store.height, store.width, store.channels) == (64, 64, 3)
+    assert store.images(np.array([0, 1])).shape == (2, 3, 64, 64)
 
 
 def test_lines_of_a_killed_session_are_dropped(run, tiny_config, tmp_path):

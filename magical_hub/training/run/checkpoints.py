@@ -156,12 +156,16 @@ def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
     """A state dict of a checkpoint.
 
     Raises:
-        CheckpointError: where it is missing or damaged.
+        CheckpointError: where it is missing or damaged, or holds weights that are no numbers.
     """
     try:
-        return load_file(checkpoint / f"{name}.safetensors")
-    except (OSError, SafetensorError) as error:
+        state = load_file(checkpoint / f"{name}.safetensors")
+        for key, value in state.items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{key} of {name} has weights that are no numbers")
+    except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(_damaged(checkpoint, error)) from error
+    return state
 
 
 def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ from accelerate import Accelerator
 
 from magical_hub.data import CanvasStore, Intensity, Source, open_source, open_store, prepare_store
 from magical_hub.data.masks import parse_mask_values
-from magical_hub.data.store import with_measured_intensity
+from magical_hub.data.store import remove_store, with_measured_intensity
 from magical_hub.errors import ConfigError, DataError
-from magical_hub.files import check_plain, only_writer, remove_leftovers, write_text
+from magical_hub.files import check_plain, expanded, only_writer, remove_leftovers, write_text
 from magical_hub.safety import read_json
 from magical_hub.training.config import TrainingConfig
 from magical_hub.training.run.split import ADVICE, Split
@@ -28,6 +29,8 @@ OWN = (
     *("data", "checkpoints", "samples", "logs", "generator", "critic", "verifier"),
 )
 """The places in RUN that training writes to."""
+BEGINNINGS = (SETTINGS, "data", "split.json", "logs")
+"""Those that a run leaves which failed before its first figure: the next one makes them anew."""
 
 
 def source_of(config: TrainingConfig) -> Source:
@@ -56,11 +59,26 @@ def source_of(config: TrainingConfig) -> Source:
 
 
 def check_free(config: TrainingConfig) -> None:
-    """Raise a ConfigError where RUN holds a run and resume is off."""
-    if (Path(config.output_dir) / SETTINGS).exists() and not config.resume:
-        raise ConfigError(
-            f"{config.output_dir} holds a run already: give --resume to continue it, or another --output-dir"
-        )
+    """Refuse a RUN that holds a run, unless it is resumed, or anything else that training would overwrite.
+
+    Raises:
+        ConfigError: saying what is there; or where RUN is inside the folder of the images.
+    """
+    folder = Path(config.output_dir)
+    if not folder.is_dir() and os.path.lexists(folder):
+        raise ConfigError(f"{folder} is there, and is no folder: give another --output-dir")
+    if isinstance(config.data, (str, Path)):
+        images = expanded(config.data)
+        if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+            raise ConfigError(
+                f"{folder} is in the folder of the images, where its pictures would be taken for some of them: give "
+                "another --output-dir"
+            )
+    made = next((name for name in OWN if name not in BEGINNINGS and os.path.lexists(folder / name)), None)
+    if made is not None and not (folder / SETTINGS).exists():
+        raise ConfigError(f"{folder} holds {made}, which training would overwrite: give another --output-dir")
+    if made is not None and not config.resume:
+        raise ConfigError(f"{folder} holds a run already: give --resume to continue it, or another --output-dir")
 
 
 @contextmanager
@@ -103,11 +121,12 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
     saved, data, split = folder / SETTINGS, folder / "data", folder / "split.json"
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            begun = saved.exists()
+            begun = config.resume and saved.exists()
             if begun:
                 config = config.continuing(read_settings(folder))
             source = source_of(config)
             if not begun:
+                remove_store(data)  # of a run that failed before its first figure, and may have been another
                 survey = Survey(source)
                 config = complete(config, survey)
                 for warning in survey.warnings:
