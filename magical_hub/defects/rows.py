@@ -19,7 +19,7 @@ from magical_hub.data.columns import (
     stored_values,
     undecoded,
 )
-from magical_hub.data.images import read_pixels
+from magical_hub.data.images import image_size, read_pixels
 from magical_hub.data.kinds import check_one_kind
 from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
 from magical_hub.defects.examples import parts_of
@@ -186,13 +186,19 @@ class Rows:
     def _sorted(self) -> tuple[list[int], list[int], list[int]]:
         """Numbers of the rows with defects, of good rows, and of those that say nothing."""
         columns = self.columns
-        wanted = [name for name in (columns.objects, columns.mask, columns.label) if name]
+        wanted = [name for name in (columns.image, columns.objects, columns.mask, columns.label) if name]
         says: list[bool | None] = []
         labels: list[Any] = []
         for number, record in enumerate(self.dataset.select_columns(wanted)):
             objects = read_objects(record[columns.objects]) if columns.objects else None
             mask = record[columns.mask] if columns.mask else None
             labels.append(record[columns.label] if columns.label else None)
+            if (
+                mask is not None and record[columns.image] is not None
+            ):  # of good rows too, whose masks are read nowhere
+                where = f"the mask of {row_name(number, mask, record[columns.image])}"
+                shown = image_size(file_of(record[columns.image]), row_name(number, record[columns.image]))
+                check_mask_size(where, image_size(file_of(mask), where)[::-1], shown[::-1])
             if objects is not None:
                 says.append(bool(objects))
             elif mask is not None:

@@ -274,6 +274,17 @@ def test_nothing_is_painted_where_the_wanted_class_has_no_place(breaks, make_pla
     assert not painted.objects and not painted.changed.any() and painted.dropped.total() == 1
 
 
+def test_the_mask_of_a_good_image_must_fit_too(make_plates):
+    """It marks nothing, but may be that of another image."""
+    row = make_plates(bad=2, good=2)
+    rows = [
+        {**one, "mask": Image.new("L", (20, 20)) if number == 3 else one["mask"]} for number, one in enumerate(row)
+    ]
+    data = datasets.Dataset.from_list(rows, features=row.features)
+    with pytest.raises(DataError, match="the mask of row 3 is 20 x 20 and its image 96 x 96 pixels"):
+        DefectBank.from_dataset(data)
+
+
 @pytest.mark.parametrize(
     ("strange", "words"),
     [
