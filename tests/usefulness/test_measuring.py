@@ -221,6 +221,7 @@ def test_a_stopped_command_says_that_it_goes_on_and_does(boards, tmp_path, monke
             time.sleep(0.001)
         os.kill(os.getpid(), number)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it runs by &
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(SystemExit) as stopped:
         cli.main()
