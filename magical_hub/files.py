@@ -59,7 +59,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     if not folder.is_dir() and os.path.lexists(folder):
-        raise ConfigError(f"{folder} is there, and is no folder: give another name")
+        raise ConfigError(f"{folder} exists, and is not a folder: give another name")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _locked(folder / ".lock", folder):

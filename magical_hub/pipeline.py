@@ -417,7 +417,7 @@ def _finite(pixels: torch.Tensor) -> torch.Tensor:
     """The pixels, where all are numbers: others would become black."""
     if not bool(torch.isfinite(pixels).all()):
         raise CheckpointError(
-            "the generator gives pixels that are no numbers, since its weights are too large for its dtype: load it "
+            "the generator gives pixels that are not finite, since its weights are too large for its dtype: load it "
             "with dtype float32, or take another checkpoint"
         )
     return pixels

@@ -39,7 +39,7 @@ class ServedPipeline:
             Columns `seed` and `image`, the bytes of a PNG file (base64 where a server answers).
 
         Raises:
-            ConfigError: where there is no column of seeds, a seed is no whole number, or a class is unknown.
+            ConfigError: where there is no column of seeds, a seed is not a whole number, or a class is unknown.
         """
         import pandas
 

@@ -192,7 +192,7 @@ def test_weights_that_overflow_make_no_black_images(pipe: MagicalPipeline, defec
         for value in huge.generator.parameters():
             value.data *= 1e30
         for make in (lambda pipe=huge: pipe(seeds=[1]), lambda pipe=huge: pipe.region(0, 0, 4, 4)):
-            with pytest.raises(CheckpointError, match="the generator gives pixels that are no numbers"):
+            with pytest.raises(CheckpointError, match="the generator gives pixels that are not finite"):
                 make()
 
 
@@ -219,7 +219,7 @@ def test_a_device_that_keeps_no_weights(pipe: MagicalPipeline) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"license": "<script>\n- x: y"}, "is no identifier of the Hub"),
+        ({"license": "<script>\n- x: y"}, "is not an identifier of the Hub"),
         ({"dataset": "a b"}, "dataset 'a b' is not the id of a repository"),
         ({"report": "nowhere"}, "nowhere is missing: give the report.json of `magical-hub evaluate`"),
     ],

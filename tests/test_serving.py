@@ -100,7 +100,7 @@ def test_wrong_rows(run):
 @pytest.mark.parametrize("seed", [7.5, float("nan"), None, "7", True])
 def test_a_seed_is_no_other_number(pipe, seed):
     """Rows that come by another way than MLflow's, which checks their kinds."""
-    with pytest.raises(ConfigError, match="which is no whole number"):
+    with pytest.raises(ConfigError, match="which is not a whole number"):
         ServedPipeline(pipe).predict(pd.DataFrame({"seed": [seed]}))
 
 

@@ -253,7 +253,7 @@ def _json_table(content: bytes) -> pa.Table:
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"line {number}: {first_line(error)}") from error
             if not isinstance(rows[-1], dict):
-                raise ValueError(f"line {number} is no object")
+                raise ValueError(f"line {number} is not an object")
     if not rows:
         raise ValueError("it is empty")
     names = dict.fromkeys(name for row in rows for name in row)

@@ -132,7 +132,7 @@ def labelled_arrays(
         longer_side: in pixels, that images are resized to, boxes and masks with them; None leaves them.
 
     Raises:
-        DataError: where the images differ in size, or a box is no good.
+        DataError: where the images differ in size, or a box is invalid.
     """
     shown = ((Image.fromarray(pixels), name) for pixels, name in images)
     stack = np.ascontiguousarray(_stacked(shown, longer_side, grey=True)[..., :1])

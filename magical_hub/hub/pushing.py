@@ -89,7 +89,7 @@ def push(
     if dataset is not None:
         _check_repo_id(dataset, "dataset")
     if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
-        raise ConfigError(f"license {license!r} is no identifier of the Hub: give apache-2.0 or the like")
+        raise ConfigError(f"license {license!r} is not an identifier of the Hub: give apache-2.0 or the like")
     pipe, run = _subject(checkpoint_or_pipe)
     weights = weights_sha256(pipe.generator)
     images = gate.trained_on(pipe.origin.get("record"), weights, run)

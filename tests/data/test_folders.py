@@ -186,7 +186,7 @@ def test_metadata_in_every_form_and_at_any_depth(tmp_path):
         ([{"file_name": "../outside.png"}], r"names '\.\./outside\.png' in row 0, which is not a file in that folder"),
         ([{"file_name": "1.png", "objects": 3}, {"file_name": "1.png", "objects": "x"}], "cannot be read"),
         ([{"file_name": "1.png"}, {"file_name": "./1.png"}], r"more than one row for 1\.png: give one row per image"),
-        ([{"file_name": "1.png"}, [1]], r"cannot be read \(line 2 is no object\)"),
+        ([{"file_name": "1.png"}, [1]], r"cannot be read \(line 2 is not an object\)"),
     ],
 )
 def test_metadata_that_cannot_be_used(tmp_path, rows, message):

@@ -87,7 +87,7 @@ def test_a_folder_that_is_a_file_or_a_broken_link(pipe, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("file", "link"):
-        with pytest.raises(ConfigError, match="is there, and is no folder: give another name"):
+        with pytest.raises(ConfigError, match="exists, and is not a folder: give another name"):
             write_imagefolder(pipe, tmp_path / name, 1)
     assert (tmp_path / "file").read_text() == "mine"
 

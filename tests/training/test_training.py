@@ -375,7 +375,7 @@ def test_a_damaged_checkpoint_is_named(run, tiny_config, tmp_path):
     averages = load_file(file)
     next(iter(averages.values())).fill_(float("nan"))  # which no loss would show: they generate, and learn nothing
     save_file(averages, file)
-    with pytest.raises(CheckpointError, match=r"step-00000004 is damaged .*of ema has weights that are no numbers"):
+    with pytest.raises(CheckpointError, match=r"step-00000004 is damaged .*of ema has weights that are not finite"):
         train(tiny_config(tmp_path / "run", resume=True))
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")  # as the message says
     assert train(tiny_config(tmp_path / "run", resume=True)).steps == 4
@@ -394,7 +394,7 @@ def test_nothing_that_was_made_elsewhere_is_overwritten(run, tiny_config, pipe_f
         with pytest.raises(ConfigError, match="is in the folder of the images"):
             train(tiny_config(inside, data=str(images)))
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ConfigError, match="is there, and is no folder"):
+    with pytest.raises(ConfigError, match="exists, and is not a folder"):
         train(tiny_config(tmp_path / "file"))
     assert len([*images.rglob("*")]) == 24 and (tmp_path / "file").read_text() == "mine"
 

@@ -156,13 +156,13 @@ def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
     """A state dict of a checkpoint.
 
     Raises:
-        CheckpointError: where it is missing or damaged, or holds weights that are no numbers.
+        CheckpointError: where it is missing or damaged, or holds weights that are not finite.
     """
     try:
         state = load_file(checkpoint / f"{name}.safetensors")
         for key, value in state.items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise ValueError(f"{key} of {name} has weights that are no numbers")
+                raise ValueError(f"{key} of {name} has weights that are not finite")
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(_damaged(checkpoint, error)) from error
     return state

@@ -66,7 +66,7 @@ def check_free(config: TrainingConfig) -> None:
     """
     folder = Path(config.output_dir)
     if not folder.is_dir() and os.path.lexists(folder):
-        raise ConfigError(f"{folder} is there, and is no folder: give another --output-dir")
+        raise ConfigError(f"{folder} exists, and is not a folder: give another --output-dir")
     if isinstance(config.data, (str, Path)):
         images = expanded(config.data)
         if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
@@ -115,7 +115,7 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
 
     Raises:
         ConfigError: where a setting contradicts what it began with.
-        DataError, GridError: where the data is no good.
+        DataError, GridError: where the data is invalid.
     """
     folder = Path(config.output_dir)
     saved, data, split = folder / SETTINGS, folder / "data", folder / "split.json"
