@@ -213,11 +213,9 @@ def augment(
             tune_steps=tune_steps,
             group_column=group_column,
         )
-    text = f"{made.real} real and {made.synthetic} synthetic images ({made.counts}): {output_dir}"
-    text += f"; look at {made.pictures}" if made.pictures else ""
     about = asdict(made)
     about["provenance"] = steps_of(about.pop("record"))
-    _report(about, json, text)
+    _report(about, json, made.summary())
 
 
 @app.command

@@ -46,6 +46,19 @@ class Written:
     pictures: str | None
     record: dict[str, Any]
 
+    def summary(self) -> str:
+        """What was made, and what tuning chose, in a line each."""
+        counts = ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
+        text = (
+            f"{self.real} real and {self.synthetic} synthetic images{f' ({counts})' * bool(counts)}: {self.output_dir}"
+        )
+        text += f"; look at {self.pictures}" if self.pictures else ""
+        if "tuning" in self.record:
+            share = self.record["tuning"]["synthetic_share"]
+            chosen = f"training is best with {share:.0%} of synthetic images" if share else "no share of them helped"
+            text += f"\ntuning: {chosen}; {self.output_dir}/provenance.json has all that was tried"
+        return text
+
 
 def write_augmented(
     data: str,

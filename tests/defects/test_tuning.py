@@ -8,6 +8,7 @@ import sys
 import datasets
 import pytest
 
+from magical_hub.augmentation.writing import Written
 from magical_hub.defects import DefectBank, tune
 from magical_hub.defects.tuning import Tuned
 from magical_hub.errors import ConfigError, DataError, MissingPackageError
@@ -52,6 +53,13 @@ def test_it_goes_on_after_a_stop(make_plates, tmp_path):
     assert tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **SMALL).trials[0].scores[0] == 2.0
     tune(rows, mask_values=VALUES, kept_in=tmp_path / "kept", **{**SMALL, "steps": 3})
     assert len([*(tmp_path / "kept").iterdir()]) == 2  # other options, other scores
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.0, "no share of them helped"), (0.3, "is best with 30% of synth")])
+def test_the_command_says_what_was_chosen(share, words):
+    record = {"tuning": {"synthetic_share": share}}
+    first, second = Written("out", "hf", 7, 0, {}, None, record).summary().splitlines()
+    assert first == "7 real and 0 synthetic images: out" and words in second and "out/provenance.json" in second
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 0), (0.15, 18), (0.5, 100)])
