@@ -77,7 +77,7 @@ def test_empty_boxes_and_seeds_that_a_browser_rounds(visit):
     user.says(f"Value {2**53} is greater than maximum value {2**53 - 1}")
     user.fill("Seed", "")
     user.press("Generate")
-    user.says("a seed is None, which is no whole number")
+    user.says("a seed is None, which is not a whole number")
     user.fill("Seed", 0)
     user.press("Generate")
     user.says("Seed ")
