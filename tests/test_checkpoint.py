@@ -83,3 +83,9 @@ def test_describe_of_damaged_files(pipe_folder, tmp_path, file, content):
     with pytest.raises(CheckpointError) as error:
         describe(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["https://huggingface.co/acme/tiny", "hf://acme/tiny"])
+def test_an_address_is_no_name(name):
+    with pytest.raises(CheckpointError, match="is an address: give a folder, or the id on the Hub alone"):
+        locate(name)

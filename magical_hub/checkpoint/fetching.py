@@ -37,6 +37,9 @@ def locate(name: str | Path) -> Path | str:
     Raises:
         CheckpointError: where the folder is not a pipeline, or the name can be none of the three.
     """
+    if name == "" or "://" in str(name):
+        what = "an address" if name else "empty"
+        raise CheckpointError(f"{name!r} is {what}: give a folder, or the id on the Hub alone (OWNER/NAME)")
     folder = expanded(name)
     if folder.is_dir():
         finish_save(folder)
