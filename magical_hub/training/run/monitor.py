@@ -162,7 +162,8 @@ class Monitor:
         minutes, steps = self.config.max_minutes, self.config.max_steps
         assert steps is not None, "chosen before the first step"
         if minutes is not None:  # the bar's time left is that of whichever ends first
-            bar.total = min(steps, self.first_step + round((step - self.first_step) * minutes * 60 / seconds))
+            expected = self.first_step + round((step - self.first_step) * minutes * 60 / seconds)
+            bar.total = max(step, min(steps, expected))
         # "critic/adversarial" is "D adver" here: the bar has one line.
         networks = {"critic": "D", "generator": "G"}
         terms = [name.split("/") for name in self.figures if name.split("/")[0] in networks and "_" not in name]
