@@ -247,17 +247,14 @@ class Trainer:
 
     def _sample(self) -> None:
         self.sampled_step, began = self.state.step, time.monotonic()
+        self._check_finite()
         if self.accelerator.is_main_process:
             self.monitor.sample(self.state.step, self.state.averaged_generator())
         self.sample_seconds = time.monotonic() - began
 
     def _save_checkpoint(self) -> None:
         state, self.saved_step, began = self.state, self.state.step, time.monotonic()
-        self._checked_figures()  # first, since they say what broke the weights
-        for network, weights in state.weights().items():
-            for name, value in weights.items():
-                if not bool(value.isfinite().all()):
-                    raise NotFinite(f"{network}: {name}", state.step, self.run_folder)
+        self._check_finite()
         if self.accelerator.is_main_process:
             kid = self.monitor.validate(state.averaged_generator()) if self.config.validate else None
             record = self.record.at(state.step)
@@ -266,6 +263,14 @@ class Trainer:
 
     def _log(self, started: float, bar: Any) -> None:
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)
+
+    def _check_finite(self) -> None:
+        """Stop where a figure or a weight is not finite; figures first, since they say what broke the weights."""
+        self._checked_figures()
+        for network, weights in self.state.weights().items():
+            for name, value in weights.items():
+                if not bool(value.isfinite().all()):
+                    raise NotFinite(f"{network}: {name}", self.state.step, self.run_folder)
 
     def _checked_figures(self) -> Summary:
         """The figures since the last line; stops where one is not finite, in whichever process."""

@@ -10,10 +10,12 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from magical_hub import TrainingConfig, train
 from magical_hub.training.run.checkpoints import checkpoint_step, last_checkpoint
@@ -28,6 +30,7 @@ def start(config: TrainingConfig) -> multiprocessing.process.BaseProcess:
 
 
 def _train_quietly(config: TrainingConfig) -> None:
+    tqdm.set_lock(threading.RLock())  # not the one that forks share, which a killed one would hold for ever
     with open(os.devnull, "w") as sys.stderr:
         train(config)
 
