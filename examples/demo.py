@@ -1,4 +1,4 @@
-"""Images from the bundled checkpoint: a sheet of many, and a few PNG files of one each.
+"""Images from the bundled checkpoints: a sheet of each, and a few PNG files of one image each.
 
 python examples/demo.py --output-dir demo
 """
@@ -13,16 +13,22 @@ from magical_hub import MagicalPipeline
 from magical_hub.export import write_imagefolder
 from magical_hub.pictures import save_picture_grid
 
+SHEETS = {"solar-cells-128": "solar-cells.png", "package-128": "packages.png"}
+"""The checkpoints shown, and their sheets."""
 
-def main(output_dir: Path = Path("demo"), checkpoint: str = "package-128", seed: int = 0) -> None:
-    """Write OUTPUT_DIR/packages.png and OUTPUT_DIR/images/*.png, in place of what an earlier demo wrote."""
-    pipe = MagicalPipeline.from_pretrained(checkpoint)
-    images = pipe(seeds=range(seed, seed + 48), output_type="pt").images
-    save_picture_grid((images * 255).round().byte().numpy(), output_dir / "packages.png", columns=8)
+
+def main(output_dir: Path = Path("demo"), seed: int = 0) -> None:
+    """Write OUTPUT_DIR/solar-cells.png, OUTPUT_DIR/packages.png and, in place of an earlier demo's, OUTPUT_DIR/images/*.png."""
+    for checkpoint, sheet in SHEETS.items():
+        pipe = MagicalPipeline.from_pretrained(checkpoint)
+        images = pipe(seeds=range(seed, seed + 48), output_type="pt").images
+        save_picture_grid((images * 255).round().byte().numpy(), output_dir / sheet, columns=8)
     for old in (output_dir / "images").glob("*.png"):
         old.unlink()
-    write_imagefolder(pipe, output_dir / "images", num_images=6, seed=seed)
-    print(f"look at {output_dir / 'packages.png'}, and at single images in {output_dir / 'images'}")
+    cells = MagicalPipeline.from_pretrained("solar-cells-128")
+    write_imagefolder(cells, output_dir / "images", num_images=6, seed=seed)
+    sheets = " and ".join(str(output_dir / sheet) for sheet in SHEETS.values())
+    print(f"look at {sheets}, and at single images in {output_dir / 'images'}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python examples/gallery.py --output-dir docs/pictures
 
 first.png: from the left good images, the same with defects that were cut out of others, and generated images, all of
-one type in a row. rendered.png and generated.png: packages of the same types, real ones and generated ones.
+one type in a row; generated solar cells below. solar-cells.png: generated ones, of each class in turn. rendered.png and generated.png: packages of the same types, real ones and generated ones.
 seams.png: where four sub-regions meet, four times as large, real above and generated below. defects.png: images
 without and with a defect, and what is said of it. walk.gif: from one latent to another and on, seed and class kept.
 large.png: a package of each type, rendered above and below as the checkpoint of large images makes it, at half their
@@ -34,10 +34,16 @@ PLACES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2)]
 """Row and column of the sub-region below such a corner and right of it: one per image."""
 
 
-def main(output_dir: Path, checkpoint: str = "package-128", large: str = "package-512", seed: int = 1) -> None:
+def main(
+    output_dir: Path,
+    checkpoint: str = "package-128",
+    large: str = "package-512",
+    cells: str = "solar-cells-128",
+    seed: int = 1,
+) -> None:
     """Write all pictures; without defects.png, where the checkpoint knows no defects."""
-    pipe, of_large = (MagicalPipeline.from_pretrained(name) for name in (checkpoint, large))
-    for each in (pipe, of_large):
+    pipe, of_large, of_cells = (MagicalPipeline.from_pretrained(name) for name in (checkpoint, large, cells))
+    for each in (pipe, of_large, of_cells):
         each.set_progress_bar_config(disable=True)
     grid = pipe.generator.grid
     rendered = [render_package(number, image_size=grid.height, seed=seed, defect_rate=0.0) for number in range(COUNT)]
@@ -50,7 +56,10 @@ def main(output_dir: Path, checkpoint: str = "package-128", large: str = "packag
     save_picture_grid(seams, output_dir / "seams.png", len(PLACES))
     if pipe.generator.config.num_defects:
         save_picture_grid(defects(pipe, pipe.generator.config.class_names[:3]), output_dir / "defects.png", 3)
-    save_picture_grid(painted(of_large), output_dir / "first.png", 3)
+    side = of_large.generator.grid.height // 2
+    first = np.concatenate([painted(of_large), shown(of_each_class(of_cells, 3), side)])
+    save_picture_grid(first, output_dir / "first.png", 3)
+    save_picture_grid(shown(of_each_class(of_cells, COUNT), grid.height), output_dir / "solar-cells.png", COLUMNS)
     walk(pipe, pipe.generator.config.class_names[:3], output_dir / "walk.gif")
     save_picture_grid(
         one_of_each(of_large, seed), output_dir / "large.png", len(of_large.generator.config.class_names)
@@ -84,6 +93,20 @@ def painted(pipe: MagicalPipeline, seed: int = 3) -> np.ndarray:
         shown = [enlarged(good), marked, enlarged(made)]
         sheet += [np.asarray(image.reduce(2)).transpose(2, 0, 1) for image in shown]
     return np.stack(sheet)
+
+
+def of_each_class(pipe: MagicalPipeline, count: int) -> list[Image.Image]:
+    """Generated images of all classes in turn."""
+    names = pipe.generator.config.class_names
+    labels = [names[number % len(names)] for number in range(count)]
+    images: list[Image.Image] = pipe(class_labels=labels, seeds=range(count), defects=none(pipe)).images
+    return images
+
+
+def shown(images: list[Image.Image], side: int) -> np.ndarray:
+    """RGB images of one size: (N, 3, side, side)."""
+    resized = [image.convert("RGB").resize((side, side), Image.Resampling.NEAREST) for image in images]
+    return np.stack([np.asarray(image).transpose(2, 0, 1) for image in resized])
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:

@@ -142,8 +142,8 @@ def test_gallery(example, randomise, tmp_path):
     generator = SeamlessGenerator(**shape, **names, style_dim=16)
     randomise(generator)
     MagicalPipeline(generator).save_pretrained(tmp_path / "checkpoint")
-    example("gallery").main(tmp_path, *2 * [str(tmp_path / "checkpoint")])
-    for name in ("first", "rendered", "generated", "seams", "defects", "large"):
+    example("gallery").main(tmp_path, *3 * [str(tmp_path / "checkpoint")])
+    for name in ("first", "solar-cells", "rendered", "generated", "seams", "defects", "large"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert len(picture.getcolors(2**24)) > 20
     with Image.open(tmp_path / "walk.gif") as film:

@@ -120,15 +120,21 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
     assert sorted(path.name for path in (elsewhere / "images").glob("*.png")) == ["00000.png", "00001.png"]
 
 
+BUNDLE = {
+    "package-128": ("BGA", (128, 128), "RGB", "apache-2.0"),
+    "package-512": ("BGA", (512, 512), "RGB", "apache-2.0"),
+    "solar-cells-128": ("defective", (128, 128), "L", "bsd-3-clause"),
+}
+"""Of each bundled checkpoint a class, the size and the mode of its images, and the licence of its card."""
+
+
 def test_every_bundled_checkpoint_has_its_card_and_is_small(repo):
-    names = bundled_names()
-    assert names == ["package-128", "package-512"]
-    for name in names:
+    assert bundled_names() == sorted(BUNDLE)
+    for name, (label, size, mode, licence) in BUNDLE.items():
         card = ModelCard.load(repo / "model_cards" / f"{name}.md")
-        assert card.data.library_name == "magical_hub" and card.data.license == "apache-2.0"
+        assert card.data.library_name == "magical_hub" and card.data.license == licence
         assert "@@" not in card.text
         assert sum(file.stat().st_size for file in (BUNDLED / name).rglob("*")) < 9 * 2**20
-        side = int(name.removeprefix("package-"))
-        (image,) = MagicalPipeline.from_pretrained(name)(class_labels="BGA", seeds=[0]).images
-        assert image.size == (side, side) and image.mode == "RGB"
+        (image,) = MagicalPipeline.from_pretrained(name)(class_labels=label, seeds=[0]).images
+        assert image.size == size and image.mode == mode
         assert not [file for file in (BUNDLED / name).rglob("*") if file.suffix not in ("", ".json", ".safetensors")]
