@@ -18,7 +18,7 @@ SHEETS = {"solar-cells-128": "solar-cells.png", "package-128": "packages.png"}
 
 
 def main(output_dir: Path = Path("demo"), seed: int = 0) -> None:
-    """Write OUTPUT_DIR/solar-cells.png, OUTPUT_DIR/packages.png and, in place of an earlier demo's, OUTPUT_DIR/images/*.png."""
+    """Write the sheets and OUTPUT_DIR/images/*.png, in place of what an earlier demo wrote."""
     for checkpoint, sheet in SHEETS.items():
         pipe = MagicalPipeline.from_pretrained(checkpoint)
         images = pipe(seeds=range(seed, seed + 48), output_type="pt").images

@@ -3,11 +3,11 @@
     python examples/gallery.py --output-dir docs/pictures
 
 first.png: from the left good images, the same with defects that were cut out of others, and generated images, all of
-one type in a row; generated solar cells below. solar-cells.png: generated ones, of each class in turn. rendered.png and generated.png: packages of the same types, real ones and generated ones.
-seams.png: where four sub-regions meet, four times as large, real above and generated below. defects.png: images
-without and with a defect, and what is said of it. walk.gif: from one latent to another and on, seed and class kept.
-large.png: a package of each type, rendered above and below as the checkpoint of large images makes it, at half their
-size.
+one type in a row; generated solar cells below. solar-cells.png: generated ones, of each class in turn. rendered.png
+and generated.png: packages of the same types, real ones and generated ones. seams.png: where four sub-regions meet,
+four times as large, real above and generated below. defects.png: images without and with a defect, and what is said of
+it. walk.gif: from one latent to another and on, seed and class kept. large.png: a package of each type, rendered above
+and below as the checkpoint of large images makes it, at half their size.
 """
 
 from __future__ import annotations
