@@ -56,9 +56,9 @@ def main(
     save_picture_grid(seams, output_dir / "seams.png", len(PLACES))
     if pipe.generator.config.num_defects:
         save_picture_grid(defects(pipe, pipe.generator.config.class_names[:3]), output_dir / "defects.png", 3)
-    side = of_large.generator.grid.height // 2
-    first = np.concatenate([painted(of_large), shown(of_each_class(of_cells, 3), side)])
-    save_picture_grid(first, output_dir / "first.png", 3)
+    rows = painted(of_large)
+    rows = np.concatenate([rows, shown(of_each_class(of_cells, 3), rows.shape[-1])])
+    save_picture_grid(rows, output_dir / "first.png", 3)
     save_picture_grid(shown(of_each_class(of_cells, COUNT), grid.height), output_dir / "solar-cells.png", COLUMNS)
     walk(pipe, pipe.generator.config.class_names[:3], output_dir / "walk.gif")
     save_picture_grid(
