@@ -13,6 +13,7 @@ from magical_hub.checkpoint.weights import (
     check_weights,
     check_weights_file,
     component_files,
+    not_finite,
     weights_sha256,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "fetch_network",
     "hub_has_address",
     "locate",
+    "not_finite",
     "saved_whole",
     "weights_sha256",
 ]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -80,9 +81,13 @@ def check_weights(network: torch.nn.Module, name: str) -> None:
     Raises:
         CheckpointError: naming the first such tensor.
     """
-    for key, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{name} has weights that are not finite (in {key}): take another checkpoint")
+    if (key := not_finite(network.state_dict())) is not None:
+        raise CheckpointError(f"{name} has weights that are not finite (in {key}): take another checkpoint")
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor with a number that is not finite; None where there is none."""
+    return next((name for name, value in weights.items() if not bool(torch.isfinite(value).all())), None)
 
 
 def weights_sha256(network: torch.nn.Module) -> str:

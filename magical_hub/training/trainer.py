@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from magical_hub.checkpoint import weights_sha256
+from magical_hub.checkpoint import not_finite, weights_sha256
 from magical_hub.data import CanvasStore
 from magical_hub.errors import TrainingStopped
 from magical_hub.training.adaptive import ADAPT_EVERY
@@ -268,9 +268,8 @@ class Trainer:
         """Stop where a figure or a weight is not finite; figures first, since they say what broke the weights."""
         self._checked_figures()
         for network, weights in self.state.weights().items():
-            for name, value in weights.items():
-                if not bool(value.isfinite().all()):
-                    raise NotFinite(f"{network}: {name}", self.state.step, self.run_folder)
+            if (name := not_finite(weights)) is not None:
+                raise NotFinite(f"{network}: {name}", self.state.step, self.run_folder)
 
     def _checked_figures(self) -> Summary:
         """The figures since the last line; stops where one is not finite, in whichever process."""

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from magical_hub import provenance
-from magical_hub.checkpoint import as_os_error
+from magical_hub.checkpoint import as_os_error, not_finite
 from magical_hub.errors import CheckpointError
 from magical_hub.files import folder_written_whole, remove_folder, remove_leftovers, write_text
 from magical_hub.safety import parse_json, read_json
@@ -160,9 +160,8 @@ def load_module_state(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
     """
     try:
         state = load_file(checkpoint / f"{name}.safetensors")
-        for key, value in state.items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise ValueError(f"{key} of {name} has weights that are not finite")
+        if (key := not_finite(state)) is not None:
+            raise ValueError(f"{key} of {name} has weights that are not finite")
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(_damaged(checkpoint, error)) from error
     return state
