@@ -19,14 +19,13 @@ SHEETS = {"solar-cells-128": "solar-cells.png", "package-128": "packages.png"}
 
 def main(output_dir: Path = Path("demo"), seed: int = 0) -> None:
     """Write the sheets and OUTPUT_DIR/images/*.png, in place of what an earlier demo wrote."""
+    pipes = {checkpoint: MagicalPipeline.from_pretrained(checkpoint) for checkpoint in SHEETS}
     for checkpoint, sheet in SHEETS.items():
-        pipe = MagicalPipeline.from_pretrained(checkpoint)
-        images = pipe(seeds=range(seed, seed + 48), output_type="pt").images
+        images = pipes[checkpoint](seeds=range(seed, seed + 48), output_type="pt").images
         save_picture_grid((images * 255).round().byte().numpy(), output_dir / sheet, columns=8)
     for old in (output_dir / "images").glob("*.png"):
         old.unlink()
-    cells = MagicalPipeline.from_pretrained("solar-cells-128")
-    write_imagefolder(cells, output_dir / "images", num_images=6, seed=seed)
+    write_imagefolder(pipes["solar-cells-128"], output_dir / "images", num_images=6, seed=seed)
     sheets = " and ".join(str(output_dir / sheet) for sheet in SHEETS.values())
     print(f"look at {sheets}, and at single images in {output_dir / 'images'}")
 

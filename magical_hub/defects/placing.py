@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -32,8 +33,12 @@ class Target:
         self.grey = grey
         self.size = grey.shape
         self.variance = max(float(grey.var()), 1e-6)
-        self.noise = noise_of(grey)
         self._reduced: dict[int, np.ndarray] = {1: grey}
+
+    @cached_property
+    def noise(self) -> float:
+        """See `noise_of`."""
+        return noise_of(self.grey)
 
     def reduced(self, factor: int) -> np.ndarray:
         """The grey values with 1 / factor of the pixels a side."""
