@@ -224,7 +224,8 @@ class DefectBank:
             image: a PIL image (L, RGB, I;16) or an array (H, W) or (H, W, 3), uint8 or uint16; without defects.
             defects: one dictionary per defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be;
                 without `bbox` a place that matches is found. None: as many, and of those classes, as images of the
-            bank have. seed: the result depends on it, the image and the bank, and on nothing else.
+                bank have.
+            seed: the result depends on it, the image and the bank, and on nothing else.
             containing: a class that is to be among the defects, where `defects` is None; where it has no place,
                 nothing is painted.
             reference: the same image without its own defects, where it has some: places are looked for in it.

@@ -193,9 +193,7 @@ class Rows:
             objects = read_objects(record[columns.objects]) if columns.objects else None
             mask = record[columns.mask] if columns.mask else None
             labels.append(record[columns.label] if columns.label else None)
-            if (
-                mask is not None and record[columns.image] is not None
-            ):  # of good rows too, whose masks are read nowhere
+            if mask is not None and record[columns.image] is not None:  # of good rows too, which are not read later
                 where = f"the mask of {row_name(number, mask, record[columns.image])}"
                 shown = image_size(file_of(record[columns.image]), row_name(number, record[columns.image]))
                 check_mask_size(where, image_size(file_of(mask), where)[::-1], shown[::-1])

@@ -76,8 +76,8 @@ class TaskResult:
     Attributes:
         detector: what it is, in words.
         counts: images of each kind.
-        scores: of each arm, of each measure, one per seed, 0 to 1; the first measure is the one that the verdict is
-        by. comparisons: all pairs, measure by measure.
+        scores: of each arm, of each measure, one per seed, 0 to 1; the verdict is by the first measure.
+        comparisons: all pairs, measure by measure.
     """
 
     detector: str
