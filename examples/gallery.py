@@ -41,7 +41,7 @@ def main(
     cells: str = "solar-cells-128",
     seed: int = 1,
 ) -> None:
-    """Write all pictures; without defects.png, where the checkpoint knows no defects."""
+    """Write all pictures; without defects.png, where the checkpoint was trained without defects."""
     pipe, of_large, of_cells = (MagicalPipeline.from_pretrained(name) for name in (checkpoint, large, cells))
     for each in (pipe, of_large, of_cells):
         each.set_progress_bar_config(disable=True)

@@ -181,7 +181,7 @@ def augment(
 
     Args:
         data: a folder (one per class, or with metadata.jsonl), one that save_to_disk wrote, or a dataset's id.
-        output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and what else fsspec knows).
+        output_dir: new or empty folder, or a URL (s3://BUCKET/NAME and other file systems of fsspec).
         rows: which synthetic images are made, and how.
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name.
         format: hf (load_from_disk), parquet (load_dataset), imagefolder, coco, yolo or anomalib.
@@ -244,13 +244,13 @@ def evaluate(
     Args:
         checkpoint: RUN, an id on the Hub, or a bundled checkpoint's name: images are made from it.
         generated: a folder of generated images, instead.
-        real: the images of training, a folder or a dataset's id; a RUN knows its own, and the held-out ones.
+        real: the images of training, a folder or a dataset's id; a RUN records its own, and those held out.
         holdout: real images that were not used for training.
         output_dir: folder of the report; RUN/evaluation for a RUN.
         num_images: how many generated images to evaluate, 600; and of --usefulness, how many synthetic images a
             detector has, 400, or 100 with --quick.
         seed: of the images and of every choice.
-        rows: rows of sub-regions; a checkpoint knows its own.
+        rows: rows of sub-regions; a checkpoint has its own.
         cols: columns of sub-regions.
         label_column: with folders, any name makes the first folder below a class.
         usefulness: whether synthetic images make a detector better: of boxes or masks where --real has them, with or
@@ -306,7 +306,7 @@ def evaluate(
 
 @app.command(name="app")
 def page(
-    checkpoint: str = "package-128",
+    checkpoint: str = "solar-cells-128",
     data: str | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
@@ -355,7 +355,7 @@ def push(
         public: make the repository public.
         report: report.json of `evaluate`, or its folder; RUN/evaluation unless given.
         allow_unchecked: publish although copies were found or none could be looked for; the card says so.
-        critic: publish the critic too, which others need to train on, and which knows what it was trained on.
+        critic: publish the critic too, which others need to train on, and which can tell what it was trained on.
         license: its identifier on the Hub (apache-2.0 ...), for the card.
         dataset: the id on the Hub of the training images, for the card.
         create_pr: open a pull request, and leave the branch as it is.

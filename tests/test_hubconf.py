@@ -82,7 +82,7 @@ def test_from_an_archive(run_python, archive, pipe_folder, tmp_path):
     about = run(run_python, tmp_path, FROM_AN_ARCHIVE, archive.parent, pipe_folder)
     assert about["size"] == [48, 32]
     assert about["names"] == ["magical_critic", "magical_generator", "magical_pipeline"]
-    assert "package-128" in about["help"] and "from_pretrained" in about["help"]
+    assert "solar-cells-128" in about["help"] and "from_pretrained" in about["help"]
     assert Path(about["package"]) == archive / "magical_hub" / "__init__.py"  # not an installed one
 
 

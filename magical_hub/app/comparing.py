@@ -71,7 +71,7 @@ class CompareTab:
                 self.name = gr.Textbox(checkpoint, label="Checkpoint to compare", info=CHECKPOINT)
                 self.real = gr.Textbox(
                     label="Real images",
-                    info="The folder of the training images. A RUN knows its own, and shows those held out.",
+                    info="The folder of the training images. A RUN records its own, and shows those held out.",
                 )
                 self.number = gr.Slider(4, 48, value=12, step=1, label="Pairs")
                 self.seed = gr.Number(0, label="Seed of the pairs", **WHOLE)

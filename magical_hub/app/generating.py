@@ -126,7 +126,9 @@ class GenerateTab:
         pipe = self._pipelines.get(name)
         known, grid = LabelNames.of(pipe.generator.config), pipe.generator.grid
         defects = (
-            f"Defects: {markdown(listed(known.defects))}." if known.defects else "It knows no defects, so no boxes."
+            f"Defects: {markdown(listed(known.defects))}."
+            if known.defects
+            else "It generates no defects, so no boxes."
         )
         about = (
             f"**{markdown(Path(name).name)}**: {grid.height} x {grid.width} px, {grid.rows} x {grid.cols} "

@@ -74,7 +74,7 @@ def build(
 
 
 def serve(
-    checkpoint: str = "package-128",
+    checkpoint: str = "solar-cells-128",
     *,
     data: str | None = None,
     host: str = "127.0.0.1",

@@ -45,7 +45,7 @@ def augment_dataset(dataset: Data, source: Source, num_images: int, **settings: 
 
     Returns:
         The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is
-        null: other columns, and objects and masks where the checkpoint knows no defects.
+        null: other columns, and objects and masks where the checkpoint was trained without defects.
 
     Raises:
         ConfigError: where a setting is out of range, or the Ray cluster doesn't answer.

@@ -56,7 +56,7 @@ def label_columns(
             counted: `columns.label` must be a ClassLabel then.
 
     Raises:
-        DataError: where the checkpoint doesn't know the classes of `columns.label`.
+        DataError: where the checkpoint lacks classes of `columns.label`.
     """
     import datasets
 
@@ -80,7 +80,7 @@ def _unknown(name: str, occurring: Sequence[str], known: LabelNames) -> DataErro
         return DataError(f"column {name!r} holds no known classes: cast it to a ClassLabel, or name another")
     unknown = [name for name in occurring if name not in known.classes + known.defects]
     return DataError(
-        f"the checkpoint doesn't know {', '.join(map(repr, unknown))} of column {name!r} (it knows {known}): rename "
+        f"the checkpoint has no class {', '.join(map(repr, unknown))} of column {name!r} (it has {known}): rename "
         "the classes, take another checkpoint, or leave the column out by label_column=None"
     )
 

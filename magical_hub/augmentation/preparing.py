@@ -53,7 +53,7 @@ def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
     """Look at the dataset, and match it with what the source knows.
 
     Raises:
-        DataError: where columns are missing, hold something else, or name what the source doesn't know.
+        DataError: where columns are missing, hold something else, or name what the source doesn't have.
         ConfigError: where the settings don't go with the source.
     """
     import datasets
@@ -85,7 +85,7 @@ def generated_rows(
     """Rows of generated images, and how often each class of the label column occurs.
 
     Raises:
-        DataError: where columns are missing, hold something else, or name what the checkpoint doesn't know.
+        DataError: where columns are missing, hold something else, or name what the checkpoint doesn't have.
     """
     import datasets
 

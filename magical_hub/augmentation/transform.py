@@ -42,15 +42,16 @@ class MagicalTransform:
         dataset: whose rows will be transformed: its features, image size and classes.
         source: a MagicalPipeline makes the pool; a `DefectBank` paints defects.
         p: the probability that an image is changed.
-        defect_share: of the images changed, the share that gets a defect, where the checkpoint knows defects and the
-            image is without; the others are replaced. Of a pipeline alone, as are the next.
+        defect_share: of the images changed, the share that gets a defect, where the checkpoint was trained with
+            defects and the image is without; the others are replaced. Of a pipeline alone, as are the next.
         pool_size: synthetic images in the pool, as many of each class, and as many defects.
         image_column, label_column, objects_column, mask_column, mask_values: as in `augment_dataset`. Without a label
             column any synthetic image may replace any other.
         seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
 
     Raises:
-        ConfigError: where a number is out of range, or rows have boxes or masks and the checkpoint knows no defects.
+        ConfigError: where a number is out of range, or rows have boxes or masks and the checkpoint was trained
+            without defects.
         DataError, AugmentationError: as `augment_dataset`.
     """
 
@@ -153,8 +154,8 @@ class Pool:
         described = [name for name in (self._encoder.columns.objects, self._encoder.columns.mask) if name is not None]
         if described and not knows_defects:
             raise ConfigError(
-                f"the checkpoint knows no defects, so it can't say what {described[0]!r} of a synthetic image is: "
-                "give objects_column=None and mask_column=None, and remove these columns from the rows"
+                f"the checkpoint was trained without defects, so it can't say what {described[0]!r} of a synthetic "
+                "image is: give objects_column=None and mask_column=None, and remove these columns from the rows"
             )
         if pool_size < len(counts):
             raise ConfigError(f"pool_size is {pool_size} for {len(counts)} classes: give at least one per class")

@@ -173,7 +173,9 @@ def _generated(
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     move(device, pipe)
     if format in ("coco", "yolo") and not pipe.generator.config.num_defects:
-        raise DataError(f"{checkpoint} knows no defects: its images have no boxes for {format}; take another format")
+        raise DataError(
+            f"{checkpoint} was trained without defects: its images have no boxes for {format}; take another format"
+        )
     return augment(dataset, pipe, settings), of_images(pipe, _about(settings))
 
 

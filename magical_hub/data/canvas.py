@@ -19,7 +19,7 @@ class CanvasStore(ABC):
 
     Args:
         about: channels, image_size, class_names, source_fingerprint and intensity_range; defect_names and grid (rows
-            and columns of sub-regions) where the source knows defects.
+            and columns of sub-regions) where the source has defects.
         names: what to call each image.
         labels: the number of each one's class, 0 without classes.
         groups: each one's group.

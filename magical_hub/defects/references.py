@@ -1,7 +1,7 @@
 """What the place of a defect looks like without it.
 
 The image of a reference column, moved by up to 3 pixels, is taken where it fits a ring around the defect: it alone
-knows what the defect covers. Otherwise the smallest error in the ring decides between it, the good image that fits
+shows what the defect covers. Otherwise the smallest error in the ring decides between it, the good image that fits
 best, moved by a few pixels and adapted in brightness and contrast, and the surroundings continued inwards (Telea, "An
 image inpainting technique based on the fast marching method", Journal of Graphics Tools, 2004).
 """

@@ -43,7 +43,7 @@ def compare(
 
     Args:
         pipe_or_folder: as for `evaluate`.
-        real: the training images, a folder or a dataset; a RUN knows its own, and its held-out ones.
+        real: the training images, a folder or a dataset; a RUN records its own, and those held out.
         num_images: N; fewer where there are no more real ones.
         seed: of the images and of their order.
 

@@ -67,14 +67,14 @@ def evaluate(
         pipe_or_folder: a pipeline; RUN, or another checkpoint's folder, name or id; or a folder of generated images,
             all of one size.
         real: the images that the generator was trained on: a folder, a dataset's id, or a `datasets.Dataset`. They are
-            resized to the size of the generated images as for training. A RUN knows its own, and its held-out ones.
+            resized to the size of the generated images as for training. A RUN records its own, and those held out.
         holdout: real images that were not used for training, of the same kinds. Without them near copies are not
             tested, and the figures compare with half of `real`.
         output_dir: where report.json, report.html and the cache of features go; RUN/evaluation for a RUN, else nothing
             is written unless it is given.
         num_images: how many generated images to make, or to take from the folder.
         seed: of the images and of every choice.
-        rows, cols: of the grid; a pipeline knows its own. A folder has none unless given, and then what needs one is
+        rows, cols: of the grid; a pipeline has its own. A folder has none unless given, and then what needs one is
             left out.
         label_column: with folders, any name makes the first folder below a class; with datasets, its column.
         network: features come from it: maps images (N, C, H, W) in [-1, 1], grey or RGB, of any size, to (N, F). A

@@ -82,7 +82,7 @@ def _file_system(target: str) -> tuple[Any, str]:
         raise MissingPackageError(f"{target} needs a package of its own: {error}") from error
     except ValueError as error:
         raise DataError(
-            f"{target} is not a place that fsspec knows ({error}): give a path, s3://..., gs://..."
+            f"{target} is not a place that fsspec can write to ({error}): give a path, s3://..., gs://..."
         ) from error
     return fs, root.rstrip("/")
 

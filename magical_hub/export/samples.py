@@ -248,7 +248,7 @@ class Samples:
         labels: the classes: what the dataset stores, and their names.
         stored_categories: the same of the categories of objects.
         more: the columns of text and numbers beside these, and the names of what they store where they are classes.
-        files: the names of the files that the images came in, None where the dataset doesn't know them.
+        files: the names of the files that the images came in, None where the dataset doesn't record them.
         stems: of the files that are written.
 
     Raises:

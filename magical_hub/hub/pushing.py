@@ -71,7 +71,7 @@ def push(
         report: of `evaluate`, or its path; None takes that in RUN/evaluation. It counts only where it names the
             sha256 of these very weights.
         allow_unchecked: publish although copies were found or none could be searched for; the card says so.
-        critic: publish the critic too, which others need to train on, and which knows what it was trained on.
+        critic: publish the critic too, which others need to train on, and which can tell what it was trained on.
         license: its identifier on the Hub, for the card.
         dataset: the id on the Hub of the training images, for the card.
         create_pr: open a pull request, and leave the branch as it is.

@@ -1,4 +1,4 @@
-"""Pure measures on arrays: features of images in, figures out. Nothing here knows of models, training or folders."""
+"""Pure measures on arrays: features of images in, figures out. Nothing here depends on models, training or folders."""
 
 from magical_hub.metrics.alignment import alignment
 from magical_hub.metrics.coherence import Coherence, brightness_and_contrast, coherence, coherence_of

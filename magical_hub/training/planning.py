@@ -295,7 +295,7 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
 
 
 def _some_of(source: Source) -> list[Record]:
-    """The first images, and in place of the last of them a few with defects, where the source knows any."""
+    """The first images, and in place of the last of them a few with defects, where the source says which have any."""
     records = source.records()
     first = list(itertools.islice(records, PROBED))
     if source.defect_names is None:

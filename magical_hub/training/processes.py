@@ -58,7 +58,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             project_dir=Path(config.output_dir) / "logs",
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-    except ValueError as error:  # Accelerate holds one precision per process, and knows what the hardware lacks
+    except ValueError as error:  # Accelerate holds one precision per process, and checks what the hardware supports
         reason = first_line(error)
         raise ConfigError(f"mixed_precision {precision} is not available in this process: {reason}") from error
     launched = int(os.environ.get("WORLD_SIZE", 1))

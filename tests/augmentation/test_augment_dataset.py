@@ -233,7 +233,7 @@ def test_where_the_tries_run_out_nothing_is_left(labelled, class_pipe, cache):
         ({"image_column": "picture"}, DataError, "no column 'picture', only image, label, board"),
         ({"image_column": "board"}, DataError, "column 'board' holds no images"),
         ({"label_column": "class"}, DataError, "no column 'class', only image, label, board"),
-        ({"label_column": "board"}, DataError, "doesn't know 'board 0', .*it knows the classes crack, good, void"),
+        ({"label_column": "board"}, DataError, "has no class 'board 0', .*it has the classes crack, good, void"),
         ({"label_column": "image"}, DataError, "column 'image' holds"),
         ({"objects_column": "board"}, DataError, "column 'board' holds no list of bbox and category"),
     ],
@@ -246,9 +246,9 @@ def test_mistakes(labelled, class_pipe, cache, arguments, error, words):
 
 def test_mistakes_in_the_dataset(make_labelled, class_pipe, pipe, labelled):
     strangers = make_labelled(["good", "scratch"], names=("good", "scratch"))
-    with pytest.raises(DataError, match=r"doesn't know 'scratch' of column 'label' .it knows the classes crack, good"):
+    with pytest.raises(DataError, match=r"has no class 'scratch' of column 'label' .it has the classes crack, good"):
         augment_dataset(strangers, class_pipe, 2)
-    with pytest.raises(DataError, match=r"doesn't know .*it knows no classes.: .* label_column=None"):
+    with pytest.raises(DataError, match=r"has no class .*it has no classes.: .* label_column=None"):
         augment_dataset(labelled, pipe, 2)
     with pytest.raises(DataError, match="dataset is a list"):
         augment_dataset([1, 2], class_pipe, 2)

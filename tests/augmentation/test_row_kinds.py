@@ -333,7 +333,7 @@ def test_what_a_format_needs_is_checked_before_an_image_is_made(
         ("contradicting", "defects", "yolo", "label", "row 0 is called 'good', and its mask marks a defect"),
         ("half", "defects", "anomalib", "label", "row 3 has no mask and others have"),
         ("floats", "ranged", "anomalib", "label", "row 0 holds float32 pixels, which are not written as PNG"),
-        ("masked", "run", "coco", None, "run knows no defects: its images have no boxes for coco"),
+        ("masked", "run", "coco", None, "run was trained without defects: its images have no boxes for coco"),
     ):
         with pytest.raises(DataError, match=words):
             write_augmented(

@@ -101,7 +101,9 @@ def test_mistakes(packages, labelled, class_pipe, defect_pipe, transforms):
         MagicalTransform(labelled, class_pipe, p=1.5)
     with pytest.raises(ConfigError, match="pool_size is 2 for 3 classes: give at least one per class"):
         MagicalTransform(labelled, class_pipe, pool_size=2)
-    with pytest.raises(ConfigError, match="knows no defects, so it can't say what 'objects' of a synthetic image is"):
+    with pytest.raises(
+        ConfigError, match="was trained without defects, so it can't say what 'objects' of a synthetic image is"
+    ):
         MagicalTransform(packages, class_pipe, label_column=None)
     replaces, _ = transforms
     with pytest.raises(ConfigError, match="an image is 20 x 30 and the pool 96 x 96 pixels: resize after"):

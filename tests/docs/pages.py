@@ -89,8 +89,8 @@ NO_CODE = {
 
 CHANGES: dict[str, dict[str, str]] = {
     "README.md": {
-        '"OWNER/magical-hub", "magical_pipeline", "package-128"': (
-            '"{repo}", "magical_pipeline", "package-128", source="local"'
+        '"OWNER/magical-hub", "magical_pipeline", "solar-cells-128"': (
+            '"{repo}", "magical_pipeline", "solar-cells-128", source="local"'
         ),
         "num_images=2000": "num_images=4",
     },

@@ -115,7 +115,7 @@ class FullDisk(LocalFileSystem):
 @pytest.mark.parametrize(
     ("target", "kind", "words"),
     [
-        ("nowhere://bucket", DataError, "nowhere://bucket is not a place that fsspec knows"),
+        ("nowhere://bucket", DataError, "nowhere://bucket is not a place that fsspec can write to"),
         ("s3://bucket/name", MissingPackageError, "s3://bucket/name needs a package of its own: Install s3fs"),
         ("full://{tmp}", DataError, r"can't be written to \(.*No space left on device.*the same call continues"),
         ("file:///proc/none/out", DataError, r"can't be written to \(.*No such file"),
