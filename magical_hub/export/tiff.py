@@ -1,8 +1,8 @@
 """A tiled BigTIFF with the levels of a pyramid, written in the memory of a row of tiles.
 
 Tiles are deflated by differences, which every reader supports. Each level is spooled to a file without a name as it
-comes of the one before, so that all levels cost one pass over the generator, and a killed writer leaves no spool behind.
-The spools are read from front to back and not mapped: the pages of a mapped file count as memory.
+comes of the one before, so that all levels cost one pass over the generator, and a killed writer leaves none
+behind. The spools are read from front to back and not mapped: the pages of a mapped file count as memory.
 """
 
 from __future__ import annotations
