@@ -11,6 +11,7 @@ import numpy as np
 
 from magical_hub.data.images import Intensity
 from magical_hub.data.records import Record, Source
+from magical_hub.errors import DataError
 from magical_hub.grid import Grid, Window
 
 
@@ -25,6 +26,9 @@ class CanvasStore(ABC):
         groups: each one's group.
         digests: the `digest` of each one's pixels.
         defect_maps: of each one (see defect_maps.py), row by row; empty without defects.
+
+    Raises:
+        DataError: where a defect is called "none".
 
     Attributes:
         defects: (N, R, K) int64, 0 or 1 + the number of a name in `defect_names`; None without defects.
@@ -55,6 +59,8 @@ class CanvasStore(ABC):
             occurring = np.unique(np.append(whole, 0))  # a column's names may hold more, one for "none" among them
             self.defects = np.searchsorted(occurring, whole)
             self.defect_names = [about["defect_names"][number - 1] for number in occurring[1:]]
+            if "none" in self.defect_names:
+                raise DataError("a defect is called 'none', which is how no defect is requested: rename it in the data")
 
     def __len__(self) -> int:
         return len(self.names)
