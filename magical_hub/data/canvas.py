@@ -60,7 +60,7 @@ class CanvasStore(ABC):
             self.defects = np.searchsorted(occurring, whole)
             self.defect_names = [about["defect_names"][number - 1] for number in occurring[1:]]
             if "none" in self.defect_names:
-                raise DataError("a defect is called 'none', which is how no defect is requested: rename it in the data")
+                raise DataError("a defect is called 'none', which is how no defect is requested: rename it")
 
     def __len__(self) -> int:
         return len(self.names)
