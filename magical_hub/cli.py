@@ -467,12 +467,20 @@ def _with_preset(arguments: list[str]) -> list[str]:
 
 
 def _log_plainly() -> None:
+    """Log to stderr, each message once: a data set is read several times in one command."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return message not in seen and not seen.add(message)
+
     class PlainFormatter(logging.Formatter):
         def formatMessage(self, record: logging.LogRecord) -> str:
             return plain(super().formatMessage(record))
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    handler.addFilter(is_new)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 

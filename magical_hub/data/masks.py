@@ -16,6 +16,7 @@ refused.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ from PIL import Image
 from magical_hub.boxes import Box
 from magical_hub.data.images import read_numbers
 from magical_hub.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 FEW = 16
 """Different values up to which they can be numbers of classes."""
@@ -148,6 +151,8 @@ def survey_masks(
 ) -> MaskValues:
     """Find out what the values of a data set's masks mean, by the table above.
 
+    Where values are classes that nothing names, a warning says what they are called and how to name them.
+
     Args:
         masks: each mask and what to call it in an error.
         mask_values: names of the classes that values stand for; all other values that occur mark nothing.
@@ -187,11 +192,17 @@ def survey_masks(
         shown = ", ".join(map(str, occurring[:8])) + (" ..." if len(occurring) > 8 else "")
         raise DataError(
             f"the masks hold the values {shown}, which may be classes or soft edges: say what they are by "
-            f"--mask-values, for instance {occurring[0]}=crack {occurring[-1]}=crack"
+            f"--mask-values, for instance {occurring[0]}=crack,{occurring[-1]}=crack"
         )
     if len(dim) == 1:
         return style.one_class((dim[0],), void=tuple(bright))
-    return style.values(tuple(map(str, dim)), tuple(dim), tuple(range(1, len(dim) + 1)), void=tuple(bright))
+    names = tuple(map(str, dim))
+    logger.warning(
+        "the masks hold the values %s, so the classes of defects are called that: name them by --mask-values %s",
+        ", ".join(names),
+        ",".join(f"{name}=NAME" for name in names),
+    )
+    return style.values(names, tuple(dim), tuple(range(1, len(dim) + 1)), void=tuple(bright))
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,7 @@ def _named(mask_values: Mapping[int, str], occurring: list[int], style: _Style) 
     named = isinstance(mask_values, Mapping) and all(isinstance(value, Integral) for value in mask_values)
     if not named or not mask_values or min(mask_values) < 1 or not all(mask_values.values()):
         raise DataError(
-            "--mask-values gives each value of a defect, from 1 on, a name: write 1=crack 2=void, and leave 0 out"
+            "--mask-values gives each value of a defect, from 1 on, a name: write 1=crack,2=void, and leave 0 out"
         )
     if occurring and not {*occurring} & {*mask_values}:
         raise DataError(

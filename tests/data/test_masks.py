@@ -84,8 +84,12 @@ def ids(*numbers: int) -> bytes:
     return png(pixels)
 
 
-def test_a_few_numbers_are_classes():
+def test_a_few_numbers_are_classes(caplog):
     values = survey_masks([(ids(), "a"), (ids(1, 3), "b"), (ids(2, 255), "c")])
+    assert [record.getMessage() for record in caplog.records] == [
+        "the masks hold the values 1, 2, 3, so the classes of defects are called that: name them by --mask-values "
+        "1=NAME,2=NAME,3=NAME"
+    ]
     assert values.names == ("1", "2", "3") and values.void == (255,)
     marked = values.read(ids(2, 255, 3), "d")
     assert np.unique(marked).tolist() == [0, 2, 3] and marked[12, 0] == 0  # the void is nothing
@@ -94,7 +98,7 @@ def test_a_few_numbers_are_classes():
         values.read(ids(7), "d")
 
 
-def test_classes_are_named():
+def test_classes_are_named(caplog):
     named = parse_mask_values("1=dark area, 2=crack,4=crack")
     assert named == {1: "dark area", 2: "crack", 4: "crack"}
     values = survey_masks([(ids(1, 2, 3, 4), "a")], named)
@@ -102,6 +106,7 @@ def test_classes_are_named():
     marked = values.read(ids(1, 2, 3, 4), "a")
     assert [int(marked[10 * place, 0]) for place in range(4)] == [1, 2, 0, 2]
     assert np.asarray(values.image(marked))[30, 0] == 2  # of two values of a class the first one given
+    assert not caplog.records
     with pytest.raises(DataError, match="names 9, and the masks hold 1, 2, 3, 4: name values that occur"):
         survey_masks([(ids(1, 2, 3, 4), "a")], {9: "crack"})
     with pytest.raises(DataError, match="from 1 on"):
