@@ -48,7 +48,8 @@ def _with_mask(row: dict[str, Any]) -> dict[str, Any]:
 def items(
     packages: datasets.Dataset, small_network: Any, randomise: Callable[..., None], tmp_path_factory: Any
 ) -> Path:
-    """IMAGES, one folder per class with boxes; TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
+    """IMAGES, one folder per class with boxes; CELLS, good and defective images and masks, with no metadata.jsonl;
+    TRAIN and HELDOUT, other images; RUN, trained on IMAGES, with a report
     that found no copies; EARLIER_RUN, as the shortened commands train it; SYNTHETIC."""
     folder = tmp_path_factory.mktemp("items")
     write_dataset(packages, folder / "IMAGES", "imagefolder")
@@ -56,6 +57,11 @@ def items(
         (folder / name).mkdir()
         for number, row in enumerate(package_dataset(36, SIDE, seed=first)):
             row["image"].save(folder / name / f"{number}.png")
+    for kind in ("good", "defective", "masks"):
+        (folder / "CELLS" / kind).mkdir(parents=True)
+    for number, row in enumerate(packages.select(range(6))):
+        row["image"].save(folder / "CELLS" / ("defective" if row["objects"] else "good") / f"{number}.png")
+        row["mask"].save(folder / "CELLS" / "masks" / f"{number}.png")
     common: dict[str, Any] = {
         **{"data": str(folder / "IMAGES"), "image_size": SIDE, "rows": 2, "cols": 2},
         **{"base_width": 8, "max_width": 16, "latent_dim": 16, "batch_size": 4, "max_steps": 2},

@@ -16,7 +16,6 @@ SHORT = {
     "magical-hub generate": "--num-images 4",
     "magical-hub augment": "--num-images 4 --keep all --tune-steps 1",
     "magical-hub evaluate": "--num-images 34 --draws 1 --steps 1",
-    "python examples/augment_imagefolder.py": "--num-images 2 --checkpoint RUN",
     "python examples/train_detector.py": (
         "--checkpoint RUN --num-real 24 --num-synthetic 4 --num-test 12 --image-size 64 --detector-steps 3 "
         "--batch-size 4"
@@ -25,11 +24,6 @@ SHORT = {
 """Options put at a command's end: of an option that is given twice, the last one counts."""
 
 SLOW = {
-    "magical-hub train --data IMAGES --output-dir RUN_CLASSES --label-column label --class-balance",
-    "magical-hub augment --data IMAGES --checkpoint RUN_CLASSES --num-images 2000 --output-dir OUT "
-    "--format imagefolder",
-    "magical-hub train --data IMAGES --output-dir RUN_MASKS --label-column label --mask-column mask",
-    "magical-hub augment --data IMAGES --checkpoint RUN_MASKS --num-images 2000 --output-dir OUT --format imagefolder",
     "magical-hub augment --data IMAGES --num-images 2000 --output-dir TUNED --tune",
     "magical-hub evaluate --checkpoint RUN",
     "magical-hub evaluate --checkpoint ID --real TRAIN --holdout HELDOUT --output-dir REPORT",
@@ -113,7 +107,7 @@ CHANGES: dict[str, dict[str, str]] = {
             '"{repo}", "magical_pipeline", "OWNER/NAME", source="local"'
         ),
     },
-    "docs/index.md": {"num_images=2000": 'num_images=4, keep="all"'},
+    "docs/index.md": {'Path("IMAGES")': 'Path("CELLS")'},
     "docs/mlops.md": {"MODEL_ID": "{model_id}"},
     "docs/training.md": {
         "max_steps=20_000": (
