@@ -97,13 +97,7 @@ def test_the_schema_sees_what_is_missing_and_what_is_new(schema):
             validator.validate(wrong)
 
 
-def test_the_page_has_every_command_and_key(schema, repo):
-    page = (repo / "docs" / "mlops.md").read_text()
-    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `")}
-    commands = {
-        command.__name__ for command in (cli.train, cli.generate, cli.augment, cli.evaluate, cli.push, cli.info)
-    }
-    for name in commands:
-        kinds = schema["$defs"][name].get("oneOf", [schema["$defs"][name]])
-        assert all(f"`{key}`" in rows[name] for kind in kinds for key in kind["properties"]), name
-    assert commands == rows.keys()
+def test_the_schema_has_every_command_and_the_page_leads_to_it(schema, repo):
+    for command in (cli.train, cli.generate, cli.augment, cli.evaluate, cli.push, cli.info):
+        assert command.__name__ in schema["$defs"]
+    assert "(json.schema.json)" in (repo / "docs" / "mlops.md").read_text()

@@ -370,7 +370,7 @@ def test_what_was_saved_is_what_a_stranger_may_read(pipe_folder: Path) -> None:
 
 
 def test_the_bound_that_the_documentation_names(repo: Path) -> None:
-    assert f"up to {MOST_BYTES // 2**20} MiB" in (repo / "docs" / "hub.md").read_text()
+    assert f"up to {MOST_BYTES // 2**20} MiB" in (repo / "docs" / "security.md").read_text()
 
 
 @pytest.mark.parametrize("size", [(2**20, 2**20), (2**13 + 16, 2**13), (2**20, 64)])

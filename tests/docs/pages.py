@@ -69,8 +69,6 @@ NOT_RUN = {
 """Lines of shell that are not run, by their text without the comment."""
 
 NO_CODE = {
-    ("docs/hub.md", "magical_hub: {"): "TypeScript for the Hub's own repository",
-    ("docs/hub.md", "export const magical_hub = (model: ModelData): string[] => ["): "the same",
     ("docs/mlops.md", "prepare -> train -> evaluate -> gate_report -> augment -> detect -> gate_detector -> push"): (
         "the order of the stages"
     ),
