@@ -56,8 +56,6 @@ NOT_RUN = {
     "cp -r examples/pipeline examples/train_detector.py LOOP && cd LOOP/pipeline": LOOP,
     "dvc init --no-scm": LOOP,
     "dvc repro": LOOP,
-    "python benchmarks/scale.py memory": BENCHMARK,
-    "python benchmarks/scale.py speed": BENCHMARK,
     "python benchmarks/defects.py --data DATA --output-dir OUT --columns.objects objects": BENCHMARK,
     "python benchmarks/defects.py --data DATA --output-dir OUT --columns.mask mask": BENCHMARK,
     "mlflow models serve -m models:/MODEL_ID --env-manager local": SERVING,
