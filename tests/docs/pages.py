@@ -51,7 +51,6 @@ NOT_RUN = {
     "make demo": INSTALLS,
     "pip install 'magical-hub[app]'": INSTALLS,
     "magical-hub app --checkpoint RUN": "it serves until it is stopped: tests/app does that, in a browser",
-    "python examples/gallery.py --output-dir PICTURES": "tests/test_examples.py runs it",
     "pip install 'magical-hub[mlops,eval,coco]'": INSTALLS,
     "cp -r examples/pipeline examples/train_detector.py LOOP && cd LOOP/pipeline": LOOP,
     "dvc init --no-scm": LOOP,
