@@ -472,7 +472,9 @@ def _log_plainly() -> None:
 
     def is_new(record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        return message not in seen and not seen.add(message)
+        new = message not in seen
+        seen.add(message)
+        return new
 
     class PlainFormatter(logging.Formatter):
         def formatMessage(self, record: logging.LogRecord) -> str:
