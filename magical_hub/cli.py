@@ -7,15 +7,15 @@ is fast.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +23,11 @@ import tyro
 
 from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped, first_line
+from magical_hub.files import expanded
 from magical_hub.texts import plain, plain_lines
 from magical_hub.training.config import (
-    PRESETS,
+    PAPER,
+    SETTINGS,
     CanvasOptions,
     CriticOptions,
     DataOptions,
@@ -35,6 +37,16 @@ from magical_hub.training.config import (
     TrainingConfig,
 )
 from magical_hub.usefulness.options import UsefulnessOptions
+
+GROUPS: dict[str, Any] = {
+    "data": DataOptions,
+    "canvas": CanvasOptions,
+    "network": NetworkOptions,
+    "critic": CriticOptions,
+    "loss": LossOptions,
+    "run": RunOptions,
+}
+"""The options of `train`, by the names of its parameters."""
 
 app = tyro.extras.SubcommandApp()
 
@@ -141,7 +153,6 @@ def generate(
     from magical_hub import MagicalPipeline
     from magical_hub.devices import move
     from magical_hub.export import write_imagefolder, write_series
-    from magical_hub.files import expanded
     from magical_hub.provenance import chain
 
     if croissant and format != "png":
@@ -263,7 +274,6 @@ def evaluate(
         json: print the report as one JSON object on stdout.
     """
     from magical_hub import evaluate
-    from magical_hub.files import expanded
     from magical_hub.usefulness import evaluate_usefulness, has_defects
 
     options = UsefulnessOptions(**vars(detectors))
@@ -412,10 +422,10 @@ def main() -> None:
     _log_plainly()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
+        app.command(name="train")(_train_from(sys.argv[1:]))
         app.cli(
             prog="magical-hub",
             description="Few, large, aligned images in; many labelled ones out.",
-            args=_with_preset(sys.argv[1:]),
         )
     except LeakageError as error:
         print(f"leakage gate: {error}", file=sys.stderr)
@@ -452,18 +462,46 @@ def _continued() -> Iterator[None]:
         raise KeyboardInterrupt(": what is finished is kept, and the same command continues from there") from None
 
 
-def _with_preset(arguments: list[str]) -> list[str]:
-    """The arguments with a preset's options before the user's: of one given twice, the last counts."""
-    names = [value for option, value in itertools.pairwise(arguments) if option == "--preset"]
-    names += [option.removeprefix("--preset=") for option in arguments if option.startswith("--preset=")]
-    name = names[-1] if names else None
-    if arguments[:1] != ["train"] or name not in PRESETS:
-        return arguments
-    options: list[str] = []
-    for field, value in PRESETS[name].items():
-        flag = field.replace("_", "-")
-        options += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    return ["train", *options, *arguments[1:]]
+@dataclass(frozen=True)
+class _Start:
+    """The options of `train` that decide what the defaults of the others are."""
+
+    data: str | None = None
+    output_dir: str | None = None
+    resume: bool = False
+    preset: Literal["paper"] | None = None
+
+
+def _train_from(arguments: list[str]) -> Callable[..., None]:
+    """`train`, whose defaults are the settings of the run that is resumed, or those of a preset.
+
+    Args:
+        arguments: of the command; an error in them is left to it.
+    """
+    if arguments[:1] != ["train"]:
+        return train
+    try:
+        start, _ = tyro.cli(
+            _Start, args=arguments[1:], return_unknown_args=True, add_help=False, console_outputs=False
+        )
+    except SystemExit:
+        return train
+    settings: dict[str, Any] = {}
+    named = start.output_dir or start.data
+    if start.resume and named is not None:
+        run = expanded(start.output_dir or TrainingConfig(data=named).output_dir)
+        if (run / SETTINGS).exists():
+            settings = vars(TrainingConfig.from_run(run, **({} if start.data is None else {"data": start.data})))
+        elif start.data is None:
+            raise ConfigError(f"{run} holds no run to resume: give its folder, or --data to begin one")
+    if start.preset is not None:
+        settings = {**settings, **PAPER}
+    defaults = {
+        name: kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
+        for name, kind in GROUPS.items()
+        if any(field.name in settings for field in fields(kind))
+    }
+    return partial(train, **defaults)
 
 
 def _log_plainly() -> None:

@@ -73,6 +73,22 @@ def test_a_run_is_not_overwritten_but_resumed(trained, run_command, run_here):
     assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
 
 
+def test_a_resume_takes_its_settings_from_the_run(trained, run_command, run_here, tmp_path):
+    """What is given overrides those that may change; others are refused by name."""
+    run, _, _ = trained
+    saved = json.loads((run / "training_config.json").read_text())
+    one_line_error(run_here("train", "--resume", "--output-dir", run, "--latent-dim", 8), "latent_dim is 8", "with 16")
+    one_line_error(run_here("train", "--resume", "--output-dir", run, "--preset=paper"), "window_rows is 3")
+    one_line_error(run_here("train", "--resume", "--output-dir", tmp_path / "typo"), "typo holds no run to resume")
+    ran = run_command("train", "--output_dir", run, "--resume", "--max-steps", saved["max_steps"] + 1, "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["steps"] == saved["max_steps"] + 1
+    now = json.loads((run / "training_config.json").read_text())
+    assert now == {**saved, "max_steps": saved["max_steps"] + 1, "resume": True}
+    again = run_command("train", "--resume", f"--output-dir={run}", "--json")  # at its end already
+    assert again.returncode == 0 and json.loads(again.stdout)["steps"] == now["max_steps"]
+
+
 def test_a_dry_run_says_what_training_would_be_and_leaves_nothing(run_command, elpv_folder, tmp_path):
     ran = run_command("train", "--data", elpv_folder, *TRAIN, "--dry-run", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr

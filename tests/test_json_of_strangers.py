@@ -21,7 +21,7 @@ from magical_hub.export import write_imagefolder
 from magical_hub.provenance import chain, steps_of
 from magical_hub.safety import parse_json, read_json, read_json_lines
 from magical_hub.training import Split
-from magical_hub.training.run import read_settings
+from magical_hub.training.config import read_settings
 from magical_hub.training.run.history import read_history
 
 NO_JSON = {

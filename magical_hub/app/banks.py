@@ -22,7 +22,7 @@ from magical_hub.errors import AugmentationError, DataError, MagicalError
 from magical_hub.files import expanded
 from magical_hub.packages import render_package
 from magical_hub.texts import plain
-from magical_hub.training.run import read_settings
+from magical_hub.training.config import read_settings
 
 PACKAGES = "rendered packages"
 """The data that the page opens with, unless other data is given."""

@@ -24,7 +24,7 @@ from magical_hub.grid import Grid
 from magical_hub.pictures import with_grid
 from magical_hub.training import TrainingConfig, plan
 from magical_hub.training.planning import Plan
-from magical_hub.training.run import check_free, read_settings, source_of
+from magical_hub.training.run.layout import check_free, source_of
 
 NOTHING_SHOWN = (0, "")
 """When curves.png was written, and the name of the last picture of samples: what a page shows already."""
@@ -135,10 +135,8 @@ class TrainTab:
     @show_errors
     def _resume(self, run: str, minutes: float) -> tuple[Any, ...]:
         run = _named(run)
-        settings = read_settings(expanded(run))  # a run that continues has the settings that it began with
-        self._jobs.start(
-            run, _command({**settings, "output_dir": run, "resume": True, "max_minutes": minutes or None})
-        )
+        TrainingConfig.from_run(run)  # an error is shown here; the command takes the settings from RUN
+        self._jobs.start(run, _command({"output_dir": run, "resume": True, "max_minutes": minutes or None}))
         return self._begin(run)
 
     @show_errors

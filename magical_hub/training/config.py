@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import tyro
 
-from magical_hub.errors import ConfigError, check_number
+from magical_hub.errors import ConfigError, DataError, check_number
 from magical_hub.files import expanded
 from magical_hub.grid import Grid
+from magical_hub.safety import read_json
 
 PAPER: dict[str, Any] = {
     "generator": "magical",
@@ -34,7 +35,8 @@ PAPER: dict[str, Any] = {
 }
 """What of the method as published (Chang, Choi and Han 2023) differs from the defaults: see docs/method.md."""
 
-PRESETS = {"paper": PAPER}
+SETTINGS = "training_config.json"
+"""The file in RUN that holds its settings."""
 
 
 def setting(
@@ -238,7 +240,8 @@ class RunOptions:
     output_dir: str = setting("", may_change=True)
     """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
     resume: bool = setting(False, may_change=True)
-    """Continue from the last checkpoint in RUN; without one, start from zero and say so."""
+    """Continue from the last checkpoint in RUN; without one, start from zero and say so. The command takes settings that
+    are not given from RUN, except max_minutes (in Python: TrainingConfig.from_run)."""
     checkpoint_every: int = setting(1000, at_least=1, may_change=True)
     """Steps between checkpoints."""
     keep_checkpoints: int = setting(2, at_least=1, may_change=True)
@@ -306,6 +309,30 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
     def paper(cls, data: Any, **settings: Any) -> TrainingConfig:
         """The method as published: see PAPER. `settings` are any other fields, or other values of those."""
         return cls(data=data, **{**PAPER, **settings})
+
+    @classmethod
+    def from_run(cls, run: str | Path, **settings: Any) -> TrainingConfig:
+        """The settings of a run, to continue it. `settings` are any fields whose value may change, such as max_steps.
+
+        max_minutes is not taken from the run: it limits one call.
+
+        Raises:
+            DataError: where the settings of the run are missing or damaged.
+            ConfigError: where one of them is out of its range, or the run began with a dataset in memory, and
+                `settings` have no data.
+        """
+        folder = expanded(run)
+        saved = read_settings(folder)
+        data = settings.get("data", saved.get("data"))
+        if data is None or (isinstance(data, str) and data.startswith("<")):
+            raise ConfigError(f"{run} began with a dataset in memory, which has no name: give it again as data")
+        known = {field.name: saved[field.name] for field in fields(cls) if field.name in saved}
+        known |= {"data": data, "output_dir": str(folder), "resume": True, "max_minutes": None}
+        try:
+            begun = cls(**known)
+        except ConfigError as error:
+            raise ConfigError(f"the saved settings of {run} cannot be used: {error}") from error
+        return replace(begun, **settings)
 
     @property
     def canvas(self) -> tuple[int, int] | None:
@@ -387,6 +414,16 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         if not isinstance(self.data, (str, Path)):
             values["data"] = f"<{type(self.data).__name__}>"
         return json.dumps(values, indent=2, default=str)
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """The settings in RUN/training_config.json, by the names of now.
+
+    Raises:
+        DataError: where it is missing or damaged.
+    """
+    advice = "put the right one back, or start a new run"
+    return TrainingConfig.renamed(read_json(run / SETTINGS, run, DataError, advice))
 
 
 def _of_kind(value: Any, kind: Any) -> Any:

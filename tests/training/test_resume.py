@@ -12,7 +12,8 @@ from accelerate.state import AcceleratorState
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from magical_hub import MagicalPipeline, train
+from magical_hub import MagicalPipeline, TrainingConfig, train
+from magical_hub.errors import ConfigError, DataError
 from magical_hub.training.networks import prepare
 from magical_hub.training.processes import make_accelerator
 from magical_hub.training.run.layout import prepare_run
@@ -56,6 +57,26 @@ def test_two_sessions_equal_one(tiny_config, tmp_path, settings):
 
     pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
+
+
+def test_the_settings_of_a_run_continue_it(tiny_config, tmp_path):
+    """Those that are given override them, where they may change; the minutes are of a call."""
+    train(tiny_config(tmp_path / "once"))
+    train(tiny_config(tmp_path / "twice", max_steps=2, max_minutes=60, log_every=2))
+    config = TrainingConfig.from_run(tmp_path / "twice", max_steps=4)
+    assert (config.max_steps, config.log_every, config.max_minutes, config.resume) == (4, 2, None, True)
+    assert train(config).steps == 4
+    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    assert [name for name in once if once[name] != twice[name]] == []
+    with pytest.raises(ConfigError, match=r"batch_size is 8, and the run began with 4"):
+        train(TrainingConfig.from_run(tmp_path / "twice", batch_size=8))
+    with pytest.raises(DataError, match=r"training_config.json is missing"):
+        TrainingConfig.from_run(tmp_path / "none")
+    saved = tmp_path / "twice" / "training_config.json"
+    saved.write_text(saved.read_text().replace(json.dumps(config.data), '"<Dataset>"'))
+    with pytest.raises(ConfigError, match=r"began with a dataset in memory.*: give it again as data"):
+        TrainingConfig.from_run(tmp_path / "twice")
+    assert train(TrainingConfig.from_run(tmp_path / "twice", data=config.data)).steps == 4
 
 
 def test_adam_of_an_earlier_version_goes_on_as_one_of_this(tiny_config, tmp_path):

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -16,14 +15,12 @@ from magical_hub.data.masks import parse_mask_values
 from magical_hub.data.store import remove_store, with_measured_intensity
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.files import check_plain, expanded, only_writer, remove_leftovers, write_text
-from magical_hub.safety import read_json
-from magical_hub.training.config import TrainingConfig
-from magical_hub.training.run.split import ADVICE, Split
+from magical_hub.training.config import SETTINGS, TrainingConfig, read_settings
+from magical_hub.training.run.split import Split
 from magical_hub.training.survey import Survey, complete
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = "training_config.json"
 OWN = (
     *(SETTINGS, "split.json", "history.jsonl", "curves.png", "provenance.json", "model_index.json"),
     *("data", "checkpoints", "samples", "logs", "generator", "critic", "verifier"),
@@ -147,12 +144,3 @@ def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[Train
                 write_text(saved, config.to_json())  # with another end, where one was given
         config = config.continuing(read_settings(folder))
     return config, open_store(data), Split.load(split)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings in RUN/training_config.json, by the names of now.
-
-    Raises:
-        DataError: where it is missing or damaged.
-    """
-    return TrainingConfig.renamed(read_json(folder / SETTINGS, folder, DataError, ADVICE))
