@@ -240,8 +240,8 @@ class RunOptions:
     output_dir: str = setting("", may_change=True)
     """RUN: the folder of this training, and a pipeline folder when it ends; runs/ and the data's name unless given."""
     resume: bool = setting(False, may_change=True)
-    """Continue from the last checkpoint in RUN; without one, start from zero and say so. The command takes settings that
-    are not given from RUN, except max_minutes (in Python: TrainingConfig.from_run)."""
+    """Continue from the last checkpoint in RUN; without one, start from zero and say so. The command takes the
+    settings that are not given from RUN, except max_minutes (in Python: TrainingConfig.from_run)."""
     checkpoint_every: int = setting(1000, at_least=1, may_change=True)
     """Steps between checkpoints."""
     keep_checkpoints: int = setting(2, at_least=1, may_change=True)
