@@ -159,8 +159,10 @@ class DefectBank:
         if not rows.defective:
             raise DataError("no row of the dataset has a defect: give boxes or masks of some")
         if not rows.good and reference_column is None:
+            unlabelled = f"; {len(rows.unknown)} rows have no mask: name the label_column that tells which are good"
             raise DataError(
                 "the dataset has no good image (no objects, an empty mask): add some, or name a reference_column"
+                + unlabelled * (bool(rows.unknown) and label_column is None)
             )
         sample = np.linspace(0, len(rows.good) - 1, min(GOOD, len(rows.good))).round().astype(int)
         good = [rows.image(rows.good[number]) for number in sample]

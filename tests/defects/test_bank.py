@@ -213,6 +213,12 @@ def test_images_that_are_refused(bank, image, words):
 def test_data_that_is_refused(make_plates, caplog):
     with pytest.raises(DataError, match=r"^the dataset has no good image"):
         DefectBank.from_dataset(make_plates(good=0))
+    masked = make_plates(with_boxes=False)
+    masked = masked.map(lambda row, number: {"mask": row["mask"] if number < 4 else None}, with_indices=True)
+    with pytest.raises(DataError, match=r"6 rows have no mask: name the label_column that tells which are good"):
+        DefectBank.from_dataset(masked)
+    masked = masked.add_column("label", ["bad"] * 4 + ["good"] * 6)
+    assert len(DefectBank.from_dataset(masked, label_column="label")) > 0
     with pytest.raises(DataError, match=r"^no row of the dataset has a defect"):
         DefectBank.from_dataset(make_plates(bad=0))
     with pytest.raises(DataError, match=r"^the dataset has no column of images 'golden'"):

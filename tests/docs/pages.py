@@ -47,8 +47,7 @@ BENCHMARK = "tests/test_benchmarks.py runs it in a small form"
 LOOP = "tests/test_loop.py runs the whole of it"
 SERVING = "tests/test_serving.py runs it, and asks the server"
 NOT_RUN = {
-    "pip install -c constraints.txt .": INSTALLS,
-    "make demo": INSTALLS,
+    "pip install -c constraints.txt '.[eval]'": INSTALLS,
     "pip install 'magical-hub[app]'": INSTALLS,
     "magical-hub app --checkpoint RUN": "it serves until it is stopped: tests/app does that, in a browser",
     "pip install 'magical-hub[mlops,eval,coco]'": INSTALLS,
