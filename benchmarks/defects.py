@@ -31,6 +31,7 @@ from defects_tables import MEANING, draw_picture, table
 from tqdm import tqdm
 
 from magical_hub import MagicalPipeline
+from magical_hub.data.columns import Columns
 from magical_hub.data.sources import open_dataset
 from magical_hub.detectors import DetectorOptions
 from magical_hub.errors import ConfigError, MagicalError
@@ -44,19 +45,21 @@ from magical_hub.usefulness.arms import (
     REAL,
     WHOLE,
     WITH_REFERENCES,
+    Comparison,
 )
-from magical_hub.usefulness.images import Columns, cut, read
+from magical_hub.usefulness.images import cut, read
 from magical_hub.usefulness.results import Results
 from magical_hub.usefulness.trials import planned, trained
 
 DETECTOR = DetectorOptions()
+COLUMNS = Columns(group="group")
 DEFAULT_ARMS = (CLASSICAL, PAINTED, PASTED, PLACEBO, REAL, ORACLE)
 
 
 def main(
     data: Path,
     output_dir: Path,
-    columns: Columns,
+    columns: Columns = COLUMNS,
     image_size: int | None = None,
     grey: bool = False,
     counts: tuple[int, ...] = (10, 20, 50),
@@ -103,7 +106,7 @@ def main(
         output_dir,
         {
             "data": data.name,
-            "columns": asdict(columns),
+            "columns": {part: column for part, column in asdict(columns).items() if part != "label"},  # not read
             "image_size": image_size,
             "grey": grey,
             "test_groups": list(parts.test_groups),
@@ -121,10 +124,11 @@ def main(
         flush=True,
     )
     pipe = None if checkpoint is None else MagicalPipeline.from_pretrained(checkpoint)
+    comparison = Comparison(parts, detector, num_synthetic, pipe, seed)
     done = results.finished()
     open_ones = [task for number, task in enumerate(tasks) if number % workers == worker and task not in done]
     for task in tqdm(open_ones, desc="Detectors", unit="detector", unit_scale=False):
-        results.add(trained(task, parts, detector, num_synthetic, pipe, seed))
+        results.add(trained(task, comparison))
     written = table(results.finished(), counts, parts.defective.labelled.class_names)
     print(written)
     write_text(output_dir / "table.md", written)

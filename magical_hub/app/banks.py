@@ -13,7 +13,7 @@ from PIL import Image
 
 from magical_hub.app.making import MOST_PIXELS
 from magical_hub.data import open_dataset
-from magical_hub.data.columns import objects_feature
+from magical_hub.data.columns import find_columns, objects_feature
 from magical_hub.data.images import read_header, read_pixels
 from magical_hub.defects import DefectBank
 from magical_hub.defects.pixels import as_pixels
@@ -123,11 +123,11 @@ def _stock(name: str) -> Stock:
     dataset = open_dataset(name)
     label = "label" if "label" in dataset.features else None
     bank = DefectBank.from_dataset(dataset, label_column=label)
-    rows = Rows(dataset, "image", label, "auto", "auto", None, None, bank.classes)
+    rows = Rows(dataset, find_columns(dataset.features, label_column=label), None, bank.classes)
     good: list[tuple[str, np.ndarray]] = []
     pixels = 0
     for number in rows.good[:SHOWN]:
-        image = rows.pixels(number, "image")
+        image = rows.pixels(number)
         pixels += image.shape[0] * image.shape[1]
         if good and pixels > MOST_PIXELS:
             break

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from magical_hub.boxes import checked_box
-from magical_hub.data.columns import LabelledColumns, file_of, read_objects, row_name
-from magical_hub.data.images import SIXTEEN_BITS, Intensity, read_header
-from magical_hub.data.masks import MaskValues, check_mask_size, survey_masks
+from magical_hub.data.images import SIXTEEN_BITS, Intensity
+from magical_hub.data.masks import MaskValues
+from magical_hub.data.rows import LabelledRows
 from magical_hub.errors import DataError
 
 WIDE_TYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
@@ -63,32 +59,26 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode, dither=Image.Dither.NONE)
 
 
-def survey_images(
-    rows: Iterable[Mapping[str, Any]],
-    columns: LabelledColumns,
-    mask_values: Mapping[int, str] | None = None,
-    intensity: Intensity | None = None,
-) -> ImageSpec:
-    """The commonest size and mode of the images of rows that are not decoded, and what their masks hold.
+def survey_images(rows: LabelledRows, intensity: Intensity | None = None) -> ImageSpec:
+    """The commonest size and mode of the images of rows, and what their masks hold.
 
     Every box and the size of every mask is checked meanwhile. Of images the headers alone are read.
 
     Args:
-        rows: with the columns of images, objects and masks.
-        columns: their names.
-        mask_values: names of the defect classes that values of masks stand for.
+        rows: of a dataset, or of a stream, whose first few are read.
         intensity: the range of values that the checkpoint was trained with; None: that of 8 or 16 bits.
 
     Raises:
         DataError: where there is no image, one can't be read or has no range of values, a box or a mask is invalid.
     """
-    if mask_values is not None and columns.mask is None:
-        raise DataError("mask_values name what masks mark, and no column has masks: name it by mask_column")
     counted: Counter[tuple[tuple[int, int], str]] = Counter()
-    masks = survey_masks(_checked(rows, columns, counted), mask_values)
+    for row in rows.over("image", "objects", "mask"):
+        if row.stored("image") is not None:
+            counted[row.header] += 1
+            row.check_sizes()
     if not counted:
-        raise DataError(f"column {columns.image!r} holds no image: give a dataset with images")
-    (size, mode), _ = counted.most_common(1)[0]
+        raise DataError(f"column {rows.columns.image!r} holds no image: give a dataset with images")
+    ((height, width), mode), _ = counted.most_common(1)[0]
     if mode == "RGB;16":
         raise DataError("the images are in colour of 16 bits a channel, which Pillow can't hold: convert them to 8")
     if mode not in WIDE_TYPES:
@@ -101,26 +91,4 @@ def survey_images(
                 "convert them to 8 or 16 bits"
             )
         intensity = SIXTEEN_BITS
-    return ImageSpec(size, mode, intensity, None if columns.mask is None else masks)
-
-
-def _checked(
-    rows: Iterable[Mapping[str, Any]], columns: LabelledColumns, counted: Counter[tuple[tuple[int, int], str]]
-) -> Iterator[tuple[Path | bytes, str]]:
-    """The masks of rows, once what else the rows hold was checked and counted."""
-    for number, row in enumerate(rows):
-        if row[columns.image] is None:
-            continue
-        where = row_name(number, row[columns.image])
-        size, mode = read_header(file_of(row[columns.image]), f"the image of {where}")
-        counted[size, mode] += 1
-        if columns.objects is not None:
-            for box, _ in read_objects(row[columns.objects], where) or ():
-                checked_box(box, (size[1], size[0]), where)
-        if columns.mask is None or row[columns.mask] is None:
-            continue
-        name = f"the mask of {row_name(number, row[columns.mask], row[columns.image])}"
-        mask = file_of(row[columns.mask])
-        shown, _ = read_header(mask, name)
-        check_mask_size(name, shown[::-1], size[::-1])
-        yield mask, name
+    return ImageSpec((width, height), mode, intensity, rows.masks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import LabelledColumns, stored_values
+from magical_hub.data.columns import Columns, stored_values
 from magical_hub.errors import DataError
 
 
@@ -42,7 +42,7 @@ def largest(objects: Sequence[Mapping[str, Any]]) -> str:
 
 def label_columns(
     features: Mapping[str, Any],
-    columns: LabelledColumns,
+    columns: Columns,
     known: LabelNames,
     present: Mapping[str, Collection[Any]] | None,
 ) -> dict[str, LabelColumn]:

@@ -17,14 +17,21 @@ from magical_hub.augmentation.keeping import filter_reasons
 from magical_hub.augmentation.labels import largest
 from magical_hub.augmentation.making import RowMaker
 from magical_hub.augmentation.plan import SampleRequest, try_seed
-from magical_hub.augmentation.rows import categories_of, image_file, mask_classes_of, stored_objects, synthetic_name
+from magical_hub.augmentation.rows import (
+    categories_of,
+    encoded_row,
+    image_file,
+    mask_classes_of,
+    stored_objects,
+    synthetic_name,
+)
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import LabelledColumns, stored_values
+from magical_hub.data.columns import Columns, stored_values
 from magical_hub.data.images import Intensity
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
-from magical_hub.defects.rows import Rows
+from magical_hub.defects.rows import Part, Rows
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import pipeline_sha256
@@ -53,7 +60,7 @@ class Description:
     """
 
     features: datasets.Features
-    columns: LabelledColumns
+    columns: Columns
     classes: tuple[str, ...]
     categories: Mapping[str, Any]
     masks: MaskValues | None
@@ -125,17 +132,13 @@ class PaintedRows(RowMaker):
         return rows
 
     def _row(self, painted: Painted, known: dict[str, Any], number: int, seed: int) -> dict[str, Any]:
-        columns = self.description.columns
-        row: dict[str, Any] = {**dict.fromkeys(self.features), **known}
+        columns, name = self.description.columns, synthetic_name(self._seed, number)
+        row: dict[Any, Any] = {**dict.fromkeys(self.features), **known}
         row |= self.description.describe(row, painted)
-        name = synthetic_name(self._seed, number)
         row[columns.image] = _encoded(painted.image, name)
         if columns.mask is not None:
             row[columns.mask] = image_file(row[columns.mask], name)
-        if "synthetic" in self.features:
-            row |= {"synthetic": True, "source": self._source, "seed": seed}
-        encoded: dict[str, Any] = self.features.encode_example(row)
-        return encoded
+        return encoded_row(self.features, row, self._source, seed)
 
 
 def _encoded(pixels: np.ndarray, name: str) -> dict[str, Any]:
@@ -167,11 +170,11 @@ def painted_rows(
         ConfigError: where the checkpoint doesn't make images without defects.
     """
     rows = good_rows(dataset, bank, settings)
-    description = describe(dataset, rows, bank)
+    description = describe(rows, bank)
     targets: _Real | _Generated
     identity = None
     if pipe is not None:
-        targets, identity = _Generated(pipe, rows, bank.mask_values), pipeline_sha256(pipe)
+        targets, identity = _Generated(pipe, rows), pipeline_sha256(pipe)
     else:
         targets = _Real(rows, description)
     counts = Counter(defect["category"] for defect in bank.report)
@@ -181,22 +184,13 @@ def painted_rows(
 
 def good_rows(dataset: datasets.Dataset, bank: DefectBank, settings: Settings) -> Rows:
     """The rows of a dataset, the good ones known."""
-    label = settings.label_column
-    if label == "label" and label not in dataset.features:
-        label = None  # the default, which this dataset does not have
-    return Rows(
-        dataset,
-        settings.image_column,
-        label,
-        settings.objects_column,
-        settings.mask_column,
-        bank.reference_column if bank.reference_column in dataset.features else None,
-        settings.mask_values or bank.mask_values,
-        bank.classes,
-    )
+    reference = bank.reference_column if bank.reference_column in dataset.features else None
+    columns = settings.columns(dataset.features, painted=True, reference=reference)
+    known = None if columns.mask is None else bank.mask_values
+    return Rows(dataset, columns, settings.mask_values or known, bank.classes)
 
 
-def describe(dataset: datasets.Dataset, rows: Rows, bank: DefectBank) -> Description:
+def describe(rows: Rows, bank: DefectBank) -> Description:
     """How the columns of a dataset describe painted images.
 
     Raises:
@@ -204,7 +198,7 @@ def describe(dataset: datasets.Dataset, rows: Rows, bank: DefectBank) -> Descrip
     """
     import datasets
 
-    columns, features = rows.columns, dataset.features
+    columns, features = rows.columns, rows.features
     mask_classes = mask_classes_of(rows.masks, bank.classes) if rows.masks is not None else ()
     names = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     labels = {}
@@ -248,41 +242,34 @@ class _Real:
 
     def __init__(self, rows: Rows, description: Description) -> None:
         self._rows, self._known = rows, list(description.labels)
-        self._column, self._numbers = rows.columns.image, rows.good
-        if rows.reference_column is not None:
-            self._known.append(rows.reference_column)
-        if not self._numbers and rows.reference_column is not None:
-            self._column = rows.reference_column
-            self._numbers = [
-                number
-                for number, value in enumerate(rows.dataset.select_columns([self._column])[self._column])
-                if value is not None
-            ]
+        self._numbers = rows.good
+        self._part: Part = "image"
+        if rows.columns.reference is not None:
+            self._known.append(rows.columns.reference)
+            if not self._numbers:
+                self._part = "reference"
+                self._numbers = [row.number for row in rows.over("reference") if row.stored("reference") is not None]
         if not self._numbers:
             raise DataError("the dataset has no good image (no objects, an empty mask): add some to paint defects on")
-        height, width = rows.pixels(self._numbers[0], self._column).shape[:2]
+        height, width = rows.pixels(self._numbers[0], self._part).shape[:2]
         self.size = width, height
 
     def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
         found = []
         for seed in seeds:
             number = self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]
-            record = self._rows.dataset[number]
-            known = {name: record[name] for name in self._known}
-            found.append((self._rows.pixels(number, self._column), known))
+            values = self._rows[number].values
+            found.append((self._rows.pixels(number, self._part), {name: values[name] for name in self._known}))
         return found
 
 
 class _Generated:
     """Images without defects of a pipeline, in the size and mode of the dataset's."""
 
-    def __init__(self, pipe: MagicalPipeline, rows: Rows, mask_values: Mapping[int, str] | None) -> None:
+    def __init__(self, pipe: MagicalPipeline, rows: Rows) -> None:
         self._pipe = copy.copy(pipe)
         self._pipe.set_progress_bar_config(disable=True)
-        columns = rows.columns
-        wanted = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
-        trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
-        self._spec = survey_images(rows.dataset.select_columns(wanted), columns, mask_values, trained_range)
+        self._spec = survey_images(rows, Intensity.of(pipe.generator.config.get("intensity_range")))
         self.size = self._spec.size
         self._arguments: dict[str, Any] = {}
         self._labels: dict[str, Any] = {}

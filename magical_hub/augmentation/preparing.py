@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from magical_hub.augmentation.plan import SampleRequest, sample_requests
 from magical_hub.augmentation.rows import PROVENANCE, RowEncoder, categories_of, mask_classes_of
 from magical_hub.augmentation.settings import Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import LabelledColumns, find_columns, undecoded
 from magical_hub.data.images import Intensity
+from magical_hub.data.rows import LabelledRows
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 Source = MagicalPipeline | DefectBank | tuple[MagicalPipeline, DefectBank]
 """The source of synthetic rows: generated images, defects painted on good images, or on generated good images."""
-
-MASKS_OF_STREAMS = 32
-"""Rows of a stream that are fetched to find the values of its masks."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +87,12 @@ def generated_rows(
     import datasets
 
     features = dataset.features
-    columns = find_columns(
-        features, settings.image_column, settings.label_column, settings.objects_column, settings.mask_column
-    )
+    columns = settings.columns(features)
     known = LabelNames.of(pipe.generator.config)
     occurring = None if isinstance(dataset, datasets.IterableDataset) else _counted(dataset, columns.label)
     labels = label_columns(features, columns, known, occurring)
     trained_range = Intensity.of(pipe.generator.config.get("intensity_range"))
-    spec = survey_images(_files_of(dataset, columns), columns, settings.mask_values, trained_range)
+    spec = survey_images(LabelledRows(dataset, columns, settings.mask_values), trained_range)
     encoder = RowEncoder(
         features=with_provenance(features, settings),
         columns=columns,
@@ -138,16 +133,6 @@ def _counts(encoder: RowEncoder, occurring: Mapping[str, Mapping[Any, int]] | No
     if occurring is None:
         return dict.fromkeys(label.values, 0) if balance else {}
     return {name: occurring[column][value] for name, value in label.values.items() if value in occurring[column]}
-
-
-def _files_of(dataset: Any, columns: LabelledColumns) -> Iterable[Mapping[str, Any]]:
-    """Rows whose images are still files; of a stream, the first alone, or a few where masks are to be known."""
-    import datasets
-
-    names = [name for name in (columns.image, columns.objects, columns.mask) if name is not None]
-    if isinstance(dataset, datasets.IterableDataset):
-        return list(dataset.decode(False).select_columns(names).take(1 if columns.mask is None else MASKS_OF_STREAMS))
-    return undecoded(dataset.with_format(None).select_columns(names), columns.image, columns.mask)
 
 
 def with_provenance(features: datasets.Features, settings: Settings) -> datasets.Features:

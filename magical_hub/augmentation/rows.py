@@ -15,7 +15,7 @@ from magical_hub.augmentation.image_spec import ImageSpec
 from magical_hub.augmentation.labels import LabelColumn
 from magical_hub.augmentation.settings import Keep
 from magical_hub.boxes import Box, checked_box
-from magical_hub.data.columns import LabelledColumns, object_fields, stored_values, write_objects
+from magical_hub.data.columns import Columns, object_fields, stored_values, write_objects
 from magical_hub.data.masks import MaskValues
 from magical_hub.errors import DataError
 
@@ -43,7 +43,7 @@ class RowEncoder:
     """
 
     features: datasets.Features
-    columns: LabelledColumns
+    columns: Columns
     labels: Mapping[str, LabelColumn]
     categories: Mapping[str, Any]
     mask_classes: tuple[int, ...]
@@ -72,8 +72,7 @@ class RowEncoder:
         """
         columns, objects = self.columns, annotation.get("objects")
         name = synthetic_name(self.seed, number)
-        row: dict[str, Any] = dict.fromkeys(self.features)
-        row[columns.image] = image_file(self.spec.image(image), name)
+        row: dict[str, Any] = {columns.image: image_file(self.spec.image(image), name)}
         for label, column in self.labels.items():
             row[label] = column.value(annotation)
         if columns.objects is not None and objects is not None:
@@ -84,10 +83,7 @@ class RowEncoder:
             )
         if columns.mask is not None and mask is not None:
             row[columns.mask] = image_file(self.spec.mask(self.dataset_mask(mask)), name)
-        if "synthetic" in self.features:
-            row |= {"synthetic": True, "source": self.source, "seed": seed}
-        encoded: dict[str, Any] = self.features.encode_example(row)
-        return encoded
+        return encoded_row(self.features, row, self.source, seed)
 
     def objects(self, objects: Sequence[tuple[Box, str]]) -> Any:
         """Boxes in pixels of the dataset's images, and the names of their defects, as its column stores them."""
@@ -97,6 +93,13 @@ class RowEncoder:
     def dataset_mask(self, mask: np.ndarray) -> np.ndarray:
         """A pipeline's mask (H, W), the numbers of the checkpoint's defects, in the classes of the dataset's masks."""
         return np.array(self.mask_classes, np.uint8)[mask]
+
+
+def encoded_row(features: datasets.Features, row: Mapping[Any, Any], source: str, seed: int) -> dict[str, Any]:
+    """A row as a dataset stores it: what it does not say is null; with its provenance where that is wanted."""
+    known = {"synthetic": True, "source": source, "seed": seed} if "synthetic" in features else {}
+    encoded: dict[str, Any] = features.encode_example({**dict.fromkeys(features), **row, **known})
+    return encoded
 
 
 def synthetic_name(seed: int, number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from magical_hub.data.columns import Columns, find_columns
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.seeds import whole_number
 
@@ -67,6 +68,22 @@ class Settings:
     probability: float = 0.5
     engine: Engine = "local"
     ray_address: str | None = None
+
+    def columns(self, features: Any, painted: bool = False, reference: str | None = None) -> Columns:
+        """The columns of a dataset with these features, found and checked.
+
+        Args:
+            features: the dataset's.
+            painted: whether defects are painted, which needs no class of the image: the default may be missing.
+            reference: the column of references.
+
+        Raises:
+            DataError: where one is missing or holds something else.
+        """
+        label = self.label_column
+        if painted and label == "label" and label not in features:
+            label = None
+        return find_columns(features, self.image_column, label, self.objects_column, self.mask_column, reference)
 
     def __post_init__(self) -> None:
         for name in ("num_images", "batch_size", "num_proc"):

@@ -17,7 +17,7 @@ from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.augmentation.settings import Keep, Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import LabelledColumns, read_objects
+from magical_hub.data.columns import Columns, read_objects
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, check_number
@@ -84,7 +84,7 @@ class MagicalTransform:
             self._change = Pool(dataset, source, settings, defect_share)
 
     @property
-    def columns(self) -> LabelledColumns:
+    def columns(self) -> Columns:
         """The columns of a row."""
         return self._change.columns
 
@@ -230,7 +230,7 @@ class Painter:
 
     def __init__(self, dataset: datasets.Dataset, bank: DefectBank, settings: Settings) -> None:
         rows = good_rows(dataset, bank, settings)
-        self._bank, self._description = bank, describe(dataset, rows, bank)
+        self._bank, self._description = bank, describe(rows, bank)
         self.columns, self.masks = rows.columns, rows.masks
         self._good = good_labels(rows)
 

@@ -13,14 +13,14 @@ from magical_hub.augmentation.augmenting import Augmented, augment
 from magical_hub.augmentation.settings import Settings
 from magical_hub.augmentation.shards import cache_folder
 from magical_hub.data import open_dataset
-from magical_hub.data.columns import LabelledColumns, find_columns
-from magical_hub.data.images import grey_or_rgb, pixels_of
+from magical_hub.data.columns import Columns
+from magical_hub.data.images import open_image
+from magical_hub.data.rows import ONE_CLASS, LabelledRows
 from magical_hub.defects.bank import DefectBank
 from magical_hub.devices import move
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.export.labelled import Format, checked_samples, write_dataset
 from magical_hub.export.places import check_place, is_remote
-from magical_hub.export.samples import ONE_CLASS, Samples
 from magical_hub.files import expanded
 from magical_hub.pictures import save_picture_grid, with_labels
 from magical_hub.pipeline import MagicalPipeline
@@ -99,15 +99,8 @@ def write_augmented(
     """
     check_place(output_dir)  # before the work, not after it
     dataset = open_dataset(data, split)
-    if checkpoint is None and settings.label_column == "label" and "label" not in dataset.features:
-        settings = replace(settings, label_column=None)  # defects need no class of the image
-    columns = find_columns(
-        dataset.features,
-        settings.image_column,
-        settings.label_column,
-        settings.objects_column,
-        settings.mask_column,
-    )
+    columns = settings.columns(dataset.features, painted=checkpoint is None)
+    settings = replace(settings, label_column=columns.label)
     checked_samples(dataset, format, columns, settings.mask_values)
     if checkpoint is None:
         made, origin = _painted(dataset, settings, reference_column, tune_steps if tune else None, group_column)
@@ -138,7 +131,7 @@ def write_augmented(
 
 
 def labelled_images(
-    dataset: datasets.Dataset, columns: LabelledColumns, mask_values: Mapping[int, str] | None
+    dataset: datasets.Dataset, columns: Columns, mask_values: Mapping[int, str] | None
 ) -> tuple[np.ndarray, dict[int, str]]:
     """The images of a dataset with their boxes and masks drawn over them, and the classes that occur.
 
@@ -146,23 +139,23 @@ def labelled_images(
         (N, 3, H, W) uint8, for `picture_grid`; and the number and the name of each class, which has one colour in
         boxes and masks.
     """
-    samples, shown, occurring = Samples(dataset, columns, mask_values), [], set()
-    named = samples.mask_values.names if columns.mask is not None else None
-    names = list(dict.fromkeys([*samples.categories, *(named or ()), *samples.labels.values(), ONE_CLASS]))
-    for sample in samples.unwritten():
-        items = sample.objects or []
+    rows, shown, occurring = LabelledRows(dataset, columns, mask_values), [], set()
+    named = rows.masks.names if rows.masks is not None else None
+    names = list(dict.fromkeys([*rows.defect_names, *(named or ()), *rows.labels.values(), ONE_CLASS]))
+    for row in rows:
+        items = row.objects or []
         mask = None
-        if (marked := sample.mask_classes) is not None:
-            own = named or (sample.label or ONE_CLASS,)
-            mask = np.array([0, *(1 + names.index(name) for name in own)])[marked]
+        if row.marked is not None:
+            own = named or (row.label or ONE_CLASS,)
+            mask = np.array([0, *(1 + names.index(name) for name in own)])[row.marked]
             for item in items if named is None else ():
                 if item.mask is not None:
                     mask[item.mask()] = 1 + names.index(item.category)
             occurring |= {*np.unique(mask[mask > 0]) - 1}
         occurring |= {names.index(item.category) for item in items}
         objects = [{"bbox": item.box, "category": item.category} for item in items]
-        image = grey_or_rgb(pixels_of(sample.image, sample.name), sample.name)
-        shown.append(np.asarray(with_labels(image, objects, mask, names).reduce(2)).transpose(2, 0, 1))
+        picture = with_labels(open_image(*row.image), objects, mask, names)
+        shown.append(np.asarray(picture.reduce(2)).transpose(2, 0, 1))
     return np.stack(shown), {number: names[number] for number in sorted(map(int, occurring))}
 
 

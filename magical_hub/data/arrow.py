@@ -22,20 +22,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import (
-    CanvasStore,
-    Place,
-    about_store,
-    defect_map_of,
-    digest,
-    group_of,
-    join_tiles,
-    label_of,
-)
-from magical_hub.data.images import Intensity, as_array, fit, open_image
-from magical_hub.data.records import Record, Source
+from magical_hub.data.canvas import CanvasStore, Place, StoreRequest, description, digest, join_tiles
+from magical_hub.data.images import as_array, fit, open_image
+from magical_hub.data.records import Record
 from magical_hub.errors import DataError
 from magical_hub.files import ScatteredReads, append_bytes, written_whole
 from magical_hub.grid import Grid
@@ -138,39 +128,18 @@ def _check_seal(mapped: pa.Buffer) -> None:
         raise ValueError("its seal is broken")
 
 
-def build_arrow_store(
-    source: Source,
-    path: Path,
-    grid: Grid,
-    channels: int,
-    strict: bool = False,
-    progress: bool = True,
-    defect_share: float = 0.1,
-) -> None:
+def build_arrow_store(request: StoreRequest, path: Path) -> None:
     """Decode, convert, resize and cut every image of a source once. The file appears whole or not at all.
 
     Memory is that of one decoded image and one record batch (16 MiB, or one image where that is larger).
 
-    Args:
-        source: what `open_source` found.
-        path: the file to write.
-        grid: the canvas, to which images of another size are resized, and its sub-regions.
-        channels: 1 or 3.
-        strict: stop at the first image that cannot be read or has another shape; otherwise it is skipped (or, of
-            another shape, stretched) with a warning that names it.
-        progress: show a bar.
-        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
-
     Raises:
-        DataError: where no image could be read, or, with `strict`, at the first that could not.
+        DataError: where no image could be used, or, where the request is strict, at the first that could not.
     """
+    grid, channels = request.grid, request.channels
     cell = channels * grid.cell_height * grid.cell_width
     batch = _Batch(grid, channels, max(1, BATCH_BYTES // (cell * grid.num_locations)))
-    about = {
-        **about_store(source, grid, channels),
-        "rows_a_batch": batch.rows,
-        "tile": [grid.cell_height, grid.cell_width],
-    }
+    about = {**request.about, "rows_a_batch": batch.rows, "tile": [grid.cell_height, grid.cell_width]}
     schema = pa.schema(
         {
             "canvas": pa.list_(pa.list_(pa.uint8(), cell), grid.num_locations),
@@ -183,51 +152,34 @@ def build_arrow_store(
         },
         metadata={"magical_hub": json.dumps(about)},
     )
-    written = 0
-    with (
-        written_whole(path) as beside,
-        tqdm(source.records(), total=source.count, desc="Reading images", unit="img", disable=not progress) as bar,
-    ):
+    with written_whole(path) as beside:
         with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for image, record, field in _fitted(bar, grid, channels, strict, defect_share, source.intensity):
-                batch.add(image, record, field)
+            for image, record, defect_map in request.each(lambda record: _fitted(record, request)):
+                batch.add(image, record, defect_map)
                 del image  # before the next is decoded
-                written += 1
                 if batch.full:
                     writer.write_batch(batch.take(schema))
-            if written % batch.rows:
+            if batch.described:
                 writer.write_batch(batch.take(schema))
-        if not written:
-            raise DataError("none of the images could be read: see the warnings above")
         _seal(beside)
 
 
-def _fitted(
-    records: Any, grid: Grid, channels: int, strict: bool, defect_share: float, intensity: Intensity | None
-) -> Iterator[tuple[Image.Image, Record, list[int]]]:
-    for record in records:
-        try:
-            record.check()
-            image = open_image(record.image, record.name, intensity)
-            stretch = image.height * grid.width / (image.width * grid.height)
-            if not 0.95 < stretch < 1.05:
-                size = f"{grid.height} x {grid.width}"
-                message = f"{record.name} is {image.height} x {image.width}, another shape than {size}"
-                if strict:
-                    raise DataError(f"{message}: crop it, or give another image size")
-                logger.warning("%s: it is stretched to it", message)
-            elif grid.height > MOST_ENLARGED * image.height:
-                size = f"{image.height} x {image.width}"
-                logger.warning("%s is %s, and is enlarged to %d x %d", record.name, size, grid.height, grid.width)
-            field = defect_map_of(record, (image.height, image.width), grid, defect_share)
-        except DataError as error:
-            if strict:
-                raise
-            logger.warning("skipped: %s", error)
-            continue
-        image = fit(image, grid.height, grid.width, channels)
-        yield image, record, field
-        del image  # one at a time
+def _fitted(record: Record, request: StoreRequest) -> tuple[Image.Image, Record, list[int]]:
+    """An image in the size and channels of the canvas, its record, and its defect map."""
+    grid = request.grid
+    image = open_image(record.image, record.name, request.source.intensity)
+    stretch = image.height * grid.width / (image.width * grid.height)
+    if not 0.95 < stretch < 1.05:
+        size = f"{grid.height} x {grid.width}"
+        message = f"{record.name} is {image.height} x {image.width}, another shape than {size}"
+        if request.strict:
+            raise DataError(f"{message}: crop it, or give another image size")
+        logger.warning("%s: it is stretched to it", message)
+    elif grid.height > MOST_ENLARGED * image.height:
+        size = f"{image.height} x {image.width}"
+        logger.warning("%s is %s, and is enlarged to %d x %d", record.name, size, grid.height, grid.width)
+    defect_map = request.defect_map(record, (image.height, image.width))
+    return fit(image, grid.height, grid.width, request.channels), record, defect_map
 
 
 class _Batch:
@@ -236,21 +188,16 @@ class _Batch:
     def __init__(self, grid: Grid, channels: int, rows: int) -> None:
         self.rows, self._grid = rows, grid
         self._pixels = np.empty((rows, grid.rows, grid.cols, channels, grid.cell_height, grid.cell_width), np.uint8)
-        self._records: list[Record] = []
-        self._digests: list[str] = []
-        self._fields: list[list[int]] = []
-        self._checks: list[list[int]] = []
+        self.described: list[dict[str, Any]] = []
 
     @property
     def full(self) -> bool:
-        return len(self._records) == self.rows
+        return len(self.described) == self.rows
 
-    def add(self, image: Image.Image, record: Record, field: list[int]) -> None:
-        cells = self._pixels[len(self._records)]
-        self._digests.append(digest(self._cut(image, cells)))
-        self._records.append(record)
-        self._fields.append(field)
-        self._checks.append([zlib.crc32(cell) for row in cells for cell in row])
+    def add(self, image: Image.Image, record: Record, defect_map: list[int]) -> None:
+        cells = self._pixels[len(self.described)]
+        about = description(record, digest(self._cut(image, cells)), defect_map)
+        self.described.append({**about, "crc32": [zlib.crc32(cell) for row in cells for cell in row]})
 
     def _cut(self, image: Image.Image, cells: np.ndarray) -> Iterator[np.ndarray]:
         """Fill the cells of an image, and give its bands of sub-regions meanwhile."""
@@ -262,17 +209,10 @@ class _Batch:
 
     def take(self, schema: pa.Schema) -> pa.RecordBatch:
         """The rows that were added, to be written before others."""
-        pixels = pa.array(self._pixels[: len(self._records)].reshape(-1))
+        pixels = pa.array(self._pixels[: len(self.described)].reshape(-1))
         canvas = schema.field("canvas").type
         cells = pa.FixedSizeListArray.from_arrays(pixels, canvas.value_type.list_size)
-        columns = [
-            pa.FixedSizeListArray.from_arrays(cells, canvas.list_size),
-            pa.array([label_of(record) for record in self._records], pa.int64()),
-            pa.array([group_of(record, digest) for record, digest in zip(self._records, self._digests, strict=True)]),
-            pa.array(self._digests),
-            pa.array([record.name for record in self._records]),
-            pa.array(self._fields, pa.list_(pa.int64())),
-            pa.array(self._checks, pa.list_(pa.uint32())),
-        ]
-        self._records, self._digests, self._fields, self._checks = [], [], [], []
+        columns = [pa.FixedSizeListArray.from_arrays(cells, canvas.list_size)]
+        columns += [pa.array([row[field.name] for row in self.described], field.type) for field in list(schema)[1:]]
+        self.described = []
         return pa.RecordBatch.from_arrays(columns, schema=schema)

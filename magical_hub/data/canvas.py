@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from magical_hub.data.images import Intensity
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError
 from magical_hub.grid import Grid, Window
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class CanvasStore(ABC):
@@ -144,38 +151,83 @@ def set_sha256(digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
 
 
-def about_store(source: Source, grid: Grid, channels: int) -> dict[str, Any]:
-    """The description of a store's images as a whole: see `CanvasStore`."""
-    return {
-        "image_size": [grid.height, grid.width],
-        "channels": channels,
-        "class_names": source.class_names,
-        "defect_names": source.defect_names,
-        "grid": [grid.rows, grid.cols],
-        "source_fingerprint": source.fingerprint,
-        "intensity_range": None if source.intensity is None else [source.intensity.low, source.intensity.high],
-    }
+@dataclass(frozen=True)
+class StoreRequest:
+    """The images that the store of a run is made of, and how.
 
-
-def label_of(record: Record) -> int:
-    """The number of an image's class, 0 without classes."""
-    return record.label if record.label is not None else 0
-
-
-def defect_map_of(record: Record, size: tuple[int, int], grid: Grid, share: float) -> list[int]:
-    """The defect map of an image, row by row; empty where its source has no defects.
-
-    Args:
-        record: of the image.
-        size: its height and width, as it was opened.
-        grid: of the canvas.
-        share: of a sub-region that a defect must cover.
+    Attributes:
+        source: what `open_source` found.
+        grid: the canvas, to which images of another size are resized, and its sub-regions.
+        channels: 1 or 3.
+        strict: stop at the first image that cannot be used, instead of skipping or stretching it with a warning that
+            names it.
+        progress: show a bar.
+        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
     """
-    if record.defects is None:
-        return []
-    return [int(number) for number in record.defects.defect_map(size, grid, share, record.name).flat]
+
+    source: Source
+    grid: Grid
+    channels: int
+    strict: bool = False
+    progress: bool = True
+    defect_share: float = 0.1
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The description of the images as a whole: see `CanvasStore`."""
+        source, grid = self.source, self.grid
+        return {
+            "image_size": [grid.height, grid.width],
+            "channels": self.channels,
+            "class_names": source.class_names,
+            "defect_names": source.defect_names,
+            "grid": [grid.rows, grid.cols],
+            "source_fingerprint": source.fingerprint,
+            "intensity_range": None if source.intensity is None else [source.intensity.low, source.intensity.high],
+        }
+
+    def each(self, read: Callable[[Record], T]) -> Iterator[T]:
+        """What `read` makes of each image, one at a time, under a bar.
+
+        Raises:
+            DataError: where no image could be used, or, with `strict`, at the first that could not.
+        """
+        used = False
+        records = self.source.records()
+        for record in tqdm(
+            records, total=self.source.count, desc="Reading images", unit="img", disable=not self.progress
+        ):
+            try:
+                record.check()
+                made = read(record)
+            except DataError as error:
+                if self.strict:
+                    raise
+                logger.warning("skipped: %s", error)
+                continue
+            used = True
+            yield made
+            del made  # before the next is read
+        if not used:
+            raise DataError("none of the images could be read: see the warnings above")
+
+    def defect_map(self, record: Record, size: tuple[int, int]) -> list[int]:
+        """The defect map of an image of this height and width, row by row; empty where its source has no defects."""
+        if record.defects is None:
+            return []
+        defect_map = record.defects.defect_map(size, self.grid, self.defect_share, record.name)
+        return [int(number) for number in defect_map.flat]
 
 
-def group_of(record: Record, digest: str) -> str:
-    """An image without a group is a group of its own; equal images are one, so that no split parts them."""
-    return record.group or digest
+def description(record: Record, digest: str, defect_map: list[int]) -> dict[str, Any]:
+    """What a store says of an image: see `CanvasStore`.
+
+    An image without a group is a group of its own; equal images are one, so that no split parts them.
+    """
+    return {
+        "name": record.name,
+        "label": 0 if record.label is None else record.label,
+        "group": record.group or digest,
+        "digest": digest,
+        "field": defect_map,
+    }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magical_hub.errors import DataError
+from magical_hub.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import datasets
@@ -18,13 +18,34 @@ Object = tuple[tuple[Any, ...], Any]
 
 
 @dataclass(frozen=True)
-class LabelledColumns:
-    """The columns of images, of their class, of their objects and of their mask; None where there is none."""
+class Columns:
+    """The names of the columns of a dataset; None where there is no such column.
 
-    image: str
-    label: str | None
-    objects: str | None
-    mask: str | None
+    Attributes:
+        image: of the images.
+        label: of their classes.
+        objects: of their boxes, each with a category.
+        mask: of masks, images of the same size.
+        reference: of images of the same objects without their defects.
+        group: of what belongs together: a board, a lot.
+    """
+
+    image: str = "image"
+    label: str | None = None
+    objects: str | None = None
+    mask: str | None = None
+    reference: str | None = None
+    group: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, each once."""
+        return [*dict.fromkeys(name for name in astuple(self) if name is not None)]
+
+    @property
+    def images(self) -> list[str]:
+        """Those that hold images."""
+        return [name for name in (self.image, self.mask, self.reference) if name is not None]
 
 
 def find_columns(
@@ -33,7 +54,9 @@ def find_columns(
     label_column: str | None = "label",
     objects_column: str | None = "auto",
     mask_column: str | None = "auto",
-) -> LabelledColumns:
+    reference_column: str | None = None,
+    group_column: str | None = None,
+) -> Columns:
     """Check the columns that are named, and find those left to "auto".
 
     Objects are found as a list of records with `bbox` (x, y, w, h in pixels: COCO's order) and `category`; a mask as a
@@ -44,7 +67,7 @@ def find_columns(
     """
     import datasets
 
-    for column in (image_column, label_column, objects_column, mask_column):
+    for column in (image_column, label_column, objects_column, mask_column, reference_column, group_column):
         if column not in (None, "auto") and column not in features:
             raise DataError(
                 f"the dataset has no column {column!r}, only {', '.join(features)}: name another, or None for none"
@@ -54,12 +77,13 @@ def find_columns(
     if mask_column == "auto":
         others = [name for name in features if name != image_column and isinstance(features[name], datasets.Image)]
         mask_column = next((name for name in others if "mask" in name.lower()), None)
-    for column in (image_column, mask_column):
-        if column is not None and not isinstance(features[column], datasets.Image):
+    columns = Columns(image_column, label_column, objects_column, mask_column, reference_column, group_column)
+    for column in columns.images:
+        if not isinstance(features[column], datasets.Image):
             raise DataError(f"column {column!r} holds no images: name the column that does")
     if objects_column is not None and not object_fields(features[objects_column]):
         raise DataError(f"column {objects_column!r} holds no list of bbox and category: name the column that does")
-    return LabelledColumns(image_column, label_column, objects_column, mask_column)
+    return columns
 
 
 def object_fields(feature: Any) -> dict[str, Any] | None:
@@ -88,31 +112,27 @@ def read_objects(value: Any, name: str = "a row") -> list[Object] | None:
     Raises:
         DataError: where there are not as many boxes as categories.
     """
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        boxes, categories = value["bbox"] or [], value["category"] or []
-        if len(boxes) != len(categories):
-            raise DataError(f"{name} has {len(boxes)} boxes and {len(categories)} categories: give each box one")
-        return [*zip(map(_as_tuple, boxes), categories, strict=True)]
-    if any(item is None for item in value):
-        raise DataError(f"{name} has null among its objects: leave it out")
-    return [(_as_tuple(item["bbox"]), item["category"]) for item in value]
-
-
-def other_fields(value: Any) -> list[dict[str, Any]]:
-    """The fields of a row's objects beside bbox and category, of either layout: one dictionary per object."""
-    if value is None:
-        return []
-    if isinstance(value, dict):
-        names = [name for name in value if name not in ("bbox", "category")]
-        count = len(value["bbox"] or [])
-        return [{name: (value[name] or [None] * count)[number] for name in names} for number in range(count)]
-    return [{name: held for name, held in item.items() if name not in ("bbox", "category")} for item in value]
+    records = object_records(value, name)
+    return None if records is None else [(_as_tuple(item["bbox"]), item["category"]) for item in records]
 
 
 def _as_tuple(box: Any) -> tuple[Any, ...]:
     return tuple(box) if box is not None else ()
+
+
+def object_records(value: Any, name: str) -> list[dict[str, Any]] | None:
+    """The objects of a row as records of all their fields, as `read_objects` reads them."""
+    if isinstance(value, dict):
+        boxes, categories = value["bbox"] or [], value["category"] or []
+        if len(boxes) != len(categories):
+            raise DataError(f"{name} has {len(boxes)} boxes and {len(categories)} categories: give each box one")
+        return [
+            {field: (values or [None] * len(boxes))[number] for field, values in value.items()}
+            for number in range(len(boxes))
+        ]
+    if any(item is None for item in value or ()):
+        raise DataError(f"{name} has null among its objects: leave it out")
+    return value
 
 
 def write_objects(feature: Any, records: list[dict[str, Any]]) -> Any:
@@ -156,11 +176,11 @@ def stored_values(feature: Any, values: Iterable[Any] | None = None, column: str
     return {str(value): value for value in sorted(occurring)}
 
 
-def undecoded(dataset: Any, *columns: str | None) -> Any:
-    """A `datasets.Dataset` whose images in these columns stay files: see `file_of`; None stands for no column."""
+def undecoded(dataset: Any, *columns: str) -> Any:
+    """A `datasets.Dataset` whose images in these columns stay files: see `file_of`."""
     import datasets
 
-    for column in filter(None, columns):
+    for column in columns:
         dataset = dataset.cast_column(column, datasets.Image(decode=False))
     return dataset
 
@@ -180,12 +200,19 @@ def row_name(number: int, *images: Any) -> str:
 
 
 def file_of(image: Any) -> Path | bytes:
-    """The file of an image that is not decoded, or its bytes; what is at a URL is fetched."""
+    """The file of an image that is not decoded, or its bytes; what is at a URL is fetched.
+
+    Raises:
+        DataError: where that fails.
+    """
     if image["bytes"] is not None:
         return bytes(image["bytes"])
     if "://" in image["path"]:
         import fsspec
 
-        with fsspec.open(image["path"], "rb") as file:
-            return bytes(file.read())
+        try:
+            with fsspec.open(image["path"], "rb") as file:
+                return bytes(file.read())
+        except Exception as error:  # every file system has its own
+            raise DataError(f"{image['path']} cannot be fetched ({first_line(error)}): try again") from error
     return Path(image["path"])

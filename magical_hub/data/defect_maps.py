@@ -7,7 +7,6 @@ it in any case, so that a small defect is not lost. Of two classes the one that 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,12 @@ from magical_hub.data.masks import MaskValues, check_mask_size
 from magical_hub.grid import Grid
 
 
-class DefectAnnotation(ABC):
-    """The defects of one image, in the pixels of its file."""
+@dataclass(frozen=True)
+class Boxes:
+    """One box per defect (x, y, width, height), with the number of its class (from 0)."""
 
-    @abstractmethod
+    boxes: Sequence[tuple[Sequence[Any], int]]
+
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """The defect map on a canvas to which the image is resized: (R, K) int64.
 
@@ -37,24 +38,6 @@ class DefectAnnotation(ABC):
         Raises:
             DataError: where they don't fit the image.
         """
-
-    @abstractmethod
-    def classes(self, name: str) -> set[int]:
-        """The numbers of the defect classes that occur (from 0).
-
-        Raises:
-            DataError: where they cannot be read.
-        """
-
-
-@dataclass(frozen=True)
-class Boxes(DefectAnnotation):
-    """One box per defect (x, y, width, height), with the number of its class (from 0)."""
-
-    boxes: Sequence[tuple[Sequence[Any], int]]
-
-    def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """The defect map, as of `DefectAnnotation.defect_map`."""
         covered: dict[int, list[np.ndarray]] = {}
         for values, number in self.boxes:
             x, y, width, height = checked_box(values, size, name)
@@ -66,12 +49,12 @@ class Boxes(DefectAnnotation):
         return _strongest({number: np.max(parts, axis=0) for number, parts in covered.items()}, grid)
 
     def classes(self, name: str) -> set[int]:
-        """The classes, as of `DefectAnnotation.classes`."""
+        """The numbers of the defect classes that occur (from 0); `name` is what to call the image in an error."""
         return {number for _, number in self.boxes}
 
 
 @dataclass(frozen=True)
-class Mask(DefectAnnotation):
+class Mask:
     """An image of the same size whose values say what is where.
 
     Attributes:
@@ -85,7 +68,7 @@ class Mask(DefectAnnotation):
     number: int
 
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
-        """The defect map, as of `DefectAnnotation.defect_map`."""
+        """The defect map, as of `Boxes.defect_map`."""
         marked = self._read(name)
         check_mask_size(f"the mask of {name}", marked.shape, size)
         covered = {}
@@ -96,7 +79,7 @@ class Mask(DefectAnnotation):
         return _strongest(covered, grid)
 
     def classes(self, name: str) -> set[int]:
-        """The classes, as of `DefectAnnotation.classes`."""
+        """The classes, as of `Boxes.classes`."""
         marked = self._read(name)
         return {self._class(value) for value in np.unique(marked[marked > 0]).tolist()}
 
@@ -105,6 +88,10 @@ class Mask(DefectAnnotation):
 
     def _class(self, value: int) -> int:
         return self.number if self.values.names is None else value - 1
+
+
+DefectAnnotation = Boxes | Mask
+"""The defects of one image, in the pixels of its file."""
 
 
 def _strongest(covered: dict[int, np.ndarray], grid: Grid) -> np.ndarray:

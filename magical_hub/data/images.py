@@ -281,9 +281,14 @@ def grey_or_rgb(pixels: np.ndarray, name: str, intensity: Intensity | None = Non
             f"{name} holds {kind} pixels, which have no known range: give --intensity-range LOW HIGH, or convert it "
             "to 8 or 16 bits"
         )
+    return Image.fromarray(np.ascontiguousarray(without_copies(pixels)))
+
+
+def without_copies(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) where all three channels of (H, W, 3) are equal, else the pixels as they are."""
     if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
-        pixels = pixels[..., 0]
-    return Image.fromarray(np.ascontiguousarray(pixels))
+        return np.ascontiguousarray(pixels[..., 0])
+    return pixels
 
 
 def to_canvas(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:

@@ -20,7 +20,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 
@@ -179,15 +179,15 @@ def survey_masks(
     if mask_values is not None:
         return _named(mask_values, occurring, style)
     if not occurring:
-        return style.one_class((1 if style.mode in ("1", "P") else top,))
+        return style.meaning((1 if style.mode in ("1", "P") else top,))
     bright = [value for value in occurring if value > top // 2]
     dim = [value for value in occurring if value <= top // 2]
     if style.mode == "P":
         bright, dim = [value for value in occurring if value == top], [value for value in occurring if value < top]
     elif bright and len(occurring) > 1 and (not dim or len(occurring) > FEW or style.lossy):
-        return style.one_class((max(bright, key=lambda value: counts[value]),), threshold=top // 2 + 1)
+        return style.meaning((max(bright, key=lambda value: counts[value]),), threshold=top // 2 + 1)
     if len(occurring) == 1:
-        return style.one_class((occurring[0],))
+        return style.meaning((occurring[0],))
     if bright not in ([], [top]) or len(dim) > FEW or (bright and dim[-1] > FEW):
         shown = ", ".join(map(str, occurring[:8])) + (" ..." if len(occurring) > 8 else "")
         raise DataError(
@@ -195,14 +195,14 @@ def survey_masks(
             f"--mask-values, for instance {occurring[0]}=crack,{occurring[-1]}=crack"
         )
     if len(dim) == 1:
-        return style.one_class((dim[0],), void=tuple(bright))
+        return style.meaning((dim[0],), void=tuple(bright))
     names = tuple(map(str, dim))
     logger.warning(
         "the masks hold the values %s, so the classes of defects are called that: name them by --mask-values %s",
         ", ".join(names),
         ",".join(f"{name}=NAME" for name in names),
     )
-    return style.values(names, tuple(dim), tuple(range(1, len(dim) + 1)), void=tuple(bright))
+    return replace(style.meaning(tuple(dim), void=tuple(bright)), names=names, classes=tuple(range(1, len(dim) + 1)))
 
 
 @dataclass(frozen=True)
@@ -214,20 +214,10 @@ class _Style:
     colour: tuple[int, int, int] = (1, 1, 1)
     palette: tuple[int, ...] | None = None
 
-    def values(
-        self,
-        names: tuple[str, ...] | None,
-        values: tuple[int, ...],
-        classes: tuple[int, ...],
-        threshold: int | None = None,
-        void: tuple[int, ...] = (),
-    ) -> MaskValues:
-        return MaskValues(names, values, classes, threshold, void, self.mode, self.colour, self.palette)
-
-    def one_class(
-        self, values: tuple[int, ...], threshold: int | None = None, void: tuple[int, ...] = ()
-    ) -> MaskValues:
-        return self.values(None, values, (1,) * len(values), threshold, void)
+    def meaning(self, values: tuple[int, ...], threshold: int | None = None, void: tuple[int, ...] = ()) -> MaskValues:
+        """Masks in this style of which all values mark one class."""
+        classes = (1,) * len(values)
+        return MaskValues(None, values, classes, threshold, void, self.mode, self.colour, self.palette)
 
 
 def _named(mask_values: Mapping[int, str], occurring: list[int], style: _Style) -> MaskValues:
@@ -243,7 +233,8 @@ def _named(mask_values: Mapping[int, str], occurring: list[int], style: _Style) 
         )
     names = tuple(dict.fromkeys(mask_values.values()))
     classes = tuple(1 + names.index(name) for name in mask_values.values())
-    return style.values(names, tuple(mask_values), classes, void=tuple(sorted({*occurring} - {*mask_values})))
+    void = tuple(sorted({*occurring} - {*mask_values}))
+    return replace(style.meaning(tuple(mask_values), void=void), names=names, classes=classes)
 
 
 def _numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, _Style]:

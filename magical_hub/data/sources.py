@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magical_hub.data.allowed import check_files
+from magical_hub.data.columns import Columns
 from magical_hub.data.folders import check_classes, class_of, image_files, metadata_files, shown_name, table_of
 from magical_hub.data.images import Intensity, read_pixels
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.data.tables import (
-    Columns,
+    Wanted,
     cannot_be_loaded,
-    check_files,
     from_hub_stream,
     from_object,
     group_of_path,
@@ -85,10 +86,8 @@ def open_source(
     if max_images is not None:
         check_number("max_images", max_images, at_least=1, whole=True, error=DataError)
     below = None if files_below is None else expanded(files_below)
-    columns = Columns(
-        image_column, label_column, group_column, objects_column, mask_column, mask_values, group_regex, below
-    )
-    source = _open(data, columns, split, streaming)
+    columns = Columns(image_column, label_column, objects_column, mask_column, group=group_column)
+    source = _open(data, Wanted(columns, mask_values, group_regex, below), split, streaming)
     if intensity is not None:
         source = replace(source, intensity=intensity, fingerprint=hash_of(source.fingerprint, intensity))
     if max_images is None:
@@ -194,59 +193,59 @@ def _escaped(path: Path) -> str:
     return re.sub(r"([*?[\]])", r"[\1]", str(path))
 
 
-def _open(data: Any, columns: Columns, split: str, streaming: bool) -> Source:
+def _open(data: Any, wanted: Wanted, split: str, streaming: bool) -> Source:
     if not isinstance(data, (str, Path)):
         _check_split(split, f"data is a {type(data).__name__}")
-        return _from_table(data, columns, streaming)
+        return _from_table(data, wanted, streaming)
     folder = existing_folder(data)
     if folder is None:
         if streaming:
-            return from_hub_stream(str(data), split, columns)
-        return _from_table(open_dataset(data, split, columns.files_below), columns, streaming)
+            return from_hub_stream(str(data), split, wanted)
+        return _from_table(open_dataset(data, split, wanted.files_below), wanted, streaming)
     if streaming:
         raise DataError("streaming is for datasets of the Hub, and data is a folder: leave it out")
     saved = _saved(folder, split)
     if saved is not None:
-        return _from_table(saved, columns, streaming)
+        return _from_table(saved, wanted, streaming)
     _check_split(split, f"{folder} is a folder of images")
+    columns = wanted.columns
     if columns.objects is None and columns.mask is None and columns.group is None and not metadata_files(folder):
-        return _from_folder(folder, columns)
-    return _from_labelled_folder(folder, columns)
+        return _from_folder(folder, columns.label, wanted.group_regex)
+    return _from_labelled_folder(folder, wanted)
 
 
-def _from_table(data: Any, columns: Columns, streaming: bool) -> Source:
-    if columns.group_regex is not None:
+def _from_table(data: Any, wanted: Wanted, streaming: bool) -> Source:
+    if wanted.group_regex is not None:
         raise DataError("group_regex is for folders, and data is a dataset: give group_column instead")
-    return from_object(data, columns, streaming)
+    return from_object(data, wanted, streaming)
 
 
-def _from_labelled_folder(folder: Path, columns: Columns) -> Source:
+def _from_labelled_folder(folder: Path, wanted: Wanted) -> Source:
     """The source of a folder whose metadata describes defects or groups."""
-    table = table_of(folder)
+    table, columns = table_of(folder), wanted.columns
     if not metadata_files(folder):
         column = columns.objects or columns.mask or columns.group
         raise DataError(
             f"{folder} has no metadata.jsonl, and so no column {column!r}: write one beside the images, with a line "
             "for each: its file_name and what the column holds (of masks: mask_file_name)"
         )
-    label = columns.label
-    if label is not None and label not in table.column_names:  # the folder's name is the class then
+    if columns.label is not None and columns.label not in table.column_names:  # the folder's name is the class then
         if "label" not in table.column_names:
             raise DataError(
-                f"the metadata of {folder} has no column {label!r}, and not every image lies in a class folder: "
-                "name a column"
+                f"the metadata of {folder} has no column {columns.label!r}, and not every image lies in a class "
+                "folder: name a column"
             )
-        label = "label"
+        columns = replace(columns, label="label")
     below = Path(os.path.normpath(folder))
-    return from_object(table, replace(columns, label=label, files_below=below, folder=below))
+    return from_object(table, replace(wanted, columns=columns, files_below=below, folder=below))
 
 
-def _from_folder(folder: Path, columns: Columns) -> Source:
+def _from_folder(folder: Path, label: str | None, regex: str | None) -> Source:
     files = image_files(folder)
     names = [shown_name(path, folder) for path in files]
     class_names: list[str] | None = None
     labels: list[int | None] = [None] * len(files)
-    if columns.label is not None:
+    if label is not None:
         found = [class_of(path, folder) for path in files]
         if None in found:
             raise DataError(
@@ -256,12 +255,11 @@ def _from_folder(folder: Path, columns: Columns) -> Source:
         class_names = _classes_with_images(files, found, folder)
         numbers = {name: number for number, name in enumerate(class_names)}
         labels = [numbers.get(name or "") for name in found]
-    regex = columns.group_regex
     groups = [None if regex is None else group_of_path(name, regex) for name in names]
 
     def records() -> Iterator[Record]:
-        for path, name, label, group in zip(files, names, labels, groups, strict=True):
-            yield Record(name, path, label, group)
+        for path, name, own, group in zip(files, names, labels, groups, strict=True):
+            yield Record(name, path, own, group)
 
     sizes = [f"{name} {path.stat().st_size}" for path, name in zip(files, names, strict=True)]
     return Source(len(files), records, class_names, hash_of(*sizes))

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
-from magical_hub.data.canvas import CanvasStore
+from magical_hub.data.canvas import CanvasStore, StoreRequest
 from magical_hub.data.images import Intensity, Values, grey_or_rgb, read_pixels
 from magical_hub.data.records import Record, Source, hash_of
 from magical_hub.data.tiff import TiffStore, fits_tiles, index_tiles, tiled_image
@@ -37,27 +37,22 @@ def prepare_store(
     the fingerprint, are the same either way.
 
     Args:
-        source: what `open_source` found.
         folder: where the store is, or will be.
-        grid: the canvas and its sub-regions.
-        channels: 1 or 3.
-        strict: stop at the first image that cannot be used, instead of skipping or stretching it with a warning.
-        progress: show a bar.
-        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
+        source, grid, channels, strict, progress, defect_share: as of `StoreRequest`.
 
     Raises:
         DataError: where no image could be read, or, with `strict`, at the first that could not.
     """
-    size = grid.height, grid.width
+    request = StoreRequest(source, grid, channels, strict, progress, defect_share)
     if (folder / TILES).exists():
         # Files may have moved. An index of other data is left as it is: callers compare the fingerprints.
         if TiffStore(folder / TILES).source_fingerprint == source.fingerprint:
-            index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
+            index_tiles(request, folder / TILES)
     elif not (folder / ARROW).exists():
-        if fits_tiles(source, size):
-            index_tiles(source, folder / TILES, grid, channels, strict, progress, defect_share)
+        if fits_tiles(source, (grid.height, grid.width)):
+            index_tiles(request, folder / TILES)
         else:
-            build_arrow_store(source, folder / ARROW, grid, channels, strict, progress, defect_share)
+            build_arrow_store(request, folder / ARROW)
     return open_store(folder)
 
 
@@ -101,8 +96,7 @@ def inspect_image(record: Record, intensity: Intensity | None = None) -> ImageIn
         DataError: where it cannot be read.
     """
     record.check()
-    tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
-    if tiled is not None:
+    if (tiled := tiled_image(record.image)) is not None:
         return ImageInfo((tiled.height, tiled.width), tiled.mode, None, tiled.values(few=4))
     pixels = read_pixels(record.image, record.name)
     image = grey_or_rgb(pixels, record.name, intensity)
@@ -122,7 +116,10 @@ def with_measured_intensity(source: Source) -> Source:
     values = Values(np.dtype(np.uint8), np.inf, -np.inf)
     for record in tqdm(source.records(), total=source.count, desc="Measuring intensities", unit="img", delay=1):
         try:
-            values = values.joined(_values_of(record))
+            record.check()
+            tiled = tiled_image(record.image)
+            own = tiled.values() if tiled is not None else Values.of(read_pixels(record.image, record.name))
+            values = values.joined(own)
         except DataError:
             continue  # named when the store is made
     if not values.high > values.low:
@@ -131,9 +128,3 @@ def with_measured_intensity(source: Source) -> Source:
         return source
     intensity = Intensity(values.low, values.high)
     return replace(source, intensity=intensity, fingerprint=hash_of(source.fingerprint, intensity))
-
-
-def _values_of(record: Record) -> Values:
-    record.check()
-    tiled = tiled_image(record.image) if isinstance(record.image, Path) else None
-    return tiled.values() if tiled is not None else Values.of(read_pixels(record.image, record.name))

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
-from tqdm.auto import tqdm
-
-from magical_hub.data.columns import object_fields, read_objects, row_name, stored_values, undecoded
+from magical_hub.data.allowed import own_folders
+from magical_hub.data.columns import Columns, find_columns, undecoded
 from magical_hub.data.defect_maps import Boxes, Mask
-from magical_hub.data.masks import survey_masks
 from magical_hub.data.records import Record, Source, hash_of
+from magical_hub.data.rows import FIRST, LabelledRow, LabelledRows
 from magical_hub.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import datasets
 
-FIRST = 32
-"""Records of a stream that are kept, encoded, until it is read from the start: as many as `training.survey` reads."""
-
 
 @dataclass(frozen=True)
-class Columns:
-    """Which columns of a dataset hold the images, their classes, their groups and their defects (boxes, or a mask).
+class Wanted:
+    """What is read of a dataset.
 
     Attributes:
+        columns: that are read.
         mask_values: names of the defect classes that values of masks stand for.
         group_regex: pattern for the path of an image's file, in place of a column of groups.
         files_below: folder below which rows may name files; those of the dataset itself may always be named.
         folder: of images, where the dataset is a table of one: images are called by their paths below it.
     """
 
-    image: str = "image"
-    label: str | None = None
-    group: str | None = None
-    objects: str | None = None
-    mask: str | None = None
+    columns: Columns
     mask_values: Mapping[int, str] | None = None
     group_regex: str | None = None
     files_below: Path | None = None
     folder: Path | None = None
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all columns that are read."""
-        named = (self.image, self.label, self.group, self.objects, self.mask)
-        return [*dict.fromkeys(name for name in named if name is not None)]
 
-
-def from_object(data: Any, columns: Columns, streaming: bool = False) -> Source:
+def from_object(data: Any, wanted: Wanted, streaming: bool = False) -> Source:
     """The records of a `datasets.Dataset` or a stream.
 
     Raises:
@@ -63,15 +48,15 @@ def from_object(data: Any, columns: Columns, streaming: bool = False) -> Source:
     import datasets
 
     if isinstance(data, datasets.IterableDataset):
-        return _from_stream(data, hash_of(data.split, data.num_shards, data.features), columns)
+        return _from_stream(data, hash_of(data.split, data.num_shards, data.features), wanted)
     if not isinstance(data, datasets.Dataset):
         raise DataError(f"data is a {type(data).__name__}: give a folder, a dataset id or a datasets.Dataset")
     if streaming:
         raise DataError("streaming is for datasets of the Hub, and data is a datasets.Dataset: leave it out")
-    return _from_dataset(data, columns)
+    return _from_dataset(data, wanted)
 
 
-def from_hub_stream(dataset_id: str, split: str, columns: Columns) -> Source:
+def from_hub_stream(dataset_id: str, split: str, wanted: Wanted) -> Source:
     """The records of a dataset on the Hub, read image by image.
 
     Raises:
@@ -85,7 +70,7 @@ def from_hub_stream(dataset_id: str, split: str, columns: Columns) -> Source:
         table = builder.as_streaming_dataset(split=split)
     except Exception as error:  # the loaders raise many kinds
         raise cannot_be_loaded(dataset_id, error) from error
-    return _from_stream(table, hash_of(dataset_id, split, builder.hash), columns)
+    return _from_stream(table, hash_of(dataset_id, split, builder.hash), wanted)
 
 
 @contextmanager
@@ -111,45 +96,36 @@ def cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
     )
 
 
-def _from_dataset(dataset: datasets.Dataset, columns: Columns) -> Source:
-    wanted = _select(dataset, columns)
+def _from_dataset(dataset: datasets.Dataset, wanted: Wanted) -> Source:
     if len(dataset) == 0:
         raise DataError("the dataset is empty: give one with images")
-    reader = _Reader(wanted, columns, own_folders(dataset, columns.files_below))
-
-    def records() -> Iterator[Record]:
-        for row, example in enumerate(wanted):
-            yield reader.record(row, example)
-
-    about = (columns.label, columns.objects, columns.mask, columns.mask_values)
-    fingerprint = dataset._fingerprint if columns.folder is None else hash_of(dataset._fingerprint, *about)
-    return Source(len(dataset), records, reader.class_names, fingerprint, reader.defect_names)
+    rows, columns = _rows(dataset, wanted, own_folders(dataset, wanted.files_below)), wanted.columns
+    fingerprint = dataset._fingerprint
+    if wanted.folder is not None:
+        fingerprint = hash_of(fingerprint, columns.label, columns.objects, columns.mask, wanted.mask_values)
+    return _source(rows, wanted, len(dataset), rows.__iter__, fingerprint)
 
 
-def _from_stream(stream: datasets.IterableDataset, fingerprint: str, columns: Columns) -> Source:
+def _from_stream(stream: datasets.IterableDataset, fingerprint: str, wanted: Wanted) -> Source:
     if stream.features is None:
         raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
-    wanted = _select(stream, columns)
-    folders = [] if columns.files_below is None else [columns.files_below]
-    reader = _Reader(wanted, columns, folders)
+    folders = [] if wanted.files_below is None else [wanted.files_below]
+    rows = _rows(stream, wanted, folders)
 
-    def records() -> Iterator[Record]:
-        examples, row = iter(wanted), 0
+    def read() -> Iterator[LabelledRow]:
+        examples, number = iter(rows.dataset), 0
         while True:
             try:
-                example = next(examples)
-                for image in filter(None, (example[columns.image], example[columns.mask] if columns.mask else None)):
-                    if image["bytes"] is None and "://" in image["path"] and _is_allowed(image["path"], folders):
-                        with fsspec.open(image["path"], "rb") as file:  # elsewhere, or inside an archive
-                            image["bytes"] = file.read()
+                values = next(examples)
             except StopIteration:
                 return
             except Exception as error:  # every file system has its own
-                raise DataError(f"the stream broke off at row {row} ({first_line(error)}): try again") from error
-            yield reader.record(row, example)
-            row += 1
+                raise DataError(f"the stream broke off at row {number} ({first_line(error)}): try again") from error
+            yield LabelledRow(rows, number, values)
+            number += 1
 
-    return Source(None, _Rereadable(records), reader.class_names, fingerprint, reader.defect_names)
+    source = _source(rows, wanted, None, read, fingerprint)
+    return replace(source, records=_Rereadable(source.records))
 
 
 class _Rereadable:
@@ -172,189 +148,61 @@ class _Rereadable:
             yield record
 
 
-def own_folders(dataset: datasets.Dataset, files_below: Path | None) -> list[Path] | None:
-    """The folders whose files the rows of a dataset may name; None for a folder's, which the program found itself.
-
-    Those are the folder of the dataset's own table, the caches of `datasets` and of the Hub, and `files_below`. Rows
-    that `load_dataset("imagefolder")` wrote into the cache of this machine name the files of the given folder.
-
-    Args:
-        dataset: from anywhere.
-        files_below: what the user allows beside.
-    """
-    import datasets
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = Path(datasets.config.HF_DATASETS_CACHE)
-    tables = [Path(file["filename"]).parent for file in dataset.cache_files]
-    if tables and dataset.info.builder_name == "imagefolder" and all(_is_below(table, [cache]) for table in tables):
-        return None
-    return [*tables, cache, Path(datasets.config.EXTRACTED_DATASETS_PATH), Path(HF_HUB_CACHE)] + (
-        [] if files_below is None else [files_below]
-    )
-
-
-def check_files(dataset: datasets.Dataset, files_below: Path | None = None) -> None:
-    """Refuse a dataset of others whose rows name files outside it; no file is opened for it.
-
-    Raises:
-        DataError: naming the first such file.
-    """
-    import datasets
-    import pyarrow.compute as pc
-
-    folders = own_folders(dataset, files_below)
-    for name, feature in dataset.features.items():
-        if not isinstance(feature, datasets.Image):
-            continue
-        for chunk in dataset.data.column(name).chunks:
-            paths, held = pc.struct_field(chunk, "path"), pc.is_valid(pc.struct_field(chunk, "bytes"))
-            for path in paths.filter(pc.invert(held)).drop_null().to_pylist():
-                if not _is_allowed(path, folders):
-                    raise _outside(f"column {name!r}", path)
-
-
-def _outside(where: str, path: str) -> DataError:
-    return DataError(
-        f"{where} names the file {path!r}, which is outside the dataset: put it into the dataset's folder, or "
-        "train with --files-below FOLDER (files_below in Python) if the files in that folder are yours to use"
-    )
-
-
-def _is_allowed(path: str, folders: list[Path] | None) -> bool:
-    """Whether a row may name a file: of the Hub, in one of these folders (None: any), or in an archive there."""
-    place = path.rpartition("::")[2]
-    if place.startswith("hf://") or folders is None:
-        return True
-    return "://" not in place and _is_below(Path(place), folders)
-
-
-def _is_below(path: Path, folders: list[Path]) -> bool:
-    """Whether a file really is in one of these folders, links followed."""
-    real = Path(os.path.realpath(path))
-    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
-
-
-def _select(dataset: Any, columns: Columns) -> Any:
-    """The dataset with the columns that are read, its images not decoded."""
+def _rows(dataset: Any, wanted: Wanted, folders: list[Path] | None) -> LabelledRows:
+    """The rows, with the columns that are read alone."""
     import datasets
 
-    wanted = columns.names
-    pictures = [column for column in (columns.image, columns.mask) if column is not None]
-    for column in wanted:
-        if column not in dataset.column_names:
-            raise DataError(f"the dataset has no column {column!r}: it has {', '.join(dataset.column_names)}")
-    streams = isinstance(dataset, datasets.IterableDataset)
-    selected = dataset.decode(False).select_columns(wanted) if streams else dataset.select_columns(wanted)
-    for column in pictures:
-        no_images = f"column {column!r} holds no images: name the column that does"
-        if streams:  # a cast leaves the threads that decode ahead at work
-            if not isinstance(dataset.features[column], datasets.Image):
-                raise DataError(no_images)
-            continue
-        try:
-            selected = undecoded(selected, column)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise DataError(no_images) from error
-    return selected
+    columns = wanted.columns
+    if not isinstance(dataset, datasets.IterableDataset):
+        with suppress(TypeError, ValueError, NotImplementedError):  # a column that holds no images is named below
+            # Paths, or bytes and paths, are images too.
+            dataset = undecoded(dataset, *(name for name in columns.images if name in dataset.column_names))
+    find_columns(dataset.features, *astuple(columns))
+    return LabelledRows(dataset.select_columns(columns.names), columns, wanted.mask_values, folders=folders)
 
 
-class _Reader:
-    """Turns rows of a dataset into records, once the names of its classes are known.
+def _source(
+    rows: LabelledRows, wanted: Wanted, count: int | None, read: Callable[[], Iterator[LabelledRow]], fingerprint: str
+) -> Source:
+    """The source of rows that `read` gives."""
+    columns = wanted.columns
+    class_names = None if columns.label is None else list(rows.labels.values())
+    defect_names = None if columns.objects is None and columns.mask is None else rows.defect_names
 
-    Args:
-        dataset: with the columns that `_select` leaves.
-        columns: what they hold.
-        folders: whose files rows may name; None for any.
-    """
+    def records() -> Iterator[Record]:
+        for row in read():
+            yield _record(row, rows, wanted, class_names or [], defect_names or [])
 
-    def __init__(self, dataset: Any, columns: Columns, folders: list[Path] | None) -> None:
-        self.columns, self._folders = columns, folders
-        self.class_names: list[str] | None = None
-        self.defect_names: list[str] | None = None
-        label, objects = columns.label, columns.objects
-        if label is not None:
-            feature = dataset.features[label]
-            self._classes = _Names(dataset, label, feature, lambda: dataset.unique(label))
-            self.class_names = self._classes.names
-        if columns.mask is not None:
-            self._mask_values = survey_masks(self._masks(dataset, columns.mask), columns.mask_values)
-            self.defect_names = [*(self._mask_values.names or self.class_names or ["defect"])]
-        if objects is not None:
-            fields = object_fields(dataset.features[objects])
-            if fields is None:
-                raise DataError(f"column {objects!r} holds no lists of bbox and category: name the column that does")
-            self._categories = _Names(
-                dataset,
-                objects,
-                fields["category"],
-                lambda: [category for row in dataset[objects] for category in _categories(row)],
-            )
-            self.defect_names = self._categories.names
-
-    def record(self, row: int, example: dict[str, Any]) -> Record:
-        """The record of row number `row`."""
-        columns = self.columns
-        # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
-        image = example[columns.image] or {"bytes": b"", "path": None}
-        name = self._name(row, image)
-        label = self._classes.number(example[columns.label], name) if columns.label else None
-        if columns.objects and example[columns.objects] is None:
-            raise DataError(f"{name} has null in {columns.objects!r}: give [] where there is no defect")
-        group = self._group(example, image, name)
-        file = self._file(image, name)
-        if columns.mask is not None:
-            mask = example[columns.mask]
-            defects = Boxes([]) if mask is None else Mask(self._file(mask, name), self._mask_values, label or 0)
-            return Record(name, file, label, group, defects)
-        try:
-            return Record(name, file, label, group, self._boxes(example, name))
-        except DataError as error:
-            return Record(name, file, label, group, problem=str(error))
-
-    def _name(self, row: int, image: dict[str, Any]) -> str:
-        if image["path"] and self.columns.folder is not None:
-            return Path(image["path"]).relative_to(self.columns.folder).as_posix()
-        return row_name(row, image)
-
-    def _group(self, example: dict[str, Any], image: dict[str, Any], name: str) -> str | None:
-        if self.columns.group_regex is not None:
-            return group_of_path(name if image["path"] else "", self.columns.group_regex)
-        group = example[self.columns.group] if self.columns.group else None
-        return None if group is None else str(group)
-
-    def _boxes(self, example: dict[str, Any], name: str) -> Boxes | None:
-        if self.columns.objects is None:
-            return None
-        objects = read_objects(example[self.columns.objects], name) or []
-        return Boxes([(box, self._categories.number(category, name)) for box, category in objects])
-
-    def _masks(self, dataset: Any, column: str) -> Iterator[tuple[bytes | Path, str]]:
-        """The masks of all rows; of a stream those of the first few."""
-        import datasets
-
-        streamed = isinstance(dataset, datasets.IterableDataset)
-        rows = dataset.take(FIRST) if streamed else dataset.select_columns([column])
-        total = None if streamed else len(dataset)
-        for row, example in enumerate(tqdm(rows, total=total, desc="Reading masks", unit="mask", delay=2)):
-            if example[column] is not None:
-                name = row_name(row, example[column])
-                yield self._file(example[column], name), f"the mask of {name}"
-
-    def _file(self, image: dict[str, Any], name: str) -> bytes | Path:
-        if image["bytes"] is not None:
-            return image["bytes"]
-        if not _is_allowed(image["path"], self._folders):
-            raise _outside(name, image["path"])
-        return Path(image["path"])
+    return Source(count, records, class_names, fingerprint, defect_names)
 
 
-def _categories(row: Any) -> list[Any]:
-    """The categories of a row's objects, as far as it can be read: an error in it is reported when it is used."""
+def _record(
+    row: LabelledRow, rows: LabelledRows, wanted: Wanted, class_names: list[str], defect_names: list[str]
+) -> Record:
+    name, columns, label = row.name, wanted.columns, None
+    if wanted.folder is not None:
+        name = Path(row.values[columns.image]["path"]).relative_to(wanted.folder).as_posix()
+    if columns.label is not None:
+        if row.label is None:
+            raise DataError(f"{name} has no class in {columns.label!r}: give it one of {', '.join(class_names)}")
+        label = class_names.index(row.label)
+    if columns.objects is not None and row.values[columns.objects] is None:
+        raise DataError(f"{name} has null in {columns.objects!r}: give [] where there is no defect")
+    group = None if columns.group is None else row.values[columns.group]
+    if wanted.group_regex is not None:
+        group = group_of_path(name, wanted.group_regex)
+    # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
+    record = Record(name, (row.stored("image") or (b"", name))[0], label, None if group is None else str(group))
+    if rows.masks is not None:
+        mask = row.stored("mask")
+        return replace(record, defects=Boxes([]) if mask is None else Mask(mask[0], rows.masks, label or 0))
+    if columns.objects is None:
+        return record
     try:
-        return [category for _, category in read_objects(row, "") or ()]
-    except DataError:
-        return []
+        objects = [(box, defect_names.index(row.category(stored))) for box, stored in row.stored_objects or ()]
+    except DataError as error:
+        return replace(record, problem=str(error))
+    return replace(record, defects=Boxes(objects))
 
 
 def group_of_path(path: str, pattern: str) -> str:
@@ -373,44 +221,3 @@ def group_of_path(path: str, pattern: str) -> str:
     if not group:
         raise DataError(f"group_regex {pattern!r} finds an empty group in {path}: every image needs a group")
     return group
-
-
-class _Names:
-    """The names of the classes in a column, and their numbers.
-
-    Args:
-        dataset: that the column belongs to.
-        column: its name.
-        feature: of the classes in it.
-        values: gives all values that occur, where the feature does not name them.
-    """
-
-    def __init__(self, dataset: Any, column: str, feature: Any, values: Callable[[], list[Any]]) -> None:
-        import datasets
-
-        self.column = column
-        if isinstance(feature, datasets.ClassLabel):
-            self.names = list(feature.names)
-            self.numbers: dict[Any, int] = {number: number for number in range(len(self.names))}
-            return
-        if isinstance(dataset, datasets.IterableDataset):
-            raise DataError(
-                f"column {column!r} of the stream is not a ClassLabel, and its classes must be known before it ends: "
-                "cast it to one, or load the dataset without streaming"
-            )
-        if not isinstance(feature, datasets.Value):
-            raise DataError(f"column {column!r} holds no classes but lists or records: name one that does")
-        known = stored_values(feature, values(), column)
-        self.names = list(known)
-        self.numbers = {value: number for number, value in enumerate(known.values())}
-
-    def number(self, value: Any, name: str) -> int:
-        """The number of a value.
-
-        Args:
-            value: in the column.
-            name: what to call its row in an error.
-        """
-        if value not in self.numbers:
-            raise DataError(f"{name} has the label {value!r} in {self.column!r}: give one of {', '.join(self.names)}")
-        return self.numbers[value]

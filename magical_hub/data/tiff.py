@@ -18,23 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from magical_hub.data.canvas import (
-    CanvasStore,
-    Place,
-    about_store,
-    defect_map_of,
-    digest,
-    group_of,
-    join_tiles,
-    label_of,
-)
+from magical_hub.data.canvas import CanvasStore, Place, StoreRequest, description, digest, join_tiles
 from magical_hub.data.images import LARGEST_TILE, Intensity, Values, grey_or_rgb, to_canvas
 from magical_hub.data.records import Record, Source
 from magical_hub.errors import DataError, first_line
 from magical_hub.files import ScatteredReads, write_text
-from magical_hub.grid import Grid
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 
 logger = logging.getLogger(__name__)
@@ -97,12 +86,12 @@ class TiledImage:
         return pixels[0] if self.mode == "RGB" else pixels[0, ..., 0]
 
 
-def tiled_image(path: Path) -> TiledImage | None:
-    """The description in the header of a tiled TIFF; None for any other file."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+def tiled_image(source: Path | bytes) -> TiledImage | None:
+    """The description in the header of a tiled TIFF; None for any other file, and for bytes."""
+    if isinstance(source, bytes) or source.suffix.lower() not in SUFFIXES or not source.is_file():
         return None
-    state = path.stat()
-    return _tiled_image(path, state.st_size, state.st_mtime_ns)
+    state = source.stat()
+    return _tiled_image(source, state.st_size, state.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=512)  # bounds the memory of many files; a header is read in a fraction of a tile's time
@@ -143,7 +132,7 @@ def fits_tiles(source: Source, size: tuple[int, int]) -> bool:
     if source.count is None:
         return False  # a stream is read once
     for record in source.records():
-        image = tiled_image(record.image) if isinstance(record.image, Path) and record.problem is None else None
+        image = tiled_image(record.image) if record.problem is None else None
         if image is None or (image.height, image.width) != size:
             return False
     return True
@@ -176,30 +165,17 @@ class TiffStore(CanvasStore):
         return _rectangle(self._paths[index], self.names[index], self.channels, rows, cols, self.intensity)
 
 
-def index_tiles(
-    source: Source,
-    path: Path,
-    grid: Grid,
-    channels: int,
-    strict: bool = False,
-    progress: bool = True,
-    defect_share: float = 0.1,
-) -> None:
+def index_tiles(request: StoreRequest, path: Path) -> None:
     """Write where the files are, and the digest of each one's pixels: of an unchanged file the known one.
 
     Every other file is decoded once for it, a row of tiles at a time.
 
     Args:
-        source: what `open_source` found, and `fits_tiles` accepted.
+        request: of a source that `fits_tiles` accepted, on a canvas of the files' own size.
         path: the index to write, or to bring up to date.
-        grid: the canvas, of the files' own size, and its sub-regions.
-        channels: 1 or 3.
-        strict: stop at the first image that cannot be read; otherwise it is skipped with a warning that names it.
-        progress: show a bar.
-        defect_share: share of a sub-region that a defect must cover for the sub-region to carry it.
 
     Raises:
-        DataError: where no image could be read, or, with `strict`, at the first that could not.
+        DataError: where no image could be used, or, where the request is strict, at the first that could not.
     """
     known = {}
     if path.exists():
@@ -207,46 +183,20 @@ def index_tiles(
             tuple(row["state"]): row["digest"]
             for row in read_json(path, path.parent, DataError, AGAIN, MOST_BYTES_OF_IMAGES)["images"]
         }
-    images = []
-    for record in tqdm(source.records(), total=source.count, desc="Reading tiles", unit="img", disable=not progress):
-        try:
-            images.append(_row(record, grid, channels, known, defect_share, source.intensity))
-        except DataError as error:
-            if strict:
-                raise
-            logger.warning("skipped: %s", error)
-    if not images:
-        raise DataError("none of the images could be read: see the warnings above")
-    about = {
-        **about_store(source, grid, channels),
-        "images": images,
-    }
-    write_text(path, json.dumps(about))
+    images = list(request.each(lambda record: _row(record, request, known)))
+    write_text(path, json.dumps({**request.about, "images": images}))
 
 
-def _row(
-    record: Record,
-    grid: Grid,
-    channels: int,
-    known: dict[Any, str],
-    defect_share: float,
-    intensity: Intensity | None,
-) -> dict[str, Any]:
-    record.check()
+def _row(record: Record, request: StoreRequest, known: dict[Any, str]) -> dict[str, Any]:
     assert isinstance(record.image, Path)
-    size = grid.height, grid.width
+    size = request.grid.height, request.grid.width
     state = record.image.stat()
     key = record.name, state.st_size, state.st_mtime_ns
-    pixels_digest = known.get(key) or digest(_bands(record.image, record.name, size, channels, intensity))
-    return {
-        "name": record.name,
-        "path": str(record.image.resolve()),
-        "state": key,
-        "label": label_of(record),
-        "group": group_of(record, pixels_digest),
-        "digest": pixels_digest,
-        "field": defect_map_of(record, size, grid, defect_share),
-    }
+    pixels_digest = known.get(key) or digest(
+        _bands(record.image, record.name, size, request.channels, request.source.intensity)
+    )
+    about = description(record, pixels_digest, request.defect_map(record, size))
+    return {**about, "path": str(record.image.resolve()), "state": key}
 
 
 def _bands(

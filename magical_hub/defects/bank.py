@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from magical_hub.boxes import box_of, checked_box
+from magical_hub.data.columns import find_columns
+from magical_hub.data.images import without_copies
 from magical_hub.defects.examples import Example, Window, differing, window_around
 from magical_hub.defects.measuring import measure_alignment, propose
 from magical_hub.defects.painting import Canvas, Painted
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 WEIGHTS, ABOUT = "defects.safetensors", "bank.json"
 FORMAT = 1
 NOTE = "This folder holds pixels of real images: treat it as the images themselves."
+DESCRIBED = ("category", "row", "place", "image_size", "margins", "error", "kind")
+"""The fields of an example that are JSON in the file; the others are arrays."""
 LARGEST = 0.6
 """Of an image that a defect may cover."""
 GOOD = 64
@@ -155,25 +159,36 @@ class DefectBank:
             DataError: where the dataset has no defect, no good row and no reference, or a row cannot be used.
             ConfigError: where settings do not fit the data.
         """
-        rows = Rows(dataset, image_column, label_column, objects_column, mask_column, reference_column, mask_values)
-        if not rows.defective:
+        named = image_column, label_column, objects_column, mask_column, reference_column
+        rows = Rows(dataset, find_columns(dataset.features, *named), mask_values)
+        return cls.from_rows(rows, range(len(rows)), settings)
+
+    @classmethod
+    def from_rows(cls, rows: Rows, numbers: Iterable[int], settings: PaintSettings | None = None) -> DefectBank:
+        """The defects of some rows of a dataset, as of `from_dataset`."""
+        chosen = {*map(int, numbers)}
+        defective = [number for number in rows.defective if number in chosen]
+        good_rows = [number for number in rows.good if number in chosen]
+        if not defective:
             raise DataError("no row of the dataset has a defect: give boxes or masks of some")
-        if not rows.good and reference_column is None:
-            unlabelled = f"; {len(rows.unknown)} rows have no mask: name the label_column that tells which are good"
+        unknown = len(chosen.intersection(rows.unknown))
+        if not good_rows and rows.columns.reference is None:
+            unlabelled = f"; {unknown} rows have no mask: name the label_column that tells which are good"
             raise DataError(
                 "the dataset has no good image (no objects, an empty mask): add some, or name a reference_column"
-                + unlabelled * (bool(rows.unknown) and label_column is None)
+                + unlabelled * (unknown > 0 and rows.columns.label is None)
             )
-        sample = np.linspace(0, len(rows.good) - 1, min(GOOD, len(rows.good))).round().astype(int)
-        good = [rows.image(rows.good[number]) for number in sample]
+        sample = np.linspace(0, len(good_rows) - 1, min(GOOD, len(good_rows))).round().astype(int)
+        good = [without_copies(rows.pixels(good_rows[number])) for number in sample]
         alignment = measure_alignment(good)
         searched = GoodImages(good, alignment.aligned) if good else None
         skipped: Counter[str] = Counter()
-        if rows.unknown:
-            skipped["rows that do not say whether they are good"] = len(rows.unknown)
+        if unknown:
+            skipped["rows that do not say whether they are good"] = unknown
         found: list[tuple[str, Example]] = []
         sizes = set()
-        for row in tqdm(rows.rows(rows.defective), total=len(rows.defective), desc="defects", leave=False):
+        for number in tqdm(defective, desc="defects", leave=False):
+            row = rows.read(number)
             sizes.add((row.pixels.shape[0], row.pixels.shape[1]))
             found += _examples_of(row, searched, skipped)
         for reason, count in skipped.items():
@@ -192,7 +207,7 @@ class DefectBank:
             if len(sizes) > 1:
                 settings = replace(settings, max_shift=None)
         size = sizes.pop() if len(sizes) == 1 else None
-        return cls(examples, classes, settings, size, skipped, mask_values, reference_column)
+        return cls(examples, classes, settings, size, skipped, rows.mask_values, rows.columns.reference)
 
     @classmethod
     def tune(cls, dataset: datasets.Dataset, **arguments: Any) -> tuple[DefectBank, Tuned]:
@@ -322,17 +337,7 @@ class DefectBank:
             for name in ("pixels", "reference"):
                 arrays[f"{number}.{name}"] = np.ascontiguousarray(getattr(example, name))
             arrays[f"{number}.mask"] = example.mask.astype(np.uint8) | (example.others.astype(np.uint8) << 1)
-            about.append(
-                {
-                    "category": example.category,
-                    "row": example.row,
-                    "place": list(example.place),
-                    "image_size": list(example.image_size),
-                    "margins": list(example.margins),
-                    "error": example.error,
-                    "kind": example.kind,
-                }
-            )
+            about.append({name: getattr(example, name) for name in DESCRIBED})
         payload = save(arrays)
         record = {
             "format": FORMAT,
@@ -370,17 +375,16 @@ class DefectBank:
             arrays = load(payload)
             examples = [
                 Example(
-                    about["category"],
-                    about["row"],
-                    Window(*about["place"]),
-                    tuple(about["image_size"]),
-                    arrays[f"{number}.pixels"],
-                    arrays[f"{number}.reference"],
-                    (arrays[f"{number}.mask"] & 1).astype(bool),
-                    (arrays[f"{number}.mask"] & 2).astype(bool),
-                    tuple(about["margins"]),
-                    about["error"],
-                    about["kind"],
+                    pixels=arrays[f"{number}.pixels"],
+                    reference=arrays[f"{number}.reference"],
+                    mask=(arrays[f"{number}.mask"] & 1).astype(bool),
+                    others=(arrays[f"{number}.mask"] & 2).astype(bool),
+                    **{
+                        **about,
+                        "place": Window(*about["place"]),
+                        "image_size": tuple(about["image_size"]),
+                        "margins": tuple(about["margins"]),
+                    },
                 )
                 for number, about in enumerate(record["examples"])
             ]

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from magical_hub.boxes import Box
+from magical_hub.data.images import without_copies
 from magical_hub.defects.composing import composed
-from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like, without_copies
+from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like
 from magical_hub.defects.placing import Target, place_anywhere, place_freely, place_near
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, contrasts_of

@@ -34,17 +34,6 @@ def like(pixels: np.ndarray, image: Image.Image | np.ndarray) -> Any:
     return Image.fromarray(pixels) if isinstance(image, Image.Image) else pixels
 
 
-def without_copies(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) where all three channels are equal, else the pixels as they are."""
-    if (
-        pixels.ndim == 3
-        and np.array_equal(pixels[..., 0], pixels[..., 1])
-        and np.array_equal(pixels[..., 0], pixels[..., 2])
-    ):
-        return np.ascontiguousarray(pixels[..., 0])
-    return pixels
-
-
 def full_scale(pixels: np.ndarray) -> float:
     """The largest value of the type: 255 or 65535."""
     return 255.0 if pixels.dtype == np.uint8 else 65535.0

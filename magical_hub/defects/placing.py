@@ -8,7 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from magical_hub.defects.references import centred_squares, plain_squares
+from magical_hub.defects.references import centred_squares, part_of, plain_squares
 from magical_hub.defects.units import Unit
 
 ALIKE = 1.25
@@ -89,7 +89,7 @@ def place_near(
     if far < 1:
         return top, left
     allowed = _kept_at_edges(unit, target.size, (top, left))
-    around = _window(target.grey, top - far, left - far, height + 2 * far, width + 2 * far)
+    around = part_of(target.grey, top - far, left - far, height + 2 * far, width + 2 * far)
     factor, weights = _factor(unit), unit.weights.astype(np.float32)
     scores = centred_squares(reduce(around, factor), reduce(reference, factor), reduce(weights, factor))
     downs, rights = (np.arange(count) * factor - far for count in scores.shape)
@@ -100,13 +100,6 @@ def place_near(
     down, right, _ = _closely(around, reference, weights, row * factor, col * factor, factor, centred_squares)
     moves = np.clip([down - far, right - far], allowed[:2], allowed[2:])
     return top + int(moves[0]), left + int(moves[1])
-
-
-def _window(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """A part of an image; what lies beyond its edges continues them."""
-    over = max(0, -top), max(0, top + height - image.shape[0]), max(0, -left), max(0, left + width - image.shape[1])
-    part = image[max(0, top) : top + height, max(0, left) : left + width]
-    return cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE) if any(over) else part
 
 
 def _factor(unit: Unit) -> int:

@@ -142,6 +142,13 @@ def reference_of(
     return min(found, key=lambda reference: reference.error)
 
 
+def part_of(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """A part of an image; what lies beyond its edges continues them."""
+    over = max(0, -top), max(0, top + height - image.shape[0]), max(0, -left), max(0, left + width - image.shape[1])
+    part = image[max(0, top) : top + height, max(0, left) : left + width]
+    return cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE) if any(over) else part
+
+
 def plain_squares(image: np.ndarray, template: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted mean squared difference between a template and every place of an image.
 
@@ -192,16 +199,8 @@ def _standardised_error(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> fl
 
 def _registered(pixels: np.ndarray, window: Window, ring: np.ndarray, column: np.ndarray) -> Reference:
     """The window of a reference image, moved by whole pixels to fit the ring."""
-    reach = COLUMN_REACH
-    edges = [(reach, reach)] * 2 + [(0, 0)] * (column.ndim - 2)
-    top, left, height, width = window
-    rows = slice(max(0, top - reach), top + height + reach)
-    cols = slice(max(0, left - reach), left + width + reach)
-    if top < reach or left < reach or rows.stop > column.shape[0] or cols.stop > column.shape[1]:
-        padded = np.pad(column, edges, mode="edge")
-        part = padded[top : top + height + 2 * reach, left : left + width + 2 * reach]
-    else:
-        part = column[rows, cols]
+    reach, (top, left, height, width) = COLUMN_REACH, window
+    part = part_of(column, top - reach, left - reach, height + 2 * reach, width + 2 * reach)
     weights = ring.astype(np.float32)
     if ring.any():
         scores = plain_squares(grey(part), grey(pixels), weights)

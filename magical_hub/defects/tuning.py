@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from magical_hub.data.columns import find_columns
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.measuring import near
 from magical_hub.defects.pixels import grey
-from magical_hub.defects.rows import Rows
+from magical_hub.defects.rows import Part, Row, Rows
 from magical_hub.defects.scores import KeptScores
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.detectors import (
@@ -28,8 +30,10 @@ from magical_hub.detectors import (
     average_precision,
     check_packages,
     labelled_arrays,
+    longer_side_of,
     train_detector,
 )
+from magical_hub.detectors.reading import Marks
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.provenance import made_by
 from magical_hub.seeds import image_seed
@@ -47,8 +51,6 @@ GOOD = 200
 """The most good images that a detector is trained with; a third of them is what it is tested with."""
 CROP = 160
 """Pixels of the part of an image that a detector of boxes is trained on at a time."""
-LONGER_SIDE = {"boxes": 256, "masks": 128}
-"""Pixels that images are reduced to for the detectors."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,15 @@ def tune(
     check_packages()  # before the work, not after it
     if folds < 2 or num_synthetic < 1:
         raise ConfigError(f"folds is {folds} and num_synthetic {num_synthetic}: must be at least 2 and 1")
-    columns = (image_column, label_column, objects_column, mask_column, reference_column)
-    rows = Rows(dataset, *columns, mask_values)
-    groups = np.array(dataset[group_column] if group_column else np.arange(len(dataset)), str)
+    named = image_column, label_column, objects_column, mask_column, reference_column, group_column
+    rows = Rows(dataset, find_columns(dataset.features, *named), mask_values)
+    classes = rows.classes([marked.category for number in rows.defective for marked in rows.read(number).marked])
+    side = longer_side_of(rows, longer_side)
     options = DetectorOptions(steps=steps, crop_size=None if rows.masks is not None else CROP)
     search = _Search(
         [
-            _Fold(dataset, rows, columns, mask_values, training, test, num_synthetic, longer_side, seed)
-            for training, test in _cut(rows, groups, folds, seed)
+            _Fold(rows, classes, training, test, num_synthetic, side, seed)
+            for training, test in _cut(rows, rows.groups, folds, seed)
         ],
         options,
         seed,
@@ -236,38 +239,31 @@ class _Fold:
 
     def __init__(
         self,
-        dataset: datasets.Dataset,
         rows: Rows,
-        columns: tuple[str, str | None, str | None, str | None, str | None],
-        mask_values: Mapping[int, str] | None,
+        classes: list[str],
         training: np.ndarray,
         test: np.ndarray,
         num_synthetic: int,
-        longer_side: int | None,
+        longer_side: int,
         seed: int,
     ) -> None:
-        self._rows, self._num_synthetic, self._seed = rows, num_synthetic, seed
-        self._classes = rows.classes([marked.category for row in rows.rows(rows.defective) for marked in row.marked])
+        self._rows, self._classes, self._num_synthetic, self._seed = rows, classes, num_synthetic, seed
         self._side = longer_side
-        self.real, self.test = self._labelled(rows.rows(training.tolist())), self._labelled(rows.rows(test.tolist()))
-        self._bank = DefectBank.from_dataset(dataset.select(training), *columns, mask_values)
+        self._bank = DefectBank.from_rows(rows, training)
+        self.real, self.test = self._labelled(training), self._labelled(test)
         self.proposal, self.size = self._bank.settings, self._bank.image_size
         self._painted: dict[PaintSettings, LabelledImages] = {}
         wanted = {*training.tolist()}
         good = [number for number in rows.good if number in wanted]
-        self._targets = [(number, rows.columns.image) for number in good]
-        if not self._targets and rows.reference_column is not None:
-            self._targets = [(number, rows.reference_column) for number in training.tolist()]
+        self._targets: list[tuple[int, Part]] = [(number, "image") for number in good]
+        if not self._targets and rows.columns.reference is not None:
+            self._targets = [(number, "reference") for number in training.tolist()]
 
     @property
     def sha256(self) -> str:
         """Of its images, their labels, and all that is painted on them."""
-        found = hashlib.sha256(repr((self._bank.sha256, self._num_synthetic, self._seed, self._targets)).encode())
-        for part in (self.real, self.test):
-            found.update(repr((part.images.shape, part.class_names)).encode())
-            for array in (part.images, part.masks, *(part.boxes or ()), *(part.categories or ())):
-                found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
-        return found.hexdigest()
+        found = self._bank.sha256, self._num_synthetic, self._seed, self._targets, self.real.sha256, self.test.sha256
+        return hashlib.sha256(repr(found).encode()).hexdigest()
 
     def painted(self, settings: PaintSettings) -> LabelledImages:
         """Good images of the training part with its defects, painted once for each of the settings."""
@@ -277,37 +273,32 @@ class _Fold:
 
     def _paint(self, settings: PaintSettings) -> LabelledImages:
         self._bank.settings = settings
+        numbers = np.array([0, *(1 + self._classes.index(name) for name in self._bank.classes)], np.uint8)
         made = []
         for number in range(self._num_synthetic):
-            row, column = self._targets[image_seed(self._seed, number) % len(self._targets)]
-            made.append(self._bank.paint(self._rows.pixels(row, column), seed=image_seed(self._seed, number)))
-        numbers = np.array([0, *(1 + self._classes.index(name) for name in self._bank.classes)], np.uint8)
-        objects = [[(item["bbox"], item["category"]) for item in one.objects] for one in made]
-        images = [(one.image, f"painted image {number}") for number, one in enumerate(made)]
-        return self._as_labelled(images, objects, [numbers[one.mask] for one in made])
+            seed = image_seed(self._seed, number)
+            row, part = self._targets[seed % len(self._targets)]
+            painted = self._bank.paint(self._rows.pixels(row, part), seed=seed)
+            objects = [(item["bbox"], item["category"]) for item in painted.objects]
+            marks = objects if self._rows.masks is None else numbers[painted.mask]
+            made.append((_of_8_bits(painted.image), f"painted image {number}", marks))
+        return self._arrays(made)
 
-    def _labelled(self, rows: Iterator[Any]) -> LabelledImages:
-        images, objects, masks = [], [], []
-        for row in rows:
-            mask = np.zeros(row.pixels.shape[:2], np.uint8)
-            for marked in row.marked:
-                if marked.mask is not None:
-                    mask[marked.mask] = 1 + self._classes.index(marked.category)
-            images.append((row.pixels, row.name))
-            objects.append([(marked.box, marked.category) for marked in row.marked])
-            masks.append(mask)
-        return self._as_labelled(images, objects, masks)
+    def _labelled(self, numbers: np.ndarray) -> LabelledImages:
+        read = map(self._rows.read, numbers.tolist())
+        return self._arrays((_of_8_bits(row.pixels), row.name, self._marks(row)) for row in read)
 
-    def _as_labelled(
-        self, images: list[tuple[np.ndarray, str]], objects: list[list[tuple[Any, str]]], masks: list[np.ndarray]
-    ) -> LabelledImages:
-        with_masks = self._rows.masks is not None
-        longest = max(images[0][0].shape[:2])
-        side = min(longest, self._side or LONGER_SIDE["masks" if with_masks else "boxes"])
-        of_8_bits = [(_of_8_bits(pixels), name) for pixels, name in images]
-        if with_masks:
-            return labelled_arrays(of_8_bits, self._classes, masks=masks, longer_side=side)
-        return labelled_arrays(of_8_bits, self._classes, objects=objects, longer_side=side)
+    def _marks(self, row: Row) -> Marks:
+        if self._rows.masks is None:
+            return [(marked.box, marked.category) for marked in row.marked if marked.box is not None]
+        mask = np.zeros(row.pixels.shape[:2], np.uint8)
+        for marked in row.marked:
+            if marked.mask is not None:
+                mask[marked.mask] = 1 + self._classes.index(marked.category)
+        return mask
+
+    def _arrays(self, items: Iterable[tuple[Image.Image, str, Marks]]) -> LabelledImages:
+        return labelled_arrays(items, self._classes, self._side, grey=True)
 
 
 def _changes(settings: PaintSettings, size: tuple[int, int] | None) -> list[tuple[str, dict[str, Any]]]:
@@ -354,5 +345,5 @@ def _better(trial: Trial, other: Trial) -> bool:
     return bool(apart.mean() > max(0.0, float(apart.std(ddof=1)) / np.sqrt(len(apart))))
 
 
-def _of_8_bits(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.dtype == np.uint8 else np.rint(grey(pixels) * 255).astype(np.uint8)
+def _of_8_bits(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels if pixels.dtype == np.uint8 else np.rint(grey(pixels) * 255).astype(np.uint8))

@@ -14,8 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "boxes": ["BoxDetector", "Detections"],
         "labelled": ["LabelledImages"],
         "masks": ["MaskDetector"],
-        "reading": ["labelled_arrays", "read_images", "read_labelled", "with_labels"],
+        "options": ["DetectorOptions"],
+        "reading": ["labelled_arrays", "labelled_rows", "longer_side_of", "read_labelled", "stacked"],
         "scoring": ["Score", "average_precision"],
-        "training": ["DetectorOptions", "train_detector"],
+        "training": ["train_detector"],
     },
 )

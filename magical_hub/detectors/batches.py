@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from magical_hub.detectors.labelled import LabelledImages
+from magical_hub.detectors.options import DetectorOptions
 from magical_hub.extras import extra
 
 MIN_VISIBLE = 0.5
@@ -38,32 +39,26 @@ def part(step: int, share: float, size: int) -> int:
 def rows_of_batches(
     real: LabelledImages,
     synthetic: LabelledImages | None,
-    steps: int,
-    batch_size: int,
-    good_share: float,
-    synthetic_share: float,
-    real_only_steps: float,
+    options: DetectorOptions,
     rng: np.random.Generator,
 ) -> Iterator[list[tuple[LabelledImages, int]]]:
     """The rows of each batch, as pairs of a set and the place in it.
 
     Args:
         real, synthetic: what they are drawn from.
-        steps, batch_size: how many batches, of how many rows.
-        good_share: of the real rows of a batch, those without a defect, where there are both kinds.
-        synthetic_share: of the rows of a batch.
-        real_only_steps: share of the last steps that have no synthetic rows.
+        options: how many batches, of how many rows, and the shares of good and of synthetic rows.
         rng: draws.
     """
+    steps, batch_size, good_share = options.steps, options.batch_size, options.good_share
     defective = real.defective
     good, bad = (Rows(np.flatnonzero(which), rng) for which in (~defective, defective))
     if defective.all() or not defective.any():
         good_share = float(not defective.any())
     added = None if synthetic is None or not len(synthetic) else Rows(np.arange(len(synthetic)), rng)
-    last_mixed = steps - round(real_only_steps * steps)
+    last_mixed = steps - round(options.real_only_steps * steps)
     of_good = 0.0
     for step in range(steps):
-        count = part(step, synthetic_share, batch_size) if added is not None and step < last_mixed else 0
+        count = part(step, options.synthetic_share, batch_size) if added is not None and step < last_mixed else 0
         rows = [(synthetic, place) for place in added.take(count)] if added is not None and synthetic else []
         of_good += good_share * (batch_size - count)
         without = min(int(of_good + 1e-9), batch_size - count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,6 +51,14 @@ class LabelledImages:
             return np.array([len(some) > 0 for some in self.boxes], bool)
         assert self.masks is not None
         return np.asarray(self.masks.reshape(len(self), -1).any(1))
+
+    @property
+    def sha256(self) -> str:
+        """Of all that a detector learns from or is tested on."""
+        found = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        for array in (self.images, self.masks, *(self.boxes or ()), *(self.categories or ())):
+            found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+        return found.hexdigest()
 
     def select(self, indices: Sequence[int] | np.ndarray) -> LabelledImages:
         """The images at these places, in this order."""

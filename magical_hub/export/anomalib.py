@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from magical_hub.data.rows import NORMAL, LabelledRow
 from magical_hub.errors import DataError
-from magical_hub.export.samples import NORMAL, Sample, Samples, save_image
+from magical_hub.export.samples import Samples, save_image
 
 
 def check_anomalib(samples: Samples) -> None:
@@ -19,11 +20,11 @@ def check_anomalib(samples: Samples) -> None:
     """
     masked: dict[bool, str] = {}
     count = 0
-    for sample in samples.unwritten():
-        normal = _is_normal(sample, samples.tells_normal)
+    for row in samples.unwritten():
+        normal = _is_normal(row, samples.tells_normal)
         count += normal
         if not normal:
-            masked.setdefault(sample.has_mask, sample.name)
+            masked.setdefault(row.stored("mask") is not None, row.name)
         if len(masked) == 2:
             raise DataError(f"{masked[False]} has no mask and others have: give all or none, by mask_column=None")
     if not count:
@@ -36,26 +37,22 @@ def write_anomalib(samples: Samples, folder: Path) -> None:
     An image is normal where it has no objects; where that isn't known, where its mask is empty; else where its class
     is called normal, good or ok.
     """
-    for sample in samples:
-        normal = _is_normal(sample, samples.tells_normal)
-        name = f"{sample.stem}.png"
-        save_image(sample.image, folder / ("normal" if normal else "abnormal") / name)
-        if not normal and sample.mask_classes is not None:
-            save_image(Image.fromarray(sample.mask_classes > 0).convert("L"), folder / "masks" / name)
+    for row in samples.to_write():
+        normal = _is_normal(row, samples.tells_normal)
+        name = f"{samples.stems[row.number]}.png"
+        save_image(samples.image(row), folder / ("normal" if normal else "abnormal") / name)
+        if not normal and row.marked is not None:
+            save_image(Image.fromarray(row.marked > 0).convert("L"), folder / "masks" / name)
 
 
-def _is_normal(sample: Sample, named: bool) -> bool:
-    if sample.objects is not None:
-        return not sample.objects
-    if sample.mask_classes is not None:
-        return not sample.mask_classes.any()
-    if sample.label is None or not named:
-        raise _unknown(sample.name)
-    return sample.is_called_normal
-
-
-def _unknown(name: str) -> DataError:
-    return DataError(
-        f"{name} does not say whether it is normal: give it objects, a mask, or a label "
-        f"(of classes of which one is called {' or '.join(NORMAL)})"
-    )
+def _is_normal(row: LabelledRow, named: bool) -> bool:
+    if row.objects is not None:
+        return not row.objects
+    if row.marked is not None:
+        return not row.marked.any()
+    if row.label is None or not named:
+        raise DataError(
+            f"{row.name} does not say whether it is normal: give it objects, a mask, or a label "
+            f"(of classes of which one is called {' or '.join(NORMAL)})"
+        )
+    return row.is_called_normal

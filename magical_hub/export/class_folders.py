@@ -8,9 +8,11 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from magical_hub.data.images import read_image
+from magical_hub.data.rows import LabelledRow
 from magical_hub.errors import DataError
 from magical_hub.export.names import file_stems
-from magical_hub.export.samples import Sample, Samples, save_image
+from magical_hub.export.samples import Samples, plain, save_image
 
 _SPLIT = re.compile(r"(^|[-._ 0-9])(train(ing)?|valid(ation)?|dev|val|test(ing)?|eval(uation)?)([-._ 0-9]|$)")
 """Names in which `datasets` finds a split, of which it then reads these files and no others."""
@@ -41,30 +43,31 @@ def write_class_folders(samples: Samples, folder: Path) -> None:
     names = samples.names_beside(lambda name: _is_key(name, columns.mask is not None))
     stems = file_stems([None if name is None or _SPLIT.search(name) else name for name in samples.files])
     with (folder / "metadata.jsonl").open("w") as metadata:
-        for sample, stem in zip(samples, stems, strict=True):
-            name = Path(sample.label or "", f"{stem}.png").as_posix()
-            save_image(sample.image, folder / name)
-            row: dict[str, Any] = {"file_name": name, **_own(samples, sample, names)}
+        for row, stem in zip(samples.to_write(), stems, strict=True):
+            name = Path(row.label or "", f"{stem}.png").as_posix()
+            save_image(samples.image(row), folder / name)
+            line: dict[str, Any] = {"file_name": name, **_own(samples, row, names)}
+            mask = row.stored("mask")
             if columns.mask is not None:
-                row["mask_file_name"] = None if sample.mask is None else f"masks/{stem}.png"
-            if sample.mask is not None:
-                save_image(sample.mask, folder / row["mask_file_name"])
-            metadata.write(json.dumps(row, default=str) + "\n")
+                line["mask_file_name"] = None if mask is None else f"masks/{stem}.png"
+            if mask is not None:
+                save_image(read_image(*mask), folder / line["mask_file_name"])
+            metadata.write(json.dumps(line, default=str) + "\n")
 
 
-def _own(samples: Samples, sample: Sample, names: dict[str, str]) -> dict[str, Any]:
+def _own(samples: Samples, row: LabelledRow, names: dict[str, str]) -> dict[str, Any]:
     """The values of the dataset's own columns."""
-    row = {names[column]: value for column, value in sample.more.items()}
+    own = {names[column]: value for column, value in samples.more_of(row).items()}
     columns = samples.columns
     if columns.label is not None:
-        row[names[columns.label]] = sample.label
+        own[names[columns.label]] = row.label
     if columns.objects is not None:
-        row[names[columns.objects]] = sample.objects and [
-            {**item.more, "bbox": item.box, "category": item.category} for item in sample.objects
+        own[names[columns.objects]] = row.objects and [
+            {**plain(item.more), "bbox": item.box, "category": item.category} for item in row.objects
         ]
     if samples.knows_files:
-        row.setdefault("original_name", sample.original_name)
-    return row
+        own.setdefault("original_name", samples.files[row.number])
+    return own
 
 
 def _is_key(name: str, masked: bool) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from magical_hub.boxes import Box
+from magical_hub.data.rows import LabelledObject
 from magical_hub.errors import MissingPackageError
 from magical_hub.export.names import names_beside
-from magical_hub.export.samples import LabelledObject, Samples, save_image
+from magical_hub.export.samples import Samples, plain, save_image
 from magical_hub.files import write_text
 
 KEYS = {
@@ -42,24 +43,24 @@ def write_coco(samples: Samples, folder: Path) -> None:
     box. The dataset's other columns are beside the keys of an image, and what else it says of an object is beside
     those of an annotation: under "original_NAME" where the name is COCO's.
     """
-    ids = {name: number for number, name in enumerate(samples.categories, 1)}
+    ids = {name: number for number, name in enumerate(samples.defect_names, 1)}
     names = samples.names_beside(KEYS.__contains__)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for sample in samples:
-        name = f"{sample.stem}.png"
-        save_image(sample.image, folder / "images" / name)
-        own = {names[column]: value for column, value in sample.more.items()}
+    for row in samples.to_write():
+        name = f"{samples.stems[row.number]}.png"
+        save_image(samples.image(row), folder / "images" / name)
+        own = {names[column]: value for column, value in samples.more_of(row).items()}
         if samples.knows_files:
-            own.setdefault("original_name", sample.original_name)
-        size = {"width": sample.image.width, "height": sample.image.height}
-        images.append({**own, "id": sample.row, "file_name": name, **size})
-        for item in sample.all_objects:
+            own.setdefault("original_name", samples.files[row.number])
+        height, width = row.size
+        images.append({**own, "id": row.number, "file_name": name, "width": width, "height": height})
+        for item in samples.all_objects(row):
             more = names_beside(item.more, KEYS.__contains__)
             annotation = {
-                **{more[name]: value for name, value in item.more.items()},
+                **{more[name]: value for name, value in plain(item.more).items()},
                 "id": len(annotations) + 1,
-                "image_id": sample.row,
+                "image_id": row.number,
                 "category_id": ids[item.category],
                 **_box(item.box),
                 "iscrowd": 0,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from magical_hub.data.columns import LabelledColumns, find_columns
+from magical_hub.data.columns import Columns, find_columns
 from magical_hub.errors import ConfigError
 from magical_hub.export.anomalib import check_anomalib, write_anomalib
 from magical_hub.export.class_folders import check_class_folders, write_class_folders
@@ -16,7 +16,7 @@ from magical_hub.export.coco import check_coco, write_coco
 from magical_hub.export.parquet import write_parquet
 from magical_hub.export.places import written_to
 from magical_hub.export.samples import Samples
-from magical_hub.export.yolo import check_yolo, write_yolo
+from magical_hub.export.yolo import write_yolo
 from magical_hub.provenance import FILE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WHOLE: dict[str, Callable[[datasets.Dataset, Path], None]] = {
 BY_SAMPLE: dict[str, tuple[Callable[[Samples], None], Callable[[Samples, Path], None]]] = {
     "imagefolder": (check_class_folders, write_class_folders),
     "coco": (check_coco, write_coco),
-    "yolo": (check_yolo, write_yolo),
+    "yolo": (lambda samples: samples.check_objects("yolo"), write_yolo),
     "anomalib": (check_anomalib, write_anomalib),
 }
 """Formats of other programs: what refuses a dataset before anything is written, and what writes it."""
@@ -87,7 +87,7 @@ def write_dataset(
 
 
 def checked_samples(
-    dataset: datasets.Dataset, format: str, columns: LabelledColumns, mask_values: Mapping[int, str] | None = None
+    dataset: datasets.Dataset, format: str, columns: Columns, mask_values: Mapping[int, str] | None = None
 ) -> Samples | None:
     """What a format of another program is written from, once all that it needs was found; None of the other formats.
 

@@ -1,8 +1,11 @@
-"""Requests for many images: checks, and the record of what is generated."""
+"""A request for many images of a pipeline in a folder: checked, recorded, begun."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +13,81 @@ from magical_hub import provenance
 from magical_hub.conditions import class_numbers, is_one_each
 from magical_hub.data.images import EXTENSIONS
 from magical_hub.errors import ConfigError, check_number
+from magical_hub.files import write_text
 from magical_hub.models.checks import check_truncation
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.seeds import whole_number
+from magical_hub.seeds import image_seed, whole_number
 
 ClassLabels = Sequence[int | str] | int | str | None
 """A class for all images, or one per image; None draws each."""
 
 
-def checked_request(
-    pipe: MagicalPipeline, num_images: int, class_labels: ClassLabels, seed: int, truncation_psi: float
-) -> list[int | str] | None:
-    """Check a request before anything of it is written; gives the class of each image, None where each is drawn.
+@dataclass(frozen=True)
+class SeriesRequest:
+    """Images of a pipeline, of which image i is made from `image_seed(seed, i)` and nothing else.
+
+    Attributes:
+        pipe: makes the images.
+        num_images: how many images.
+        class_labels: a class for all, or one per image; None draws by the training set's frequencies.
+        seed: of the series.
+        truncation_psi: 1 is as trained (see `MagicalPipeline`).
+        format: "png", "tiff" or "zarr".
 
     Raises:
         ConfigError: where a number is out of range, there is no such class, or not one for all or one per image.
     """
-    check_number("num_images", num_images, at_least=1, whole=True)
-    whole_number(seed)
-    check_truncation(truncation_psi)
-    if class_labels is None:
-        return None
-    numbers = class_numbers(pipe.generator, class_labels, num_images).tolist()
-    labels: Any = class_labels
-    many = labels if is_one_each(labels) else [labels] * num_images
-    return [label if isinstance(label, str) else number for label, number in zip(many, numbers, strict=True)]
+
+    pipe: MagicalPipeline
+    num_images: int
+    class_labels: ClassLabels
+    seed: int
+    truncation_psi: float
+    format: str
+
+    def __post_init__(self) -> None:
+        check_number("num_images", self.num_images, at_least=1, whole=True)
+        whole_number(self.seed)
+        check_truncation(self.truncation_psi)
+        _ = self.labels
+
+    @cached_property
+    def labels(self) -> list[Any]:
+        """The class of each image; None where it is drawn."""
+        labels: Any = self.class_labels
+        if labels is None:
+            return [None] * self.num_images
+        numbers = class_numbers(self.pipe.generator, labels, self.num_images).tolist()
+        many = labels if is_one_each(labels) else [labels] * self.num_images
+        return [label if isinstance(label, str) else number for label, number in zip(many, numbers, strict=True)]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """The seed of each image."""
+        return [image_seed(self.seed, number) for number in range(self.num_images)]
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """Where the images come from."""
+        labels = self.class_labels
+        if labels is not None and not isinstance(labels, (int, str)):
+            labels = [label if isinstance(label, str) else int(label) for label in labels]
+        image = {"num_images": self.num_images, "seed": self.seed, "class_labels": labels}
+        about = {**image, "truncation_psi": self.truncation_psi, "format": self.format}
+        return provenance.of_images(self.pipe, about)
+
+    def begin(self, folder: Path) -> None:
+        """Write the record into a folder, before all that follows, or find it there of a call that was stopped.
+
+        Raises:
+            ConfigError: where the folder holds images, or what was begun is something else.
+        """
+        before = provenance.read(folder / provenance.FILE)
+        if before is None:
+            check_folder(folder)
+            write_text(folder / provenance.FILE, json.dumps(self.record, indent=2))
+        elif before.get("image") != self.record["image"]:
+            raise ConfigError(f"{folder} holds images of another request: repeat it, or give a new folder")
 
 
 def check_folder(folder: Path) -> None:
@@ -44,18 +97,3 @@ def check_folder(folder: Path) -> None:
             raise ConfigError(f"{folder} holds images already: give a new or an empty folder")
         if (folder / provenance.FILE).exists():
             raise ConfigError(f"{folder} holds something else that was made here: give a new or an empty folder")
-
-
-def record_of(
-    pipe: MagicalPipeline,
-    num_images: int,
-    class_labels: ClassLabels,
-    seed: int,
-    truncation_psi: float,
-    format: str,
-) -> dict[str, Any]:
-    """The record of a folder of images. The seed of each is `image_seed(seed, i)`, and is in metadata.jsonl."""
-    if class_labels is not None and not isinstance(class_labels, (int, str)):
-        class_labels = [label if isinstance(label, str) else int(label) for label in class_labels]
-    image = {"num_images": num_images, "seed": seed, "class_labels": class_labels, "truncation_psi": truncation_psi}
-    return provenance.of_images(pipe, {**image, "format": format})

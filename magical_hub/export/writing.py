@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,13 +10,12 @@ from magical_hub import provenance
 from magical_hub.errors import ConfigError
 from magical_hub.export.places import is_remote
 from magical_hub.export.raster import Raster
-from magical_hub.export.request import check_folder, checked_request, record_of
+from magical_hub.export.request import ClassLabels, SeriesRequest
 from magical_hub.export.tiff import write_tiff
 from magical_hub.export.zarr import write_zarr
 from magical_hub.files import expanded, only_maker, only_writer, write_text
 from magical_hub.models.checks import check_truncation
 from magical_hub.pipeline import MagicalPipeline
-from magical_hub.seeds import image_seed
 
 Format = Literal["tiff", "zarr"]
 
@@ -73,7 +71,7 @@ def write_series(
     num_images: int = 8,
     format: Format = "tiff",
     *,
-    class_labels: Sequence[int | str] | int | str | None = None,
+    class_labels: ClassLabels = None,
     seed: int = 0,
     truncation_psi: float = 1.0,
 ) -> list[dict[str, Any]]:
@@ -82,13 +80,9 @@ def write_series(
     The same call continues what a killed one left: images that are there are kept.
 
     Args:
-        pipe: makes the images.
+        pipe, num_images, class_labels, seed, truncation_psi: as of `SeriesRequest`.
         folder: made where it is missing; it must hold no images of another request.
-        num_images: how many images.
         format: "tiff" or "zarr".
-        class_labels: a class for all, or one per image; None draws by the training set's frequencies.
-        seed: image i is made from `image_seed(seed, i)` and nothing else.
-        truncation_psi: 1 is as trained (see `MagicalPipeline`).
 
     Returns:
         One row per image, as `write_imagefolder`; the rows are in metadata.jsonl too.
@@ -97,18 +91,11 @@ def write_series(
         ConfigError: as `write`, and where the folder holds other images.
     """
     folder = expanded(folder)
-    labels: list[Any] = checked_request(pipe, num_images, class_labels, seed, truncation_psi) or [None] * num_images
-    seeds = [image_seed(seed, number) for number in range(num_images)]
+    request = SeriesRequest(pipe, num_images, class_labels, seed, truncation_psi, format)
     with only_writer(folder):
-        record = record_of(pipe, num_images, class_labels, seed, truncation_psi, format)
-        before = provenance.read(folder / provenance.FILE)
-        if before is not None and before.get("image") != record["image"]:
-            raise ConfigError(f"{folder} holds images of another request: repeat it, or give a new folder")
-        if before is None:
-            check_folder(folder)
-            write_text(folder / provenance.FILE, json.dumps(record, indent=2))  # first: what follows is this request's
+        request.begin(folder)
         rows: list[dict[str, Any]] = []
-        for number, (own_seed, label) in enumerate(zip(seeds, labels, strict=True)):
+        for number, (own_seed, label) in enumerate(zip(request.seeds, request.labels, strict=True)):
             path = folder / f"{number:05d}{SUFFIXES[format][0]}"
             if not path.exists():
                 write(pipe, path, format, seed=own_seed, class_label=label, truncation_psi=truncation_psi)

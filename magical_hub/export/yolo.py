@@ -12,15 +12,6 @@ STEPS = 10**6
 """Parts of an image's side by which the edges of boxes are written."""
 
 
-def check_yolo(samples: Samples) -> None:
-    """Refuse what YOLO can't say, before anything is written.
-
-    Raises:
-        DataError: where a row does not say whether it has objects.
-    """
-    samples.check_objects("yolo")
-
-
 def write_yolo(samples: Samples, folder: Path) -> None:
     """Write images/train/, labels/train/ and data.yaml.
 
@@ -28,13 +19,14 @@ def write_yolo(samples: Samples, folder: Path) -> None:
     to 1; an image without defects has an empty file. Without a column of objects a box is that of a connected part of
     the mask.
     """
-    numbers = {name: number for number, name in enumerate(samples.categories)}
+    numbers = {name: number for number, name in enumerate(samples.defect_names)}
     labels = folder / "labels" / "train"
     labels.mkdir(parents=True)
-    for sample in samples:
-        save_image(sample.image, folder / "images" / "train" / f"{sample.stem}.png")
-        lines = [f"{numbers[item.category]} {_shares(item.box, sample.image.size)}\n" for item in sample.all_objects]
-        (labels / f"{sample.stem}.txt").write_text("".join(lines))
+    for row in samples.to_write():
+        stem = samples.stems[row.number]
+        save_image(samples.image(row), folder / "images" / "train" / f"{stem}.png")
+        lines = [f"{numbers[item.category]} {_shares(item.box, row.size)}\n" for item in samples.all_objects(row)]
+        (labels / f"{stem}.txt").write_text("".join(lines))
     quoted = {number: json.dumps(name, ensure_ascii=False) for name, number in numbers.items()}  # JSON is YAML
     names = "".join(f"  {number}: {name}\n" for number, name in quoted.items())
     (folder / "data.yaml").write_text(
@@ -47,8 +39,8 @@ def write_yolo(samples: Samples, folder: Path) -> None:
 
 
 def _shares(box: Box, size: tuple[int, int]) -> str:
-    """Centre, width and height as shares; the edges that they describe are in the image to the last digit."""
-    (left, width), (top, height) = (_side(box[axis], box[axis + 2], size[axis]) for axis in (0, 1))
+    """Centre, width and height as shares of an image's height and width; the edges are in it to the last digit."""
+    (left, width), (top, height) = (_side(box[axis], box[axis + 2], size[1 - axis]) for axis in (0, 1))
     return f"{left:.7f} {top:.7f} {width:.6f} {height:.6f}"
 
 

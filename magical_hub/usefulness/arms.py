@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -53,23 +53,37 @@ class Given(NamedTuple):
     options: DetectorOptions
 
 
-def draw_of(parts: Parts, count: int | None, draw: int, num_synthetic: int, seed: int) -> Draw:
-    """The first `count` images of a draw (None: all); smaller counts are parts of larger ones."""
-    order = np.random.default_rng([seed, 2, draw]).permutation(len(parts.defective))
-    chosen = parts.defective.select(order[:count])
-    return Draw(chosen, parts.good, parts.further_good, num_synthetic, image_seed(seed, draw))
+@dataclass(frozen=True)
+class Comparison:
+    """What all detectors of a comparison have in common.
 
-
-def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None, options: DetectorOptions) -> Given:
-    """What an arm's detector gets.
-
-    Args:
-        arm: which one.
-        draw: the images that it may use.
-        test: what is tested with.
+    Attributes:
+        parts: of the images.
+        detector: how they are trained.
+        num_synthetic: images that are made for one of them, where its arm has any.
         pipe: for the arm of whole synthetic images.
-        options: of all detectors.
+        seed: of the draws.
+        device: what they are trained on.
     """
+
+    parts: Parts
+    detector: DetectorOptions
+    num_synthetic: int
+    pipe: MagicalPipeline | None
+    seed: int
+    device: str = "cpu"
+
+    def draw(self, count: int | None, number: int) -> Draw:
+        """The first `count` images of a draw (None: all); smaller counts are parts of larger ones."""
+        parts = self.parts
+        order = np.random.default_rng([self.seed, 2, number]).permutation(len(parts.defective))
+        chosen = parts.defective.select(order[:count])
+        return Draw(chosen, parts.good, parts.further_good, self.num_synthetic, image_seed(self.seed, number))
+
+
+def given(arm: str, draw: Draw, comparison: Comparison) -> Given:
+    """What the detector of an arm gets."""
+    test, options = comparison.parts.test, comparison.detector
     if arm in WITH_REFERENCES:
         real = with_difference(draw.defective) + with_difference(draw.good)
         synthetic = with_difference(augmented(draw, bank_of(draw))) if arm == BOTH else None
@@ -78,19 +92,18 @@ def given(arm: str, draw: Draw, test: Images, pipe: MagicalPipeline | None, opti
     if arm in NO_SYNTHETIC:
         return Given(real, None, test.labelled, replace(options, augment=options.augment and arm != REAL))
     if arm == WHOLE:
-        assert pipe is not None
-        return Given(real, augmented(draw, pipe).labelled, test.labelled, options)
+        assert comparison.pipe is not None
+        return Given(real, augmented(draw, comparison.pipe).labelled, test.labelled, options)
     if arm == TUNED:
         bank, tuned = DefectBank.tune(_table(draw), **_columns(draw), group_column="group", steps=options.steps // 2)
         options = replace(options, synthetic_share=tuned.synthetic_share, real_only_steps=tuned.real_only_steps)
         synthetic = augmented(draw, bank).labelled if tuned.synthetic_share else None
         return Given(real, synthetic, test.labelled, options)
-    return Given(real, MAKERS[arm](draw), test.labelled, options)
-
-
-def placebo(draw: Draw) -> LabelledImages:
-    """Good images that no other arm has."""
-    return draw.further_good.labelled
+    if arm == PLACEBO:  # good images that no other arm has
+        return Given(real, draw.further_good.labelled, test.labelled, options)
+    if arm == PASTED:
+        return Given(real, pasted(draw), test.labelled, options)
+    return Given(real, augmented(draw, bank_of(draw)).labelled, test.labelled, options)
 
 
 def bank_of(draw: Draw) -> DefectBank:
@@ -128,11 +141,6 @@ def _stacked(images: Iterable[Image.Image], like: LabelledImages) -> np.ndarray:
     return pixels.reshape(len(pixels), *like.images.shape[1:])
 
 
-def painted(draw: Draw) -> LabelledImages:
-    """Good images with this draw's defects, put on by its bank."""
-    return augmented(draw, bank_of(draw)).labelled
-
-
 def pasted(draw: Draw) -> LabelledImages:
     """Plain copy-paste (Ghiasi et al. 2021): the defects of an image, mirrored at random, on a random good image.
 
@@ -155,9 +163,6 @@ def pasted(draw: Draw) -> LabelledImages:
         boxes.append(np.array([some[where] for where in stayed], np.float32).reshape(-1, 4))
         kinds.append(source.categories[place][stayed])
     return replace(source, images=images, boxes=tuple(boxes), categories=tuple(kinds))
-
-
-MAKERS: dict[str, Callable[[Draw], LabelledImages]] = {PLACEBO: placebo, PASTED: pasted, PAINTED: painted}
 
 
 def _table(draw: Draw) -> datasets.Dataset:

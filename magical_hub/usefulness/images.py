@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from magical_hub.data.columns import objects_feature, undecoded
-from magical_hub.defects.rows import Rows
-from magical_hub.detectors import LabelledImages, read_images, with_labels
+from magical_hub.data.columns import Columns, objects_feature
+from magical_hub.data.images import open_image
+from magical_hub.data.rows import LabelledRows
+from magical_hub.detectors import LabelledImages, labelled_rows, stacked
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a data set has what; None where it has none."""
-
-    image: str = "image"
-    objects: str | None = None
-    mask: str | None = None
-    reference: str | None = None
-    group: str | None = "group"
 
 
 @dataclass(frozen=True)
@@ -74,31 +64,34 @@ def read(
     grey: bool = False,
     mask_values: Mapping[int, str] | None = None,
 ) -> Images:
-    """All images of a data set; see `magical_hub.detectors.read_labelled`.
-
-    A null mask is that of a good image where no image of its class (column "label") shows a defect, as in `augment`.
+    """All images of a data set; see `magical_hub.detectors.labelled_rows`.
 
     Raises:
         DataError: where a column is missing, or images differ in their shape.
     """
-    if columns.group is not None and columns.group not in dataset.column_names:
-        raise DataError(f"the data set has no column {columns.group!r}: it has {', '.join(dataset.column_names)}")
-    names = [columns.image] + ([] if columns.reference is None else [columns.reference])
-    images, *references = read_images(dataset, names, image_size, grey)
-    groups = np.array(dataset[columns.group] if columns.group else np.arange(len(dataset)), str)
-    good = _without_mask(dataset, columns, mask_values)
-    labelled = with_labels(dataset, images, columns.image, columns.objects, columns.mask, mask_values, good)
-    return Images(labelled, references[0] if references else None, groups)
+    label = "label" if "label" in dataset.features else None  # which says which images without a mask are good
+    rows_of = LabelledRows(dataset, replace(columns, label=label), mask_values)
+    labelled, references = labelled_rows(rows_of, image_size, grey), None
+    if columns.reference is not None:
+        references = stacked(_references(rows_of), image_size, grey)
+        if references.shape[1:3] != labelled.images.shape[1:3]:
+            raise DataError("references have another size than their images: give them at the same")
+        channels = max(references.shape[3], labelled.images.shape[3])
+        labelled = replace(labelled, images=_in_channels(labelled.images, channels))
+        references = _in_channels(references, channels)
+    return Images(labelled, references, rows_of.groups)
 
 
-def _without_mask(dataset: datasets.Dataset, columns: Columns, mask_values: Mapping[int, str] | None) -> set[int]:
-    """Numbers of the good rows whose mask is null."""
-    if columns.mask is None or "label" not in dataset.features:
-        return set()
-    null = {number for number, mask in enumerate(undecoded(dataset, columns.mask)[columns.mask]) if mask is None}
-    if null:
-        null &= set(Rows(dataset, columns.image, "label", None, columns.mask, None, mask_values).good)
-    return null
+def _references(rows_of: LabelledRows) -> Iterator[tuple[Image.Image, str]]:
+    for row in rows_of.over("image", "reference"):
+        stored = row.stored("reference")
+        if stored is None:
+            raise DataError(f"{row.name} has no reference: leave it out, or give no column of references")
+        yield open_image(*stored), stored[1]
+
+
+def _in_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    return images if images.shape[3] == channels else np.repeat(images, channels, axis=3)
 
 
 def cut(images: Images, test_fraction: float, num_good: int, seed: int, least_further: int = 0) -> Parts:

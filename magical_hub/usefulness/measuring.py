@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from magical_hub.checkpoint.weights import weights_sha256
-from magical_hub.data.columns import LabelledColumns, file_of, find_columns, row_name, undecoded
-from magical_hub.data.images import image_size
+from magical_hub.data.columns import find_columns
 from magical_hub.data.masks import parse_mask_values
+from magical_hub.data.rows import LabelledRows
 from magical_hub.data.sources import open_dataset
-from magical_hub.defects.tuning import CROP, LONGER_SIDE
-from magical_hub.detectors import DetectorOptions, check_packages
+from magical_hub.defects.tuning import CROP
+from magical_hub.detectors import DetectorOptions, check_packages, longer_side_of
 from magical_hub.devices import move
 from magical_hub.errors import DataError, MagicalError
 from magical_hub.evaluation.evaluating import versions
@@ -25,8 +25,8 @@ from magical_hub.evaluation.report import EvaluationReport
 from magical_hub.files import check_plain, expanded, only_writer, written_whole
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.usefulness.answering import NAMES
-from magical_hub.usefulness.arms import PLACEBO, WHOLE, augmented, draw_of
-from magical_hub.usefulness.images import Columns, Images, Parts, cut, read
+from magical_hub.usefulness.arms import PLACEBO, WHOLE, Comparison, augmented
+from magical_hub.usefulness.images import Images, Parts, cut, read
 from magical_hub.usefulness.options import NUM_GOOD, UsefulnessOptions
 from magical_hub.usefulness.page import section_of
 from magical_hub.usefulness.pictures import example
@@ -89,6 +89,7 @@ def evaluate_usefulness(
     _check_apart(parts)
     count = _count(options.num_defective, len(parts.defective))
     detector = DetectorOptions(steps=options.all_steps(), crop_size=CROP if images.labelled.masks is None else None)
+    comparison = Comparison(parts, detector, images_of_each, pipe, seed, device)
     with only_writer(folder):
         for name in ("report.json", "report.html", EXAMPLE):
             check_plain(folder / name)
@@ -105,13 +106,13 @@ def evaluate_usefulness(
             "version": __version__,
         }
         results = Results(folder, settings)
-        arms, left_out = _arms(parts, count, pipe, seed)
+        arms, left_out = _arms(comparison, count)
         tasks = planned(arms, [count], options.all_draws(), len(parts.defective))
         _say(parts, count, options, len(tasks))
         if not (folder / EXAMPLE).exists():
             with written_whole(folder / EXAMPLE) as beside:
-                beside.write_bytes(example(draw_of(parts, count, 0, images_of_each, seed)))
-        _train(tasks, results, parts, detector, images_of_each, pipe, seed, device)
+                beside.write_bytes(example(comparison.draw(count, 0)))
+        _train(tasks, results, comparison)
         found = {task: result for task, result in results.finished().items() if task.count == count}
         section = section_of(
             _whole_draws(found, arms),
@@ -131,42 +132,30 @@ def evaluate_usefulness(
 
 def has_defects(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> bool:
     """Whether a data set has a column of boxes or masks, so that detectors of these can be compared."""
+    features = open_dataset(data, options.split).features
     try:
-        _columns(open_dataset(data, options.split), options)
+        found = find_columns(features, options.image_column, None, options.objects_column, options.mask_column)
     except DataError:
         return False
-    return True
-
-
-def _columns(dataset: datasets.Dataset, options: UsefulnessOptions) -> LabelledColumns:
-    found = find_columns(dataset.features, options.image_column, None, options.objects_column, options.mask_column)
-    if found.objects is None and found.mask is None:
-        raise DataError(
-            "the data has neither boxes nor masks: name their column; where it has image classes alone, give a "
-            "checkpoint, with whose images a classifier is trained"
-        )
-    return found
+    return found.objects is not None or found.mask is not None
 
 
 def _read(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> Images:
     dataset = open_dataset(data, options.split)
-    found = _columns(dataset, options)
+    named = options.objects_column, options.mask_column, options.reference_column, options.group_column
+    columns = find_columns(dataset.features, options.image_column, None, *named)
+    if columns.objects is None and columns.mask is None:
+        raise DataError(
+            "the data has neither boxes nor masks: name their column; where it has image classes alone, give a "
+            "checkpoint, with whose images a classifier is trained"
+        )
     if not len(dataset):
         raise DataError(f"the split {options.split!r} of the data has no rows: name another one")
+    if columns.mask is not None:
+        columns = replace(columns, objects=None)
     tqdm.write(f"reading {len(dataset)} images", file=sys.stderr)
-    columns = Columns(
-        found.image,
-        found.objects if found.mask is None else None,
-        found.mask,
-        options.reference_column,
-        options.group_column,
-    )
     values = None if options.mask_values is None else parse_mask_values(options.mask_values)
-    side = options.image_size
-    if side is None:
-        first = undecoded(dataset, found.image)[0][found.image]
-        largest = max(image_size(file_of(first), row_name(0, first)))
-        side = min(largest, LONGER_SIDE["boxes" if found.mask is None else "masks"])
+    side = longer_side_of(LabelledRows(dataset, columns), options.image_size)
     return read(dataset, columns, side, mask_values=values)
 
 
@@ -200,39 +189,30 @@ def _count(wanted: int | None, available: int) -> int:
     return wanted
 
 
-def _arms(parts: Parts, count: int, pipe: MagicalPipeline | None, seed: int) -> tuple[list[str], dict[str, str]]:
+def _arms(comparison: Comparison, count: int) -> tuple[list[str], dict[str, str]]:
     """What is compared, and what is not, with the reason."""
-    left_out = {}
-    if not len(parts.further_good):
+    left_out, pipe = {}, comparison.pipe
+    if not len(comparison.parts.further_good):
         left_out[PLACEBO] = f"fewer than {2 * LEAST_FURTHER} good images are for training"
     if pipe is not None:
         try:
             if not pipe.generator.config.get("num_defects"):
                 raise DataError("the checkpoint was trained without defects, so its images have no labels")
-            augmented(draw_of(parts, count, 0, 1, seed), pipe)
+            augmented(replace(comparison, num_synthetic=1).draw(count, 0), pipe)
         except MagicalError as reason:
             left_out[WHOLE] = str(reason)
     return [arm for arm in NAMES if arm not in left_out and (arm != WHOLE or pipe is not None)], left_out
 
 
-def _train(
-    tasks: Sequence[Task],
-    results: Results,
-    parts: Parts,
-    detector: DetectorOptions,
-    num_images: int,
-    pipe: MagicalPipeline | None,
-    seed: int,
-    device: str,
-) -> None:
+def _train(tasks: Sequence[Task], results: Results, comparison: Comparison) -> None:
     """Train what is not finished yet, under a bar."""
-    done = results.finished()
+    done, steps = results.finished(), comparison.detector.steps
     missing = [task for task in tasks if task not in done]
-    total, before = len(tasks) * detector.steps, (len(tasks) - len(missing)) * detector.steps
+    total, before = len(tasks) * steps, (len(tasks) - len(missing)) * steps
     with tqdm(total=total, initial=before, desc="Detectors", unit="step", smoothing=0.02) as bar:
         for task in missing:
             bar.set_postfix_str(f"draw {1 + task.draw}, {NAMES[task.arm]}")
-            results.add(trained(task, parts, detector, num_images, pipe, seed, bar.update, device))
+            results.add(trained(task, comparison, bar.update))
 
 
 def _whole_draws(found: dict[Task, Result], arms: Sequence[str]) -> dict[Task, Result]:
@@ -254,17 +234,9 @@ def _say(parts: Parts, count: int, options: UsefulnessOptions, detectors: int) -
 
 def _digest(images: Images) -> str:
     """Of all that detectors are trained with and tested on."""
-    labelled, found = images.labelled, hashlib.sha256()
-    found.update(repr((labelled.images.shape, labelled.class_names, images.groups.tolist())).encode())
-    arrays = [
-        labelled.images,
-        labelled.masks,
-        images.references,
-        *(labelled.boxes or ()),
-        *(labelled.categories or ()),
-    ]
-    for array in arrays:
-        found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+    found = hashlib.sha256(repr((images.labelled.sha256, images.groups.tolist())).encode())
+    if images.references is not None:
+        found.update(images.references.tobytes())
     return found.hexdigest()
 
 

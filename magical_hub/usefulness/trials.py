@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from magical_hub.detectors import DetectorOptions, average_precision, train_detector
-from magical_hub.pipeline import MagicalPipeline
-from magical_hub.usefulness.arms import ORACLE, draw_of, given
-from magical_hub.usefulness.images import Parts
+from magical_hub.detectors import average_precision, train_detector
+from magical_hub.usefulness.arms import ORACLE, Comparison, given
 from magical_hub.usefulness.results import Result, Task
 
 
@@ -33,32 +31,12 @@ def planned(arms: Sequence[str], counts: Sequence[int], draws: int, available: i
     return tasks
 
 
-def trained(
-    task: Task,
-    parts: Parts,
-    options: DetectorOptions,
-    num_synthetic: int,
-    pipe: MagicalPipeline | None,
-    seed: int,
-    progress: Callable[[int], object] = lambda steps: None,
-    device: str = "cpu",
-) -> Result:
-    """Train one detector and test it.
-
-    Args:
-        task: which one.
-        parts: of the images.
-        options: of all detectors.
-        num_synthetic: images that are made for it, where its arm has any.
-        pipe: for the arm of whole synthetic images.
-        seed: of the draws.
-        progress: called with 1 after every step.
-        device: what it is trained on.
-    """
+def trained(task: Task, comparison: Comparison, progress: Callable[[int], object] = lambda steps: None) -> Result:
+    """Train one detector and test it; `progress` is called with 1 after every step."""
     start = time.process_time()
     count = None if task.arm == ORACLE else task.count
-    train = given(task.arm, draw_of(parts, count, task.draw, num_synthetic, seed), parts.test, pipe, options)
-    network = train_detector(train.real, train.synthetic, train.options, task.draw, progress, device)
+    train = given(task.arm, comparison.draw(count, task.draw), comparison)
+    network = train_detector(train.real, train.synthetic, train.options, task.draw, progress, comparison.device)
     seconds = time.process_time() - start
     score = average_precision(network, train.test)
     synthetic = 0 if train.synthetic is None else len(train.synthetic)

@@ -14,6 +14,7 @@ from PIL import Image
 from magical_hub import Grid
 from magical_hub.data import open_source
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
+from magical_hub.data.canvas import StoreRequest
 from magical_hub.errors import DataError
 
 GRID = Grid(2, 3, 8, 12)
@@ -34,7 +35,7 @@ def put(folder: Path, count: int, channels: int = 1) -> Path:
 
 def build(folder: Path, path: Path, channels: int = 1, strict: bool = False, **columns) -> ArrowStore:
     source = open_source(folder, **columns)
-    build_arrow_store(source, path, GRID, channels, strict=strict, progress=False)
+    build_arrow_store(StoreRequest(source, GRID, channels, strict, progress=False), path)
     return ArrowStore(path)
 
 
@@ -178,7 +179,8 @@ def test_a_window_reads_its_sub_regions_and_no_more(tmp_path, bytes_read):
     (tmp_path / "images").mkdir()
     for number in range(3):
         Image.effect_noise((1024, 1024), 50 + number).save(tmp_path / "images" / f"{number}.png")
-    build_arrow_store(open_source(tmp_path / "images"), tmp_path / "canvas.arrow", grid, 3, progress=False)
+    request = StoreRequest(open_source(tmp_path / "images"), grid, 3, progress=False)
+    build_arrow_store(request, tmp_path / "canvas.arrow")
     store = ArrowStore(tmp_path / "canvas.arrow")
     before = bytes_read()
     store.crop(grid, np.array([0, 2]), np.array([5, 900]), (2, 2))

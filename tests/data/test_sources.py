@@ -130,7 +130,7 @@ def test_another_name_for_the_column_of_images():
 
 def test_datasets_that_cannot_be_used():
     data = dataset(label=[0, 1])
-    with pytest.raises(DataError, match="no column 'picture': it has image, label"):
+    with pytest.raises(DataError, match="no column 'picture', only image, label"):
         open_source(data, image_column="picture")
     with pytest.raises(DataError, match="no column 'kind'"):
         open_source(data, label_column="kind")
@@ -150,7 +150,7 @@ def test_rows_that_cannot_be_used():
     with pytest.raises(DataError, match="row 1 cannot be read"):
         open_image(empty.image, empty.name)
     unlabelled = dataset(label=[1, -1]).cast_column("label", datasets.ClassLabel(names=["good", "void"]))
-    with pytest.raises(DataError, match=r"row 1.* has the label -1 in 'label': give one of good, void"):
+    with pytest.raises(DataError, match=r"row 1.* has no class in 'label': give it one of good, void"):
         list(open_source(unlabelled, label_column="label").records())
 
 

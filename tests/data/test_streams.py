@@ -143,7 +143,7 @@ def test_a_row_that_cannot_be_read_is_skipped_by_name(rows, tmp_path, caplog):
 def test_streams_that_cannot_be_used(rows, elpv_folder):
     with pytest.raises(DataError, match="the stream does not say what its columns hold: give it features"):
         open_source(rows.stream(features=None))
-    with pytest.raises(DataError, match="no column 'picture': it has image, label"):
+    with pytest.raises(DataError, match="no column 'picture', only image, label"):
         open_source(rows.stream(), image_column="picture")
     with pytest.raises(DataError, match="column 'label' holds no images"):
         open_source(rows.stream(), image_column="label")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from magical_hub import Grid, train
 from magical_hub.data import inspect_image, open_source, open_store, prepare_store
 from magical_hub.data.arrow import ArrowStore, build_arrow_store
+from magical_hub.data.canvas import StoreRequest
 from magical_hub.data.tiff import TiffStore
 from magical_hub.errors import DataError
 from magical_hub.grid import Window
@@ -67,7 +68,7 @@ def test_both_stores_hold_the_same(tmp_path, elpv_files, kind, channels):
     folder = put(tmp_path / "in", elpv_files, 3, 250, 200, KINDS[kind][0], **KINDS[kind][1])
     store = prepare(folder, tmp_path / "run", grid, channels)
     assert isinstance(store, TiffStore) and [file.name for file in (tmp_path / "run").iterdir()] == ["tiles.json"]
-    build_arrow_store(open_source(folder), tmp_path / "other.arrow", grid, channels, progress=False)
+    build_arrow_store(StoreRequest(open_source(folder), grid, channels, progress=False), tmp_path / "other.arrow")
     other = ArrowStore(tmp_path / "other.arrow")
     assert np.array_equal(store.images(np.arange(3)), other.images(np.arange(3)))
     assert (store.digests, store.names, store.groups) == (other.digests, other.names, other.groups)

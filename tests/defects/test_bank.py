@@ -221,7 +221,7 @@ def test_data_that_is_refused(make_plates, caplog):
     assert len(DefectBank.from_dataset(masked, label_column="label")) > 0
     with pytest.raises(DataError, match=r"^no row of the dataset has a defect"):
         DefectBank.from_dataset(make_plates(bad=0))
-    with pytest.raises(DataError, match=r"^the dataset has no column of images 'golden'"):
+    with pytest.raises(DataError, match=r"^the dataset has no column 'golden', only"):
         DefectBank.from_dataset(make_plates(), reference_column="golden")
     with pytest.raises(DataError, match="neither a column of objects nor one of masks"):
         DefectBank.from_dataset(make_plates(with_mask=False, with_boxes=False))

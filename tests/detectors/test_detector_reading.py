@@ -46,19 +46,20 @@ def test_boxes_and_masks_are_resized_with_the_images():
 def test_images_in_memory_come_out_as_those_of_a_dataset():
     noise = np.random.default_rng(0).integers(0, 255, (20, 40, 3), np.uint8)
     data, mask = table(image=Image.fromarray(noise)), np.asarray(table()[0]["mask"])
-    images = [(np.asarray(data[0]["image"]), "white and black"), (noise, "noise")]
-    names, objects = ("crack", "void"), [[((2, 4, 10, 4), "void")], []]
+    images, names = [data[0]["image"], Image.fromarray(noise)], ("crack", "void")
+    boxed = [(images[0], "white and black", [((2, 4, 10, 4), "void")]), (images[1], "noise", [])]
+    masked = [(image, name, mask) for image, name, _ in boxed]
     for side in (None, 20, 60):
-        ours = labelled_arrays(images, names, objects=objects, longer_side=side)
+        ours = labelled_arrays(boxed, names, side, grey=True)
         theirs = read_labelled(data, objects_column="objects", longer_side=side, grey=True)
         np.testing.assert_array_equal(ours.images, theirs.images)
         for own, other in zip((ours.boxes, ours.categories), (theirs.boxes, theirs.categories), strict=True):
             assert [one.tolist() for one in own] == [one.tolist() for one in other]
-        ours = labelled_arrays(images, names, masks=[mask, mask], longer_side=side)
+        ours = labelled_arrays(masked, names, side)
         theirs = read_labelled(data, mask_column="mask", mask_values={1: "crack", 2: "void"}, longer_side=side)
         np.testing.assert_array_equal(ours.masks, theirs.masks)
     with pytest.raises(DataError, match="noise is 40 x 10 pixels and the first one 40 x 20: cut or resize"):
-        labelled_arrays([images[0], (noise[:10], "noise")], names, objects=objects)
+        labelled_arrays([boxed[0], (Image.fromarray(noise[:10]), "noise", [])], names)
 
 
 def test_colours_stay_unless_grey_is_wanted():
@@ -71,7 +72,7 @@ def test_colours_stay_unless_grey_is_wanted():
     ("changed", "columns", "message"),
     [
         ({"image": Image.new("L", (30, 20))}, {"objects_column": "objects"}, "image of row 1 is 30 x 20 pixels"),
-        ({"objects": None}, {"objects_column": "objects"}, "objects of row 1 is null"),
+        ({"objects": None}, {"objects_column": "objects"}, "the objects of row 1 are null"),
         ({"mask": None}, {"mask_column": "mask"}, "mask of row 1 is null"),
         ({"objects": [{"bbox": [90, 0, 4, 4], "category": 0}]}, {"objects_column": "objects"}, "outside the image"),
         ({}, {}, "one of the two"),

@@ -77,7 +77,9 @@ def test_shares_are_met_over_all_steps():
     real, synthetic = drawn(16, 0), drawn(8, 1)
     good = set(np.flatnonzero(~real.defective))
     for share, good_share, last in ((0.3, 0.25, 0.0), (0.5, 0.5, 0.5), (0.0, 0.1, 0.0), (1.0, 0.0, 0.25)):
-        rows = list(rows_of_batches(real, synthetic, 100, 8, good_share, share, last, np.random.default_rng(0)))
+        shares = {"good_share": good_share, "synthetic_share": share, "real_only_steps": last}
+        options = DetectorOptions(steps=100, batch_size=8, **shares)
+        rows = list(rows_of_batches(real, synthetic, options, np.random.default_rng(0)))
         assert all(len(batch) == 8 for batch in rows)
         made = [sum(owner is synthetic for owner, _ in batch) for batch in rows]
         mixed = round(100 * (1 - last))

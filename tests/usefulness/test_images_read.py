@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magical_hub.data.columns import Columns
 from magical_hub.errors import DataError
-from magical_hub.usefulness.images import Columns, read
+from magical_hub.usefulness.images import read
 
-COLUMNS = Columns(mask="mask", group=None)
+COLUMNS = Columns(mask="mask")
 
 
 def cells(masks: list[Image.Image | None]) -> datasets.Dataset:
