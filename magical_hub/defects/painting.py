@@ -9,11 +9,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from magical_hub.boxes import Box
 from magical_hub.data.images import without_copies
 from magical_hub.defects.composing import composed
-from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, like
+from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels
 from magical_hub.defects.placing import Target, place_anywhere, place_freely, place_near
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, contrasts_of
@@ -159,7 +160,8 @@ class Canvas:
         differs = self._before != self._after
         differs = differs if differs.ndim == 2 else differs.any(axis=2)
         after = in_channels(self._after, self._channels)
-        return Painted(like(after, self._given), self.objects, self._mask, differs, self.dropped)
+        image = Image.fromarray(after) if isinstance(self._given, Image.Image) else after
+        return Painted(image, self.objects, self._mask, differs, self.dropped)
 
     def _visible(
         self, unit: Unit, inside: tuple[slice, slice], before: np.ndarray, after: np.ndarray, strength: float

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from PIL import Image
@@ -27,11 +25,6 @@ def as_pixels(image: Image.Image | np.ndarray, name: str) -> np.ndarray:
     if 0 in pixels.shape:
         raise DataError(f"{name} has no pixels: its shape is {pixels.shape}")
     return pixels
-
-
-def like(pixels: np.ndarray, image: Image.Image | np.ndarray) -> Any:
-    """The pixels as what `image` is: an array, or a PIL image of the same mode."""
-    return Image.fromarray(pixels) if isinstance(image, Image.Image) else pixels
 
 
 def full_scale(pixels: np.ndarray) -> float:

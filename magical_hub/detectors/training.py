@@ -60,7 +60,9 @@ def train_detector(
     rows = rows_of_batches(real, synthetic, options, np.random.default_rng(batches))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = _detector(real).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        kind = MaskDetector if real.boxes is None else BoxDetector
+        detector = kind(real.images.shape[-1], len(real.class_names))
+        detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         detector.parameters(), options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
@@ -82,11 +84,6 @@ def train_detector(
         schedule.step()
         progress(1)
     return detector.eval()
-
-
-def _detector(real: LabelledImages) -> BoxDetector | MaskDetector:
-    kind = MaskDetector if real.boxes is None else BoxDetector
-    return kind(real.images.shape[-1], len(real.class_names))
 
 
 def _rate(step: int, steps: int) -> float:

@@ -10,9 +10,9 @@ import numpy as np
 
 from magical_hub.boxes import Box
 from magical_hub.data.rows import LabelledObject
-from magical_hub.errors import MissingPackageError
 from magical_hub.export.names import names_beside
 from magical_hub.export.samples import Samples, plain, save_image
+from magical_hub.extras import extra
 from magical_hub.files import write_text
 
 KEYS = {
@@ -95,8 +95,6 @@ def _segmentation(item: LabelledObject) -> dict[str, Any]:
 
 
 def _codes() -> Any:
-    try:
+    with extra("coco"):
         from pycocotools import mask
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("pycocotools is not installed: pip install 'magical-hub[coco]'") from error
     return mask
