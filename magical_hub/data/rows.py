@@ -83,7 +83,7 @@ class LabelledRow:
         """One of its images, not decoded; None where it has none."""
         columns = self._rows.columns
         value = self.values.get(getattr(columns, part))
-        if value is None:
+        if value is None or (value["bytes"] is None and not value["path"]):
             return None
         name = f"the {part} of {row_name(self.number, value, self.values.get(columns.image))}"
         if value["bytes"] is None and not is_allowed(value["path"], self._rows.folders):

@@ -137,7 +137,7 @@ def test_a_mask_is_of_the_class_of_its_image(tmp_path: Path):
     ("columns", "message"),
     [
         ({"objects_column": "items"}, "no column 'items'"),
-        ({"objects_column": "label"}, "'label' holds no lists of bbox and category"),
+        ({"objects_column": "label"}, "'label' holds no list of bbox and category"),
         ({"mask_column": "label"}, "'label' holds no images"),
         ({"objects_column": "objects", "mask_column": "image"}, "give one of them"),
     ],

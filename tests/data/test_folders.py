@@ -269,7 +269,7 @@ def test_text_in_metadata_stays_the_text_that_it_is(tmp_path):
 def test_an_image_without_a_class_is_no_class_of_its_own(tmp_path):
     put(tmp_path, "1.png", "2.png")
     (tmp_path / "metadata.csv").write_text("file_name,kind\n1.png,good\n2.png,\n")
-    with pytest.raises(DataError, match=r"2\.png has the label None in 'kind': give one of good"):
+    with pytest.raises(DataError, match=r"2\.png has no class in 'kind': give it one of good"):
         list(open_source(tmp_path, label_column="kind").records())
     metadata(tmp_path, [{"file_name": "1.png", "kind": "good"}, {"file_name": "2.png", "kind": " "}])
     (tmp_path / "metadata.csv").unlink()
