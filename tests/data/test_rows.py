@@ -1,0 +1,114 @@
+"""A labelled row is read in one way by all that use rows: what one refuses, all refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from magical_hub import DefectBank
+from magical_hub.data import open_source
+from magical_hub.data.columns import Columns, objects_feature
+from magical_hub.data.rows import LabelledRows
+from magical_hub.detectors import read_labelled
+from magical_hub.errors import DataError
+from magical_hub.export import write_dataset
+from magical_hub.usefulness.images import read
+
+FEATURES = datasets.Features(
+    image=datasets.Image(),
+    mask=datasets.Image(),
+    label=datasets.ClassLabel(names=["good", "dent"]),
+    objects=objects_feature(["dent", "scratch"]),
+)
+
+
+def rows(**last) -> datasets.Dataset:
+    """Two good images and a dented one, with a mask and a box."""
+    dent = np.zeros((48, 48), np.uint8)
+    dent[10:20, 12:24] = 255
+    image = Image.fromarray(np.where(dent, 40, 150).astype(np.uint8))
+    good = {"image": Image.new("L", (48, 48), 150), "mask": Image.new("L", (48, 48)), "label": 0, "objects": []}
+    box = {"bbox": [12.0, 10.0, 12.0, 10.0], "category": 0}
+    dented = {"image": image, "mask": Image.fromarray(dent), "label": 1, "objects": [box]}
+    return datasets.Dataset.from_list([good, good, {**dented, **last}], features=FEATURES)
+
+
+def paint(table: datasets.Dataset, **columns) -> None:
+    DefectBank.from_dataset(table, label_column="label", **columns)
+
+
+def export(table: datasets.Dataset, **columns) -> None:
+    write_dataset(table, "out", "coco", **columns)
+
+
+def train(table: datasets.Dataset, **columns) -> None:
+    for record in open_source(table, **columns).records():
+        record.check()
+
+
+def detect(table: datasets.Dataset, **columns) -> None:
+    read_labelled(table, **columns)
+
+
+@pytest.mark.parametrize(
+    ("last", "columns", "readers", "words"),
+    [
+        ({"label": 0}, "mask", (paint, export), "row 2 is called 'good', and its mask marks a defect"),
+        ({"label": None}, "mask", (paint, export), "row 2 is called None, and its mask marks a defect"),
+        (
+            {"objects": [{"bbox": [1.0, 1.0, 4.0, 4.0], "category": None}]},
+            "objects",
+            (paint, export, train, detect),
+            "row 2 has an object of the category None: give it one with a name",
+        ),
+    ],
+)
+def test_what_nothing_names_is_refused_by_all(last, columns, readers, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[Callable, dict] = {
+        paint: {"objects_column": None, "mask_column": None},
+        export: {"objects_column": None, "mask_column": None},
+        train: {},
+        detect: {},
+    }
+    for reader in readers:
+        with pytest.raises(DataError, match=words):
+            reader(rows(**last), **{**names[reader], f"{columns}_column": columns})
+
+
+@pytest.mark.parametrize("reader", [paint, export, train, detect])
+def test_names_of_values_need_masks(reader, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = rows().remove_columns("mask")
+    with pytest.raises(DataError, match="mask_values name what masks mark"):
+        reader(table, objects_column="objects", mask_values={255: "dent"})
+
+
+def test_which_rows_are_good():
+    """By objects, else by the mask, else by the class: that of no row with a defect."""
+    table = datasets.concatenate_datasets(
+        [rows(), rows(objects=None, mask=None), rows(objects=None, mask=None, label=0)]
+    )
+    kinds = LabelledRows(table, Columns(label="label", objects="objects", mask="mask")).kinds
+    assert kinds == ([2], [0, 1, 3, 4, 6, 7, 8], [5])
+
+
+def test_a_row_whose_image_is_null_in_both_ways_is_named():
+    table = rows()
+    both = table.cast_column("image", datasets.Image(decode=False)).to_list()
+    both[1]["image"] = {"bytes": None, "path": None}
+    row = LabelledRows(datasets.Dataset.from_list(both, features=FEATURES), Columns())[1]
+    with pytest.raises(DataError, match="row 1 has no image: leave it out"):
+        _ = row.size
+
+
+def test_references_have_the_size_of_their_images():
+    table = rows().remove_columns("objects").rename_column("mask", "reference")
+    table = table.map(lambda row: {"reference": Image.new("L", (48, 40))}, features=table.features)
+    table = table.add_column("objects", [[], [], []], feature=FEATURES["objects"])
+    with pytest.raises(DataError, match="references have another size than their images"):
+        read(table, Columns(objects="objects", reference="reference"), None)
