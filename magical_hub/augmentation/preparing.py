@@ -60,11 +60,6 @@ def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
         raise DataError(f"dataset is a {type(dataset).__name__}: give a datasets.Dataset or IterableDataset")
     if streamed and settings.engine == "ray":
         raise ConfigError("a stream's rows are made when they are reached: leave engine 'ray' out, or give a Dataset")
-    if dataset.features is None:
-        raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
-    taken = [name for name in PROVENANCE if settings.provenance and name in dataset.features]
-    if taken:
-        raise DataError(f"the dataset has a column {taken[0]!r} already: rename it, or leave provenance out")
     maker: RowMaker
     if isinstance(source, MagicalPipeline):
         maker, counts = generated_rows(dataset, source, settings)
@@ -136,10 +131,17 @@ def _counts(encoder: RowEncoder, occurring: Mapping[str, Mapping[Any, int]] | No
 
 
 def with_provenance(features: datasets.Features, settings: Settings) -> datasets.Features:
-    """The features of synthetic rows: with the three columns of provenance where they are names."""
+    """The features of synthetic rows: with the three columns of provenance where they are wanted.
+
+    Raises:
+        DataError: where the dataset has one of them already.
+    """
     from datasets import Features, Value
 
     if not settings.provenance:
         return features
+    taken = [name for name in PROVENANCE if name in features]
+    if taken:
+        raise DataError(f"the dataset has a column {taken[0]!r} already: rename it, or leave provenance out")
     types = dict(zip(PROVENANCE, (Value("bool"), Value("string"), Value("int64")), strict=True))
     return Features({**features, **types})

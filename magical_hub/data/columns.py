@@ -49,7 +49,7 @@ class Columns:
 
 
 def find_columns(
-    features: datasets.Features,
+    features: datasets.Features | None,
     image_column: str = "image",
     label_column: str | None = "label",
     objects_column: str | None = "auto",
@@ -67,6 +67,8 @@ def find_columns(
     """
     import datasets
 
+    if features is None:
+        raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
     for column in (image_column, label_column, objects_column, mask_column, reference_column, group_column):
         if column not in (None, "auto") and column not in features:
             raise DataError(

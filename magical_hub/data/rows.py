@@ -209,7 +209,7 @@ class LabelledRows:
         folders: whose files rows may name; None for any.
 
     Raises:
-        DataError: where mask_values are given and there is no column of masks.
+        DataError: where it is empty, or mask_values are given and there is no column of masks.
     """
 
     def __init__(
@@ -230,6 +230,8 @@ class LabelledRows:
         self.dataset: Any
         if isinstance(dataset, datasets.IterableDataset):
             self.dataset = dataset.decode(False).select_columns(columns.names)
+        elif not len(dataset):
+            raise DataError("the dataset is empty: give one with images")
         else:
             self.dataset = undecoded(dataset.with_format(None), *columns.images)
 

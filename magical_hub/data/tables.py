@@ -97,8 +97,6 @@ def cannot_be_loaded(dataset_id: str, error: Exception) -> DataError:
 
 
 def _from_dataset(dataset: datasets.Dataset, wanted: Wanted) -> Source:
-    if len(dataset) == 0:
-        raise DataError("the dataset is empty: give one with images")
     rows, columns = _rows(dataset, wanted, own_folders(dataset, wanted.files_below)), wanted.columns
     fingerprint = dataset._fingerprint
     if wanted.folder is not None:
@@ -107,8 +105,6 @@ def _from_dataset(dataset: datasets.Dataset, wanted: Wanted) -> Source:
 
 
 def _from_stream(stream: datasets.IterableDataset, fingerprint: str, wanted: Wanted) -> Source:
-    if stream.features is None:
-        raise DataError("the stream does not say what its columns hold: give it features, by its cast() for instance")
     folders = [] if wanted.files_below is None else [wanted.files_below]
     rows = _rows(stream, wanted, folders)
 

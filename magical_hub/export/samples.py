@@ -40,7 +40,7 @@ class Samples(LabelledRows):
         stems: of the files that are written: those of the files that the images came in, or their numbers.
 
     Raises:
-        DataError: where it is empty, or an image is missing.
+        DataError: where an image is missing, and as `LabelledRows`.
     """
 
     def __init__(
@@ -49,8 +49,6 @@ class Samples(LabelledRows):
         from datasets import ClassLabel, Value
 
         super().__init__(dataset, columns, mask_values)
-        if not len(dataset):
-            raise DataError("the dataset is empty: give one with images")
         self._mode: str | None = dataset.features[columns.image].mode
         self.more = {
             name: {number: text for text, number in stored_values(feature).items()}

@@ -149,8 +149,6 @@ def _read(data: str | Path | datasets.Dataset, options: UsefulnessOptions) -> Im
             "the data has neither boxes nor masks: name their column; where it has image classes alone, give a "
             "checkpoint, with whose images a classifier is trained"
         )
-    if not len(dataset):
-        raise DataError(f"the split {options.split!r} of the data has no rows: name another one")
     if columns.mask is not None:
         columns = replace(columns, objects=None)
     tqdm.write(f"reading {len(dataset)} images", file=sys.stderr)
