@@ -107,6 +107,7 @@ def train(
         if dry_run:
             return _report(planned.to_dict(), json, planned.text())
         print(planned.text(), file=sys.stderr)
+        settings = planned.config
     result = train(settings)
     about = {**asdict(result), "provenance": chain(Path(result.output_dir))}
     text = f"{result.steps} steps done in {result.seconds:.0f} s: {result.output_dir}"

@@ -110,8 +110,7 @@ def fetch_network(name: str | os.PathLike[str], subfolder: str = "", variant: st
     Args:
         name: a folder, or an id on the Hub (OWNER/NAME, OWNER/NAME@REVISION).
         subfolder: of the network in it.
-        variant: of the weights, as in diffusers ("fp16").
-        where: what `pulling.pull` takes.
+        variant, where: as of `fetch`.
 
     Raises:
         CheckpointError: where the files cannot be fetched, or the subfolder leads out of the folder.

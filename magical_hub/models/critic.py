@@ -61,8 +61,8 @@ class MagicalCritic(Network):
         rows, cols, image_size, channels, num_classes, num_defects: as the generator's.
         base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
         max_width: the most channels at any level.
-        same_location_pairs: whether the difference within pairs of images of one location and class is a feature
-            (after PacGAN, Lin et al. 2018).
+        same_location_pairs: whether the last convolution also reads the difference within pairs of images of one
+            location and class (after PacGAN, Lin et al. 2018).
     """
 
     renamed = {"twins": "same_location_pairs"}  # noqa: RUF012 - as diffusers' own class attributes
@@ -82,7 +82,21 @@ class MagicalCritic(Network):
     ) -> None:
         super().__init__()
         self.grid = check_config(self.config)
-        features = self._build_trunk(channels, base_width, max_width, same_location_pairs)
+        height, width = self.grid.cell_height, self.grid.cell_width
+        doublings = num_doublings(height, width)
+        # Sizes that halving does not divide are made a little larger.
+        self.cell_size = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)
+        widths = [min(max_width, base_width * 2**level) for level in range(doublings)]
+        features = widths[-1]
+
+        # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
+        self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
+        self.blocks = nn.ModuleList(HalvingBlock(a, b) for a, b in itertools.pairwise(widths))
+        self.same_location_pairs = same_location_pairs
+        self.last_conv = Conv2d(2 * features if same_location_pairs else features, features, 3, gain=GAIN, padding=1)
+        cells = (self.cell_size[0] >> doublings) * (self.cell_size[1] >> doublings)
+        self.trunk = Linear(features * cells, features, GAIN)
+
         self.score = Linear(features, 1, bias=None)  # only differences of scores count, so one would drift
         self.row_head = Linear(features, rows)
         self.col_head = Linear(features, cols)
@@ -138,31 +152,6 @@ class MagicalCritic(Network):
         score = score + (features.float() * direction).sum(1) / features.shape[1] ** 0.5
         location_logits = self.row_head(features)[:, :, None] + self.col_head(features)[:, None, :]
         return CriticOutput(score, location_logits.flatten(1), class_logits, defect_logits)
-
-    def _build_trunk(self, channels: int, base_width: int, max_width: int, same_location_pairs: bool) -> int:
-        """Make the layers that `_features` runs; returns the number of features.
-
-        Args:
-            channels: of the images, 1 or 3.
-            base_width: channels at half the resolution of a sub-region, doubled with every halving up to `max_width`.
-            max_width: the most channels at any level.
-            same_location_pairs: whether the last convolution reads the difference within a pair too.
-        """
-        height, width = self.grid.cell_height, self.grid.cell_width
-        doublings = num_doublings(height, width)
-        # Sizes that halving does not divide are made a little larger.
-        self.cell_size = (-(-height // 2**doublings) * 2**doublings, -(-width // 2**doublings) * 2**doublings)
-        widths = [min(max_width, base_width * 2**level) for level in range(doublings)]
-        features = widths[-1]
-
-        # Four pixels a cell: the mirror of the generator's last layer, and no work at full size.
-        self.stem = Conv2d(channels * 4, widths[0], 3, gain=GAIN, padding=1)
-        self.blocks = nn.ModuleList(HalvingBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.same_location_pairs = same_location_pairs
-        self.last_conv = Conv2d(2 * features if same_location_pairs else features, features, 3, gain=GAIN, padding=1)
-        cells = (self.cell_size[0] >> doublings) * (self.cell_size[1] >> doublings)
-        self.trunk = Linear(features * cells, features, GAIN)
-        return features
 
     def _features(self, images: torch.Tensor, window: Window, in_pairs: bool) -> torch.Tensor:
         """(B * n, features): the convolutions run over the whole window, the layers after them over sub-regions."""

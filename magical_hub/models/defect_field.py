@@ -51,15 +51,12 @@ class DefectField(nn.Module):
         height: int,
         width: int,
     ) -> torch.Tensor:
-        """Tiles of `height` x `width` cells that start at cells (tops, lefts), (B,) int64; they may leave the canvas.
+        """Tiles that start at cells (tops, lefts), (B,) int64, and may leave the canvas: (B, outputs, height, width).
 
         Args:
             defect_labels: (B, R, K) int64; 0 none.
             seeds: (B,) int64, one per image; None for no noise.
-            tops, lefts, height, width: where the tiles are.
-
-        Returns:
-            (B, outputs, height, width).
+            tops, lefts, height, width: in cells.
         """
         down = self._along(tops, height, self.grid.cell_height)
         across = self._along(lefts, width, self.grid.cell_width)

@@ -201,16 +201,8 @@ class PositionNoise(nn.Module):
 def position_noise(
     seeds: torch.Tensor, layers: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
 ) -> torch.Tensor:
-    """`hashed_noise` of a tile of neighbouring cells.
-
-    Args:
-        seeds: (B,) int64, one per image.
-        layers: (n,) int64; each has noise of its own.
-        tops, lefts: (B,) int64, where the tile starts, in cells of the layer; they may be negative.
-        height, width: of the tile, in cells.
-
-    Returns:
-        (B, n, height, width), of the dtype that `hashed_noise` gives.
+    """`hashed_noise` of tiles of `height` x `width` cells that start at cells (tops, lefts), (B,) int64, of the layer:
+    (B, n, height, width).
     """
     rows = tops[:, None] + torch.arange(height, device=seeds.device)
     cols = lefts[:, None] + torch.arange(width, device=seeds.device)

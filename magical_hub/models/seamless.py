@@ -144,9 +144,8 @@ class SeamlessGenerator(Network):
 
         self.mapping = LatentMapping(latent_dim, style_dim, num_classes)
         cells = (-(-image_size[0] // self.cell), -(-image_size[1] // self.cell))
-        self.map = CanvasMap(
-            cells, widths[0], self.halo + 1, num_classes
-        )  # + 1: a tile may start in the midst of a cell
+        # + 1: a tile may start in the midst of a cell.
+        self.map = CanvasMap(cells, widths[0], self.halo + 1, num_classes)
         self.offsets = (
             max(row * self.grid.cell_height % self.cell for row in range(rows)),
             max(col * self.grid.cell_width % self.cell for col in range(cols)),
@@ -186,11 +185,7 @@ class SeamlessGenerator(Network):
         window: Window = (1, 1),
         truncation_psi: float = 1.0,
     ) -> torch.Tensor:
-        """Generate sub-regions, or windows of neighbouring sub-regions of one latent: as `MagicalGenerator`.
-
-        Returns:
-            (B, C, h * window rows, w * window columns) in [-1, 1].
-        """
+        """Generate sub-regions, or windows of neighbouring sub-regions of one latent: as `MagicalGenerator`."""
         check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         self.grid.check_locations(locations, window)
         tops = locations // self.grid.cols * self.grid.cell_height
@@ -212,18 +207,7 @@ class SeamlessGenerator(Network):
         seeds: torch.Tensor | None = None,
         truncation_psi: float = 1.0,
     ) -> torch.Tensor:
-        """Any rectangle of the images, the crop of the whole ones within float tolerance.
-
-        Args:
-            latents, class_labels, defect_labels, seeds, truncation_psi: as `forward`'s.
-            top, left, height, width: in pixels; the rectangle must lie in the image.
-
-        Returns:
-            (B, C, height, width) in [-1, 1].
-
-        Raises:
-            GridError: where the rectangle leaves the image.
-        """
+        """Any rectangle, as `MagicalGenerator.region`: within float tolerance the crop of the whole images."""
         check_defect_labels(defect_labels, self.config.num_defects, self.grid)
         self.grid.check_rectangle(top, left, height, width)
         style = self.mapping(latents, class_labels, truncation_psi)

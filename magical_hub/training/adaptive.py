@@ -103,11 +103,7 @@ class AdaptiveAugmentation:
 
     def state_dict(self) -> dict[str, float]:
         """What changes from one adjustment to the next."""
-        return {
-            "strength": float(self.strength),
-            "held_out_gap": float(self.held_out_gap),
-            "fake_gap": float(self.fake_gap),
-        }
+        return {name: float(getattr(self, name)) for name in ("strength", "held_out_gap", "fake_gap")}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Continue from where `state_dict` was taken."""

@@ -37,11 +37,11 @@ class Conditioning(NamedTuple):
     in_pairs: bool
     """Whether images 2i and 2i + 1 are a same-location pair (see StepSampler)."""
 
-    def repeated(self, copies: int) -> Conditioning:
-        """Of so many batches of images, one after the other."""
-        labels = None if self.class_labels is None else self.class_labels.repeat(copies)
-        defects = None if self.defect_maps is None else self.defect_maps.repeat(copies, 1, 1)
-        return self._replace(locations=self.locations.repeat(copies), class_labels=labels, defect_maps=defects)
+    def twice(self) -> Conditioning:
+        """Of two batches of images, one after the other."""
+        labels = None if self.class_labels is None else self.class_labels.repeat(2)
+        defects = None if self.defect_maps is None else self.defect_maps.repeat(2, 1, 1)
+        return self._replace(locations=self.locations.repeat(2), class_labels=labels, defect_maps=defects)
 
 
 class Targets(NamedTuple):

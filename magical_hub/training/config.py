@@ -401,12 +401,13 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
     @classmethod
     def public_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings of a run that may be published, and whose values are of the kind of their field."""
-        kinds, names = get_type_hints(cls), cls.names("public")
-        return {
-            name: value
-            for name, value in cls.renamed(settings).items()
-            if name in names and _is_of_kind(value, kinds[name])
-        }
+        kinds, kept = get_type_hints(cls), {}
+        for name, value in cls.renamed(settings).items():
+            if name in cls.names("public"):
+                with suppress(TypeError):
+                    _of_kind(value, kinds[name])
+                    kept[name] = value
+        return kept
 
     def to_json(self) -> str:
         """The text of RUN/training_config.json; a dataset in memory is named by its kind alone."""
@@ -469,11 +470,3 @@ def _in_words(kind: Any) -> str:
         return " or ".join(map(_in_words, parts))
     names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text"}
     return names.get(kind, "None")
-
-
-def _is_of_kind(value: Any, kind: Any) -> bool:
-    try:
-        _of_kind(value, kind)
-    except TypeError:
-        return False
-    return True

@@ -47,12 +47,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def with_smaller_passes(config: TrainingConfig, num_processes: int, error: Exception) -> TrainingConfig:
-    """The configuration after memory ran out: half as many windows at once, where it may be changed so.
-
-    Args:
-        config: what was being trained.
-        num_processes: how many share a batch.
-        error: the one that memory ran out with.
+    """The configuration after memory ran out with an error: half as many windows at once, where it may be changed so.
 
     Raises:
         TrainingError: unless `auto_batch_size` is on, a pass can be halved, and there is one process.

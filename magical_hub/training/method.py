@@ -62,8 +62,7 @@ class Method:
 
     Args:
         config: the weights of the terms, and the grid of the canvas.
-        networks: "generator", "critic" and, where there are any, "feature_critic" and "verifier", as
-            `accelerator.prepare` returned them.
+        networks: by name, as of `TrainingStep`.
         features: the frozen network that the feature critic takes its features from.
         augmentation: how strongly the critics' images are augmented.
         penalty: the factor of the penalty, and whether the feature critic is enabled.
@@ -122,7 +121,9 @@ class Method:
             fake = inputs.fake or self.generate(inputs)
         fake_images = fake.augmented.detach()
         joined = torch.cat([inputs.real.augmented, fake_images])
-        on_real, on_fake = _halves(self.networks["critic"](joined, *inputs.conditioning.repeated(2)))
+        output = self.networks["critic"](joined, *inputs.conditioning.twice())
+        halves = zip(*(value.chunk(2) for value in output.values()), strict=True)
+        on_real, on_fake = (CriticOutput(**dict(zip(output, half, strict=True))) for half in halves)
 
         # L_W = E[D(x)] - E[D(G(z, c'))], which the critic maximises
         if config.adversarial == "wasserstein":
@@ -188,7 +189,7 @@ class Method:
         """Relativistic pairs of the cells of each scale, the mean over the scales; L_C of the defects."""
         assert inputs.real.features is not None
         both = [torch.cat([real, made.detach()]) for real, made in zip(inputs.real.features, fake, strict=True)]
-        output = self.networks["feature_critic"](both, *inputs.conditioning.repeated(2))
+        output = self.networks["feature_critic"](both, *inputs.conditioning.twice())
         scales = [losses.relativistic(*score.chunk(2)) for score in output.scores]
         terms = {"critic/feature_adversarial": torch.stack(scales).mean()}
         if output.defect_logits is not None:
@@ -287,12 +288,3 @@ def _frozen(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.requires_grad_(True)
-
-
-def _halves(output: CriticOutput) -> tuple[CriticOutput, CriticOutput]:
-    """The output for the first and for the second half of a joined batch."""
-    halves = [dict[str, torch.Tensor](), dict[str, torch.Tensor]()]
-    for key, value in output.items():
-        for half, part in zip(halves, value.chunk(2), strict=True):
-            half[key] = part
-    return CriticOutput(**halves[0]), CriticOutput(**halves[1])

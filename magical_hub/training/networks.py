@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,7 @@ MEAN_PIXELS = 2**31
 
 
 def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray) -> tuple[Generator, MagicalCritic]:
-    """Generator and critic with initial weights from torch's global random state.
-
-    Args:
-        config: their sizes.
-        store: the real images, with their classes and defects.
-        train: the store's numbers of the images to learn from.
-    """
+    """Generator and critic with initial weights from torch's global random state; see `initialise` for arguments."""
     names = store.class_names or []
     counts = np.bincount(store.labels[train], minlength=len(names))
     shape: dict[str, Any] = {
@@ -60,13 +55,9 @@ def build_networks(config: TrainingConfig, store: CanvasStore, train: np.ndarray
         "num_classes": len(names),
         "num_defects": len(store.defect_names or []),
     }
-    kind, more = {
-        "seamless": (SeamlessGenerator, {"base_picture": True}),
-        "magical": (MagicalGenerator, {}),
-    }[config.generator]
+    kind: Any = MagicalGenerator if config.generator == "magical" else partial(SeamlessGenerator, base_picture=True)
     generator = kind(
         **shape,
-        **more,
         latent_dim=config.latent_dim,
         class_names=names or None,
         class_frequencies=(counts / counts.sum()).tolist() if names else None,
@@ -147,30 +138,28 @@ def initialise(
 ) -> dict[str, Any]:
     """Initialise new networks from a checkpoint where one is named, else from the mean of the training images.
 
+    Args:
+        config: of the run.
+        generator, critic: the networks to fill.
+        store: the real images.
+        train: the store's numbers of the images to learn from.
+
     Returns:
-        The checkpoint's record, as of `load_weights`; empty without one.
+        The checkpoint's record (see `provenance.origin`); empty without one.
+
+    Raises:
+        CheckpointError: where the checkpoint can't be loaded, or came without its critic.
+        ConfigError: where its networks have another shape.
     """
     if config.init_from is not None:
-        return load_weights(config.init_from, generator, critic)
+        return _load_weights(config.init_from, generator, critic)
     if isinstance(generator, SeamlessGenerator) and generator.base is not None:
-        fill_with_mean(generator.base, store, generator.grid, train, config.seed)
+        _fill_with_mean(generator.base, store, generator.grid, train, config.seed)
     return {}
 
 
-def load_weights(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:
-    """Put the weights of a checkpoint into networks of the same shape.
-
-    Args:
-        name: a folder, a bundled checkpoint's name or an id on the Hub.
-        generator, critic: the networks to fill.
-
-    Returns:
-        The checkpoint's record: see `provenance.origin`.
-
-    Raises:
-        CheckpointError: where it can't be loaded, or came without its critic.
-        ConfigError: where its networks have another shape.
-    """
+def _load_weights(name: str, generator: Generator, critic: MagicalCritic) -> dict[str, Any]:
+    """Put the weights of a checkpoint into networks of the same shape: see `initialise`."""
     pipe = MagicalPipeline.from_pretrained(name)
     if pipe.critic is None:
         raise CheckpointError(f"init_from {name} has no critic to train against: take one that was saved with it")
@@ -193,16 +182,8 @@ def _shape(generator: Generator) -> str:
     return ", ".join([cells, *(f"{name} {config[name]}" for name in settings if name in config)])
 
 
-def fill_with_mean(picture: BasePicture, store: CanvasStore, grid: Grid, train: np.ndarray, seed: int) -> None:
-    """Fill a generator's base picture with the mean of the training images.
-
-    Args:
-        picture: of as many classes as the store has, or of one.
-        store: the real images.
-        grid: of the canvas; a sub-region is read at a time.
-        train: the store's numbers of the images to learn from.
-        seed: of the choice among many images.
-    """
+def _fill_with_mean(picture: BasePicture, store: CanvasStore, grid: Grid, train: np.ndarray, seed: int) -> None:
+    """Fill a base picture with the mean of the training images of each class; `seed` chooses among many images."""
     rng = np.random.default_rng([seed, 4])
     most = int(np.clip(MEAN_PIXELS // (grid.height * grid.width), ENOUGH, MEAN_OF))
     labels = store.labels[train]

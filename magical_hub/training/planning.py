@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -65,10 +66,15 @@ class Plan:
     """The type and range of the pixels in words, where they are not of 8 bits."""
     alignment: float | None
     """`metrics.alignment` of the images looked at; None where it was not measured."""
-    step_seconds: float | None
-    """Seconds of a step on this machine; None where not measured: under several processes, and for a few steps."""
+    disk_bytes: int | None
+    """Bytes of the decoded images in RUN; None for a stream."""
+    warnings: tuple[str, ...]
+    """Warnings of the data or the machine."""
     seconds: float | None
-    """Seconds of the whole training, decoding included, pictures and checkpoints not."""
+    """Seconds of the whole training, decoding included, pictures and checkpoints not; None where not measured: under
+    several processes, and for a few steps. So are the following."""
+    step_seconds: float | None
+    """Seconds of a step on this machine."""
     memory_bytes: int | None
     """The most that training holds at a time: of a GPU's memory where there is one, else of the machine's, libraries
     included."""
@@ -76,10 +82,6 @@ class Plan:
     """Of that memory, what each window of a pass takes, measured with all windows of this configuration's."""
     windows_that_fit: int | None
     """How many windows in one pass that memory has room for."""
-    disk_bytes: int | None
-    """Bytes of the decoded images in RUN."""
-    warnings: tuple[str, ...]
-    """Warnings of the data or the machine."""
 
     def to_dict(self) -> dict[str, object]:
         """The numbers alone, as `--json` prints them."""
@@ -132,13 +134,7 @@ class Plan:
 
 
 def plan(config: TrainingConfig) -> Plan:
-    """Look at the data, fill in what is left open, and measure what training costs by a few steps of it.
-
-    Nothing is left behind. The cost is not measured under several processes, nor where training is to be hardly longer
-    than the measuring.
-
-    Args:
-        config: as the user gave it.
+    """Look at the data, fill in what is left open, and measure what training costs by a few steps; leaves no files.
 
     Raises:
         DataError, GridError, ConfigError, TrainingError: as `train`.
@@ -151,12 +147,10 @@ def plan(config: TrainingConfig) -> Plan:
     assert config.canvas and config.channels and config.max_steps
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
     cost = measure_cost(config, source) if alone and config.max_steps >= MEASURED_FROM else None
-    seconds = disk = None
+    seconds = None
     if cost is not None:
         seconds = config.max_steps * cost.step_seconds + (count or 0) * survey.seconds
-        seconds = min(seconds, (config.max_minutes or float("inf")) * 60)
-    if count is not None:
-        disk = count * config.canvas[0] * config.canvas[1] * config.channels
+        seconds = round(min(seconds, (config.max_minutes or float("inf")) * 60), 1)
     return Plan(
         config=config,
         num_images=count,
@@ -164,13 +158,13 @@ def plan(config: TrainingConfig) -> Plan:
         depth=survey.depth,
         sizes=len(set(survey.sizes)),
         alignment=survey.alignment,
-        step_seconds=None if cost is None else round(cost.step_seconds, 4),
-        seconds=None if seconds is None else round(seconds, 1),
+        disk_bytes=None if count is None else count * config.canvas[0] * config.canvas[1] * config.channels,
+        warnings=tuple(_warnings(config, survey, cost)),
+        seconds=seconds,
+        step_seconds=None if cost is None else cost.step_seconds,
         memory_bytes=None if cost is None else cost.memory_bytes,
         window_bytes=None if cost is None else cost.window_bytes,
         windows_that_fit=None if cost is None else cost.windows_that_fit,
-        disk_bytes=disk,
-        warnings=tuple(_warnings(config, survey, cost)),
     )
 
 
@@ -217,39 +211,19 @@ def _warnings(config: TrainingConfig, survey: Survey, cost: Cost | None) -> list
     return found
 
 
-@dataclass(frozen=True)
-class Cost:
-    """The cost of training on this machine, in this process."""
+class Cost(NamedTuple):
+    """The cost of training on this machine, in this process: see `Plan`."""
 
     step_seconds: float
-    """A step with all networks, the feature critic included."""
     memory_bytes: int
-    """The most that the process held at a time: of a GPU's memory where there is one, else resident, libraries
-    included."""
     free_bytes: int
     """The bytes of that memory that are free, together with those that the process holds already."""
-    held_bytes: int
-    """What the process held of it before the first step: networks, and on a CPU libraries and data."""
-    windows: int
-    """Windows in a pass."""
-
-    @property
-    def window_bytes(self) -> int:
-        """What each window of a pass takes: a little too much, since gradients and Adam's moments are shared out."""
-        return max(1, (self.memory_bytes - self.held_bytes) // self.windows)
-
-    @property
-    def windows_that_fit(self) -> int:
-        """How many windows in one pass that memory has room for, an even number of them."""
-        return max(0, (self.free_bytes - self.held_bytes) // self.window_bytes // 2 * 2)
+    window_bytes: int
+    windows_that_fit: int
 
 
 def measure_cost(config: TrainingConfig, source: Source) -> Cost:
-    """Train for a few steps in a folder that is gone afterwards.
-
-    Args:
-        config: with nothing left open.
-        source: the images.
+    """Train for a few steps in a folder that is gone afterwards; nothing of `config` is left open.
 
     Raises:
         DataError: where too few of the first images can be read.
@@ -283,7 +257,7 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
         balance_at=0.0,
     )
     trainer = Trainer(probe, make_accelerator(probe), store, split)
-    held = _held()
+    held = _held()  # networks, and on a CPU libraries and data
     trainer.advance()  # the optimizers' states, and what the libraries keep, come into being
     _synchronise()
     started = time.perf_counter()
@@ -291,7 +265,10 @@ def _measure(config: TrainingConfig, source: Source, folder: Path) -> Cost:
         trainer.advance()
     _synchronise()
     seconds = (time.perf_counter() - started) / config.penalty_every
-    return Cost(seconds, *_memory(), held, config.batch_size // config.gradient_accumulation)
+    peak, free = _memory()
+    # A little too much for a window, since gradients and Adam's moments are shared out.
+    window = max(1, (peak - held) // (config.batch_size // config.gradient_accumulation))
+    return Cost(round(seconds, 4), peak, free, window, max(0, (free - held) // window // 2 * 2))
 
 
 def _some_of(source: Source) -> list[Record]:

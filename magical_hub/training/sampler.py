@@ -6,7 +6,7 @@ step. They are drawn for the global batch and then shared out, so that two proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,22 +14,21 @@ from magical_hub.training.adaptive import NUMBERS
 from magical_hub.training.config import TrainingConfig
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What is random in a batch, one process's share of it: B windows of n sub-regions each."""
+class Sample(NamedTuple):
+    """What is random in a batch of B windows of n sub-regions each; for the meaning of the others, see `Batch`."""
 
     indices: np.ndarray
     """(B,) the training images that the real windows are cut from."""
     locations: np.ndarray
-    """(B,) int64 top-left locations of the windows, of the real and the generated ones alike."""
+    """(B,) int64."""
     latents: np.ndarray
-    """(B, L) float32: one latent per window."""
+    """(B, L) float32."""
     noise_seeds: np.ndarray
-    """(B,) int64 seeds of the pixel noise."""
+    """(B,) int64."""
     interpolation: np.ndarray
-    """(B, n) float32 in [0, 1): where between real and fake the gradient penalty is taken."""
+    """(B, n) float32 in [0, 1)."""
     augmentation: np.ndarray
-    """(B, 2, NUMBERS) float32 in [0, 1): how the real, and how the generated windows are augmented."""
+    """(B, 2, NUMBERS) float32 in [0, 1)."""
 
 
 class StepSampler:
@@ -68,7 +67,7 @@ class StepSampler:
         self.defect_balance = config.defect_balance if self._defects else 0.0
 
     def sample(self, number: int) -> Sample:
-        """The random numbers of that batch (counted from 0; a step takes n_critic batches)."""
+        """This process's share of that batch (counted from 0; a step takes n_critic batches)."""
         rng = np.random.default_rng([self.seed, 1, number])
         count = self.window[0] * self.window[1]
         groups = self.batch_size // self.group
@@ -85,14 +84,8 @@ class StepSampler:
         noise_seeds = rng.integers(0, 2**63, self.batch_size)
         interpolation = rng.random((self.batch_size, count), dtype=np.float32)
         augmentation = rng.random((self.batch_size, 2, NUMBERS), dtype=np.float32)
-        return Sample(
-            indices=indices[self.share],
-            locations=(tops * self.grid.cols + lefts)[self.share],
-            latents=latents[self.share],
-            noise_seeds=noise_seeds[self.share],
-            interpolation=interpolation[self.share],
-            augmentation=augmentation[self.share],
-        )
+        whole = Sample(indices, tops * self.grid.cols + lefts, latents, noise_seeds, interpolation, augmentation)
+        return Sample(*(values[self.share] for values in whole))
 
     def _move_to_defects(self, number: int, indices: np.ndarray, tops: np.ndarray, lefts: np.ndarray) -> None:
         """Move a share of the windows (their images, rows and columns; in place) to where a defect is.

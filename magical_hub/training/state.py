@@ -46,14 +46,14 @@ class TrainingState:
     Args:
         config: with nothing left open.
         accelerator: the device, and the gradient scaler of fp16.
-        store: the real images.
-        train: the store's numbers of those to learn from.
+        store, train: the real images, and the numbers of those to learn from.
         last: the checkpoint to continue from; None for a new run.
         roll_backs: how often the run was rolled back in this session; the checkpoint may say more.
 
     Attributes:
         step: the steps done.
-        origin: the record of the checkpoint that a new run was initialised from (see provenance.py), or nothing.
+        passes: the parts that a batch is cut into.
+        origin: as `initialise` returns it; empty where a checkpoint was restored.
 
     Raises:
         CheckpointError: where the checkpoint does not fit.
@@ -124,14 +124,7 @@ class TrainingState:
         return weights | {"ema": dict(zip(names, self.ema.shadow_params, strict=True))}
 
     def save(self, folder: Path, kid: float | None, keep: int, record: dict[str, Any]) -> None:
-        """Write a checkpoint.
-
-        Args:
-            folder: of all checkpoints of the run.
-            kid: measured on the validation part, or None; the checkpoint with the lowest is kept.
-            keep: how many others are kept.
-            record: where the weights come from.
-        """
+        """Write a checkpoint (see `save_checkpoint`); `kid` was measured on the validation part, or is None."""
         about = {**self._about(), "kid": kid}
         checkpoints.save_checkpoint(folder, self.step, about, self.weights(), self.optimizers, keep, record)
 

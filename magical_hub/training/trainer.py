@@ -30,7 +30,7 @@ from magical_hub.training.run.checkpoints import last_checkpoint
 from magical_hub.training.run.history import Summary
 from magical_hub.training.run.layout import prepare_run, run_folder
 from magical_hub.training.run.monitor import Monitor
-from magical_hub.training.run.record import RunRecord
+from magical_hub.training.run.record import run_record
 from magical_hub.training.run.split import Split
 from magical_hub.training.run.tracking import log_pipeline, tracker
 from magical_hub.training.state import TrainingState
@@ -112,8 +112,7 @@ class Trainer:
     Args:
         config: with nothing left open.
         accelerator: the processes and the precision.
-        store: the real images.
-        split: their parts.
+        store, split: the real images, and their parts.
         roll_backs: how often the run was rolled back in this session; a checkpoint may say more.
     """
 
@@ -122,28 +121,24 @@ class Trainer:
     ) -> None:
         assert config.max_steps
         self.accelerator, self.run_folder, self.max_steps = accelerator, Path(config.output_dir), config.max_steps
-        last = self._last_checkpoint() if config.resume else None
+        last = last_checkpoint(self.run_folder / "checkpoints") if config.resume else None
+        if config.resume and last is None:
+            logger.warning("%s has no checkpoint to resume from: starting from zero", self.run_folder)
         self.state = state = TrainingState(config, accelerator, store, np.asarray(split.train), last, roll_backs)
         if state.passes != config.gradient_accumulation:  # auto_batch_size had raised it
             config = replace(config, gradient_accumulation=state.passes)
             check_shares(config, split, accelerator.num_processes)
         self.config = config
-        self.record = RunRecord(config, store, split, last, state.step, state.origin)
+        self.record = run_record(config, store, split, last, state.step, state.origin)
         networks, optimizers = prepare(accelerator, state.networks, state.optimizers)
         features = None if state.features is None else state.features.to(accelerator.device)
         self.method = Method(config, networks, features, state.augmentation, state.penalty)
         self.update = TrainingStep(config, accelerator, self.method, networks, optimizers)
         self.batches = self._read(store, split.train, first=state.step * config.n_critic)
         self.held_out = self._read(store, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
-        self.monitor = Monitor(config, accelerator, store, split, config.grid, state.step)
+        self.monitor = Monitor(config, accelerator, store, split, state.step)
         self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
         self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this session
-
-    def _last_checkpoint(self) -> Path | None:
-        last = last_checkpoint(self.run_folder / "checkpoints")
-        if last is None:
-            logger.warning("%s has no checkpoint to resume from: starting from zero", self.run_folder)
-        return last
 
     def _read(self, store: CanvasStore, part: Sequence[int], first: int, ahead: int = READERS) -> Generator[Batch]:
         """This process's shares of batches of a part of the images, from number `first` on."""
@@ -168,7 +163,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.monitor.draw_curves()
             pipe = self.state.pipeline()
-            pipe.origin = {"record": self.record.at(self.state.step, weights_sha256(pipe.generator))}
+            pipe.origin = {"record": self._record(weights_sha256=weights_sha256(pipe.generator))}
             pipe.save_pretrained(self.run_folder)
             log_pipeline(self.config, pipe)
         self.accelerator.wait_for_everyone()
@@ -257,9 +252,12 @@ class Trainer:
         self._check_finite()
         if self.accelerator.is_main_process:
             kid = self.monitor.validate(state.averaged_generator()) if self.config.validate else None
-            record = self.record.at(state.step)
-            state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, record)
+            state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, self._record())
         self.checkpoint_seconds = time.monotonic() - began
+
+    def _record(self, **final: str) -> dict[str, Any]:
+        """Where the weights of now come from; `final`, what only the last ones have."""
+        return {"made": "checkpoint", "steps": self.state.step, **final, **self.record}
 
     def _log(self, started: float, bar: Any) -> None:
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)

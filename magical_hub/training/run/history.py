@@ -127,12 +127,7 @@ class History:
 
 
 def draw_curves(history: Path, picture: Path) -> None:
-    """Draw every figure of a history.jsonl over the steps, a panel a family, as a PNG (whole or not at all).
-
-    Args:
-        history: the lines of a run; without one, nothing is drawn.
-        picture: where to.
-    """
+    """Draw every figure of a history.jsonl, if it has any, over the steps, a panel a family, as a PNG."""
     from matplotlib.figure import Figure  # takes half a second; no window and no global state, unlike pyplot
 
     lines, _ = read_history(history)

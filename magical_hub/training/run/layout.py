@@ -103,12 +103,7 @@ def run_folder(config: TrainingConfig, accelerator: Accelerator) -> Iterator[Non
 def prepare_run(config: TrainingConfig, accelerator: Accelerator) -> tuple[TrainingConfig, CanvasStore, Split]:
     """Fill in the configuration, decode the data once, cut the split; or find all three in RUN.
 
-    Args:
-        config: as the user gave it.
-        accelerator: the main process prepares, the others wait and read.
-
-    Returns:
-        The configuration with nothing left open, the images, and the split.
+    The main process prepares them, the others wait and read. In the configuration nothing is left open.
 
     Raises:
         ConfigError: where a setting contradicts what it began with.

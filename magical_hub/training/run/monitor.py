@@ -83,16 +83,15 @@ class Monitor:
         accelerator: the processes and the trackers.
         store: the real images.
         split: generated images are compared with the validation part, or with the training part where there is none.
-        grid: the grid of the canvas.
         step: steps done before this session.
     """
 
     def __init__(
-        self, config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split, grid: Grid, step: int
+        self, config: TrainingConfig, accelerator: Accelerator, store: CanvasStore, split: Split, step: int
     ) -> None:
         self.config, self.accelerator, self.first_step = config, accelerator, step
         self.run_folder = Path(config.output_dir)
-        self.views = Views(store, grid, np.asarray(split.validation or split.train))
+        self.views = Views(store, config.grid, np.asarray(split.validation or split.train))
         self.since_last_line = Figures(accelerator)
         self.history = History(self.run_folder / "history.jsonl", step) if accelerator.is_main_process else None
         self.measured: dict[str, float] = {}
@@ -142,13 +141,9 @@ class Monitor:
         self.curves_are_due = False
 
     def log(self, summary: Summary, step: int, seconds: float, bar: Any) -> None:
-        """Write a line to history.jsonl, to the tracker and to the progress bar; all processes must call it together.
+        """Write a line of the figures since the last one to history.jsonl, to the tracker and to the progress bar.
 
-        Args:
-            summary: of the figures since the last line.
-            step: the steps done.
-            seconds: of this session.
-            bar: the progress bar.
+        All processes must call it together. `seconds` are those of this session.
         """
         line = summary.means | self.measured
         self.since_last_line.clear()
