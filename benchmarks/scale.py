@@ -36,8 +36,7 @@ from magical_hub import MagicalPipeline, SeamlessGenerator, augment_dataset
 from magical_hub.augmentation.making import TOGETHER
 from magical_hub.data import package_dataset
 from magical_hub.export import write
-from magical_hub.export.raster import PIECE
-from magical_hub.grid import rectangles
+from magical_hub.export.raster import PIECE, rectangles
 
 How = Literal["tiff", "zarr", "held whole"]
 

@@ -7,7 +7,6 @@ location of its top-left one. Arrays may be torch tensors or NumPy arrays: what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,9 +22,6 @@ else:
     Array = TypeVar("Array")
 
 Window = tuple[int, int]
-
-SMALLEST_FILE_TILE, LARGEST_FILE_TILE = 128, 1024
-"""Sides in pixels."""
 
 
 @dataclass(frozen=True)
@@ -185,16 +181,6 @@ class Grid:
         tops, lefts = np.arange(0, self.rows, rows), np.arange(0, self.cols, cols)
         return coarse, (tops[:, None] * self.cols + lefts[None, :]).reshape(-1)
 
-    def file_tile(self) -> tuple[int, int]:
-        """Height and width of the tiles of a file that holds the image: a sub-region, or several side by side.
-
-        Multiples of 16, as TIFF wants them; neither so small that a file has too many tiles, nor so
-        large that reading one sub-region costs much more than itself.
-        """
-        sides = ((self.cell_height, self.height), (self.cell_width, self.width))
-        height, width = (_file_tile_side(cell, whole) for cell, whole in sides)
-        return height, width
-
     def crop_all(self, images: Array) -> Array:
         """Every sub-region of every image: (B, C, H, W) -> (B, R*K, C, h, w). Undone by `stitch`."""
         parts = self._split(images)  # (B, C, R, h, K, w)
@@ -262,16 +248,3 @@ class Grid:
                 f"give 1 x 1 to {self.rows} x {self.cols}"
             )
         return rows, cols
-
-
-def rectangles(height: int, width: int, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """The pieces that pixels are cut into, row-major: top, left, height, width; those at the end are cut off."""
-    for top in range(0, height, size[0]):
-        for left in range(0, width, size[1]):
-            yield top, left, min(size[0], height - top), min(size[1], width - left)
-
-
-def _file_tile_side(cell: int, whole: int) -> int:
-    many = -(-SMALLEST_FILE_TILE // cell)  # 1 for all but small sub-regions
-    side = cell * many if cell <= LARGEST_FILE_TILE else LARGEST_FILE_TILE // 2
-    return -(-min(side, whole) // 16) * 16

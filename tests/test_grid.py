@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from magical_hub import Grid
 from magical_hub.errors import GridError, MagicalError
-from magical_hub.grid import rectangles
+from magical_hub.export.raster import file_tile, rectangles
 
 sizes = st.integers(1, 5)
 
@@ -192,7 +192,7 @@ def test_a_grid_error_is_a_value_error():
     ],
 )
 def test_the_tiles_of_a_file(grid, tile):
-    assert grid.file_tile() == tile
+    assert file_tile(grid) == tile
 
 
 def test_rectangles_cover_the_pixels_once():

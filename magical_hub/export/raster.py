@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from magical_hub.grid import rectangles
+from magical_hub.grid import Grid
 from magical_hub.pipeline import MagicalPipeline
 
 PIECE = (512, 2048)
 """Height and width, about, of what the generator makes at once: larger ones are hardly faster, and cost memory."""
+SMALLEST_TILE, LARGEST_TILE = 128, 1024
+"""Sides of the tiles of a file, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Raster:
     @cached_property
     def tile(self) -> tuple[int, int]:
         """Height and width of a tile of the file."""
-        return self.pipe.generator.grid.file_tile()
+        return file_tile(self.pipe.generator.grid)
 
     @cached_property
     def band(self) -> int:
@@ -90,3 +92,26 @@ def halved(pixels: np.ndarray) -> np.ndarray:
     pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(np.uint16)
     rows = pixels[::2] + pixels[1::2]
     return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
+
+
+def file_tile(grid: Grid) -> tuple[int, int]:
+    """Height and width of the tiles of a file that holds the image: a sub-region, or several side by side.
+
+    Multiples of 16, as TIFF wants them; neither so small that a file has too many tiles, nor so large that reading
+    one sub-region costs much more than itself.
+    """
+    height = _file_tile_side(grid.cell_height, grid.height)
+    return height, _file_tile_side(grid.cell_width, grid.width)
+
+
+def _file_tile_side(cell: int, whole: int) -> int:
+    count = -(-SMALLEST_TILE // cell)  # 1 for all but small sub-regions
+    side = cell * count if cell <= LARGEST_TILE else LARGEST_TILE // 2
+    return -(-min(side, whole) // 16) * 16
+
+
+def rectangles(height: int, width: int, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """The pieces that pixels are cut into, row-major: top, left, height, width; those at the end are cut off."""
+    for top in range(0, height, size[0]):
+        for left in range(0, width, size[1]):
+            yield top, left, min(size[0], height - top), min(size[1], width - left)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.errors import ConfigError
-from magical_hub.export.raster import Raster, halved, progress
+from magical_hub.export.raster import Raster, halved, progress, rectangles
 from magical_hub.extras import extra
 from magical_hub.files import check_plain, folder_written_whole, remove_leftovers
-from magical_hub.grid import rectangles
 
 if TYPE_CHECKING:
     import zarr

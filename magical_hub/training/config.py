@@ -401,9 +401,9 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
     @classmethod
     def public_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings of a run that may be published, and whose values are of the kind of their field."""
-        kinds, kept = get_type_hints(cls), {}
+        kinds, public, kept = get_type_hints(cls), cls.names("public"), {}
         for name, value in cls.renamed(settings).items():
-            if name in cls.names("public"):
+            if name in public:
                 with suppress(TypeError):
                     _of_kind(value, kinds[name])
                     kept[name] = value

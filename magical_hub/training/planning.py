@@ -92,8 +92,8 @@ class Plan:
 
     def text(self) -> str:
         """The plan in words."""
-        config = self.config
-        grid = config.grid
+        config, grid = self.config, self.config.grid
+        validation, holdout = config.validation_fraction, config.holdout_fraction
         images = "images as they come" if self.num_images is None else f"{self.num_images} images"
         depth = f"\ndepth     {self.depth}" if self.depth else ""
         sizes = "one size" if self.sizes == 1 else f"{self.sizes} sizes among those looked at"
@@ -103,7 +103,12 @@ class Plan:
             until += f" or {config.max_minutes:g} min, whichever ends first"
         lines = [
             f"data      {images}, {sizes}{place}{depth}",
-            *self._count_lines(),
+            # With what each part of the split will have of it.
+            *(
+                f"          {name}: {count} images, about {count * (1 - validation - holdout):.0f} to learn from, "
+                f"{count * validation:.0f} for validation, {count * holdout:.0f} held out"
+                for name, count in (self.counts or {}).items()
+            ),
             f"canvas    {grid.height} x {grid.width} px, {'grey' if config.channels == 1 else 'colour'}, "
             f"{grid.rows} x {grid.cols} sub-regions of {grid.cell_height} x {grid.cell_width} px",
             f"training  {config.generator} generator, {config.batch_size} windows of {config.window_rows} x "
@@ -122,15 +127,6 @@ class Plan:
             )
         lines.append(f"RUN       {config.output_dir}")
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
-
-    def _count_lines(self) -> list[str]:
-        """A line for each class and each kind of defect, with what each part of the split will have of it."""
-        validation, holdout = self.config.validation_fraction, self.config.holdout_fraction
-        return [
-            f"          {name}: {count} images, about {count * (1 - validation - holdout):.0f} to learn from, "
-            f"{count * validation:.0f} for validation, {count * holdout:.0f} held out"
-            for name, count in (self.counts or {}).items()
-        ]
 
 
 def plan(config: TrainingConfig) -> Plan:

@@ -47,7 +47,13 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     Raises:
         ConfigError: where this machine, or what is installed, can't give them.
     """
-    precision, tracker = _precision(config), config.report_to
+    precision, tracker = config.mixed_precision, config.report_to
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(
+            "mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no"
+        )
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16() else "no"
     if tracker != "nothing" and importlib.util.find_spec(tracker) is None:
         package = "'magical-hub[mlops]'" if tracker == "mlflow" else tracker
         raise ConfigError(f"report_to {tracker} needs its package: pip install {package}")
@@ -68,16 +74,6 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             "set ACCELERATE_USE_CPU=true to train on the CPU, or look for the GPUs"
         )
     return accelerator
-
-
-def _precision(config: TrainingConfig) -> str:
-    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(
-            "mixed_precision fp16 needs a GPU (a CPU would silently compute in float32): give bf16 or no"
-        )
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    return "bf16" if multiplies_bf16() else "no"
 
 
 def multiplies_bf16() -> bool:

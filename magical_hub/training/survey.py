@@ -8,7 +8,6 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from magical_hub.data import ImageInfo, Record, Source, inspect_image
+from magical_hub.data import ImageInfo, Source, inspect_image
 from magical_hub.data.images import SIXTEEN_BITS, Values
 from magical_hub.errors import DataError, GridError
 from magical_hub.grid import Grid
@@ -119,7 +118,8 @@ class Survey:
     @cached_property
     def _infos(self) -> list[ImageInfo]:
         infos, started, tried, last = [], time.perf_counter(), 0, DataError("there is none")
-        for record in self._records():
+        every = max(1, (self.source.count or 0) // SURVEYED)
+        for record in itertools.islice(self.source.records(), 0, SURVEYED * every, every):
             tried += 1
             try:
                 one = inspect_image(record, self.source.intensity)
@@ -135,11 +135,6 @@ class Survey:
         if not infos:
             raise DataError(f"none of the images looked at can be used; the last one: {last}")
         return infos
-
-    def _records(self) -> Iterator[Record]:
-        count = self.source.count
-        every = 1 if count is None else max(1, count // SURVEYED)
-        return itertools.islice(self.source.records(), 0, SURVEYED * every, every)
 
 
 def complete(config: TrainingConfig, survey: Survey) -> TrainingConfig:
