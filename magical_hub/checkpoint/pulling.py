@@ -168,7 +168,7 @@ def _is_whole(file: Path) -> bool:
     elif re.fullmatch(r"[0-9a-f]{40}", blob.name):
         actual = git_hash(blob.read_bytes())
     else:
-        return True  # where links can't be made, the cache knows no hashes
+        return True  # where links can't be made, the names in the cache are no hashes
     if actual == blob.name:
         return True
     file.unlink()

@@ -7,7 +7,7 @@ from magical_hub.models.seamless import SeamlessGenerator
 from magical_hub.models.verifier import LabelVerifier, VerifierOutput
 
 Generator = MagicalGenerator | SeamlessGenerator
-"""One interface: all that the pipeline, the trainer and the evaluation know of a generator."""
+"""One interface, the only one that the pipeline, the trainer and the evaluation use."""
 
 __all__ = [
     "CriticOutput",

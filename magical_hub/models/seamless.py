@@ -35,7 +35,7 @@ from magical_hub.models.layers import (
 from magical_hub.models.mapping import LatentMapping
 from magical_hub.models.spans import LevelSpans, Span, cut, doubled_within, plan_spans, receptive_field_radius
 
-QUIET = 0.2
+INITIAL_OUTPUT = 0.2
 """Factor of the initial output of a generator with a base picture, which dominates at the start."""
 
 FIRST_MAP_LAYER = 1024
@@ -173,7 +173,7 @@ class SeamlessGenerator(Network):
         if base_picture:
             with torch.no_grad():
                 for layer in (*self.to_picture, self.to_pixels):
-                    layer.weight.mul_(QUIET)
+                    layer.weight.mul_(INITIAL_OUTPUT)
 
     def forward(
         self,

@@ -24,7 +24,7 @@ STRONGEST = 0.8
 HALVING = 50
 """Adjustments that halve or double the penalty."""
 
-LIGHTEST = 0.1
+SMALLEST_FACTOR = 0.1
 """The smallest factor of the penalty."""
 
 
@@ -112,12 +112,12 @@ class AdaptiveAugmentation:
 
 
 class AdaptivePenalty:
-    """Lightens the critic's zero-centred penalty while the critic has no advantage over the generator.
+    """Lowers the critic's zero-centred penalty while the critic has no advantage over the generator.
 
-    At first the critic separates every generated window from a real one, and a generator that learns from it alone
-    finds the layout soonest; heads on frozen features would mislead it there. Once the critic's loss is that of
-    guessing, the penalty has made it too smooth for fine texture: then the feature critic is enabled, and the penalty
-    falls. (R3GAN, Huang et al. 2024, has a fixed schedule of that kind; docs/quality.md has the figures of both.)
+    At first the critic separates every generated window from a real one, and the layout is learned fastest from this
+    critic alone, without heads on frozen features. Once the critic's loss is that of guessing, the penalty has made it
+    too smooth for fine texture: then the feature critic is enabled, and the penalty falls. (R3GAN, Huang et al. 2024,
+    has a fixed schedule of that kind; docs/quality.md has the figures of both.)
 
     Args:
         balanced_loss: running mean of the relativistic loss from which on the critic has no advantage; guessing has
@@ -125,7 +125,7 @@ class AdaptivePenalty:
         device: where the numbers are kept.
 
     Attributes:
-        factor: scalar tensor, LIGHTEST to 1, by which lambda_r is multiplied.
+        factor: scalar tensor, SMALLEST_FACTOR to 1, by which lambda_r is multiplied.
         balanced: whether the critic was ever without an advantage.
     """
 
@@ -140,7 +140,7 @@ class AdaptivePenalty:
         # The one value that leaves the device here, until it is true: it decides which networks take part in a step.
         self.balanced = self.balanced or bool(balanced)
         changed = torch.where(balanced, self.factor * 2 ** (-1 / HALVING), self.factor * 2 ** (1 / HALVING))
-        self.factor.copy_(changed.clamp(LIGHTEST, 1.0))
+        self.factor.copy_(changed.clamp(SMALLEST_FACTOR, 1.0))
         return self.factor.clone()
 
     def state_dict(self) -> dict[str, float | bool]:

@@ -115,7 +115,7 @@ class Method:
     # -- 3. Train D ---------------------------------------------------------------------------------------------------
 
     def critic(self, inputs: Inputs) -> tuple[Terms, Terms]:
-        """-L_W + L_GP + L_C of the critic (or what is configured in place of the first two); figures."""
+        """-L_W + L_GP - L_C (or what is configured in place of the first two); figures."""
         config, targets = self.config, inputs.targets
         with torch.no_grad():
             fake = inputs.fake or self.generate(inputs)
@@ -131,24 +131,17 @@ class Method:
         else:
             adversarial = losses.relativistic(better=on_real.score, worse=on_fake.score)
 
-        # L_C, on real sub-regions
-        terms = {
-            "critic/adversarial": adversarial,
-            "critic/classification": config.lambda_c * self._classification(on_real, targets),
-        }
+        # L_GP
+        terms = {"critic/adversarial": adversarial, **self._penalty(inputs, fake_images)}
 
-        # L_GP, between real and fake sub-regions of the same location; or R1 and R2, every so many updates
-        if config.adversarial == "wasserstein":
-            terms["critic/penalty"] = self._gradient_penalty(inputs, fake_images)
-        elif inputs.batch.number % config.penalty_every == 0:
-            terms["critic/penalty"] = self._zero_centred_penalty(inputs, fake_images)
-
-        if fake.features is not None:
-            terms |= self._feature_critic(inputs, fake.features)
-
-        # L_C on generated sub-regions, which the paper's formula has and the authors' code has not
+        # -L_C, on real sub-regions; and on generated ones, as in the paper's formula but not in the authors' code
+        terms["critic/classification"] = config.lambda_c * self._classification(on_real, targets)
         if config.classify_fakes:
             terms["critic/classification_fake"] = config.lambda_c * self._classification(on_fake, targets)
+
+        # Beyond the paper: the critic on frozen features
+        if fake.features is not None:
+            terms |= self._feature_critic(inputs, fake.features)
 
         return terms, {
             "critic/location_accuracy": (on_real.location_logits.argmax(1) == targets.locations).float().mean(),
@@ -156,19 +149,20 @@ class Method:
             "critic/score_fake": on_fake.score.mean(),
         }
 
-    def _gradient_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
-        a = inputs.batch.interpolation
-        a = a[:, 0] if self.windows_to_critic else a.flatten()
+    def _penalty(self, inputs: Inputs, fake: torch.Tensor) -> Terms:
+        """L_GP, between real and generated images of the same locations; or R1 and R2, every so many updates."""
+        config, real, score = self.config, inputs.real.augmented, self._score(inputs)
         with full_precision(fake.device):  # a second derivative loses too much in 16 bits
-            return losses.gradient_penalty(self._score(inputs), inputs.real.augmented, fake, a, self.config.lambda_gp)
-
-    def _zero_centred_penalty(self, inputs: Inputs, fake: torch.Tensor) -> torch.Tensor:
-        """R1 and R2, as much heavier as they come less often (Karras et al. 2020)."""
-        real = inputs.real.augmented
-        weight = (self.config.lambda_r * self.config.penalty_every * self.penalty.factor).to(real.dtype)
-        with full_precision(fake.device):  # a second derivative loses too much in 16 bits
-            score = self._score(inputs)
-            return losses.zero_centred_penalty(score, real, weight) + losses.zero_centred_penalty(score, fake, weight)
+            if config.adversarial == "wasserstein":
+                a = inputs.batch.interpolation
+                a = a[:, 0] if self.windows_to_critic else a.flatten()
+                return {"critic/penalty": losses.gradient_penalty(score, real, fake, a, config.lambda_gp)}
+            if inputs.batch.number % config.penalty_every:
+                return {}
+            # As much heavier as they come less often (Karras et al. 2020).
+            weight = (config.lambda_r * config.penalty_every * self.penalty.factor).to(real.dtype)
+            r1 = losses.zero_centred_penalty(score, real, weight)
+            return {"critic/penalty": r1 + losses.zero_centred_penalty(score, fake, weight)}
 
     def _score(self, inputs: Inputs) -> losses.Score:
         """The mean score of each image, by the critic without wrappers: that of Accelerate is an autocast."""
@@ -186,7 +180,7 @@ class Method:
             self.unwrapped_feature_critic.update_norms()
 
     def _feature_critic(self, inputs: Inputs, fake: list[torch.Tensor]) -> Terms:
-        """Relativistic pairs of the cells of each scale, the mean over the scales; L_C of the defects."""
+        """Relativistic pairs of the cells of each scale, the mean over the scales; -L_C of the defects."""
         assert inputs.real.features is not None
         both = [torch.cat([real, made.detach()]) for real, made in zip(inputs.real.features, fake, strict=True)]
         output = self.networks["feature_critic"](both, *inputs.conditioning.twice())
@@ -200,7 +194,7 @@ class Method:
     # -- 4. Train G; 6. with the boundary loss ------------------------------------------------------------------------
 
     def generator(self, inputs: Inputs) -> tuple[Terms, Terms]:
-        """-E[D(G(z, c'))] (or what is configured in its place) + L_C + L_B, of the same sub-regions; no figures."""
+        """-E[D(G(z, c'))] (or what is configured in its place) - L_C + L_B, of the same sub-regions; no figures."""
         config = self.config
         fake = inputs.fake or self.generate(inputs)
         with _frozen(self.unwrapped_critic):
@@ -215,7 +209,7 @@ class Method:
 
             terms = {
                 "generator/adversarial": adversarial,
-                # L_C, on generated sub-regions
+                # -L_C, on generated sub-regions
                 "generator/classification": config.lambda_c * self._classification(output, inputs.targets),
                 # L_B, over the windows that they make up
                 "generator/boundary": losses.boundary(
@@ -260,7 +254,7 @@ class Method:
     # -- L_C, and what the augmentation adapts to ---------------------------------------------------------------------
 
     def _classification(self, output: CriticOutput, targets: Targets) -> torch.Tensor:
-        """L_C: cross-entropies of the location and, where there are any, of the image's class and the defect."""
+        """-L_C: cross-entropies of the location and, where there are any, of the image's class and the defect."""
         loss = losses.auxiliary_classifier(output.location_logits, targets.locations)
         if output.class_logits is not None and targets.class_labels is not None:
             loss = loss + losses.auxiliary_classifier(output.class_logits, targets.class_labels)

@@ -94,13 +94,15 @@ def _train(
             roll_backs = trainer.state.roll_backs + 1
             if config.on_nan == "stop" or roll_backs > MOST_ROLL_BACKS:
                 raise
-            logger.warning("%s: back and on at %s of the rates; %s", error.what, 0.5**roll_backs, error.good)
+            logger.warning(
+                "%s: rolled back, with learning rates times %s; %s", error.what, 0.5**roll_backs, error.good
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             trained_with = trainer.config if trainer is not None else config
             config = with_smaller_passes(trained_with, accelerator.num_processes, error)
-            logger.warning("out of memory: again with gradient_accumulation %d", config.gradient_accumulation)
+            logger.warning("out of memory: continuing with gradient_accumulation %d", config.gradient_accumulation)
         # Out of the except clauses, where the error still holds references to all that ran.
         trainer, config = None, replace(config, resume=True)
         accelerator.free_memory()

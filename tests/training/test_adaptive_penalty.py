@@ -11,7 +11,7 @@ from float64 import float64
 from safetensors.torch import load_file
 
 from magical_hub import MagicalPipeline, train
-from magical_hub.training.adaptive import HALVING, LIGHTEST, AdaptivePenalty
+from magical_hub.training.adaptive import HALVING, SMALLEST_FACTOR, AdaptivePenalty
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def test_penalties_are_lightened_while_the_critic_guesses_and_come_back_when_it_
         penalty.adapt(torch.tensor(math.log(2)))
         if number < 20:  # the running mean starts at zero: a few even steps do not count
             assert not penalty.balanced and float(penalty.factor) == 1
-    assert penalty.balanced and float(penalty.factor) == LIGHTEST
+    assert penalty.balanced and float(penalty.factor) == SMALLEST_FACTOR
     for _ in range(10):  # until the mean has followed
         penalty.adapt(torch.tensor(0.1))
     before = float(penalty.factor)

@@ -35,7 +35,7 @@ def test_a_run_goes_back_and_on_at_lower_rates(tiny_config, tmp_path, caplog, wa
     good = "the last good checkpoint is step-00000001" if warmup else "no checkpoint was written yet"
     warnings = [record.message for record in caplog.records if "is not finite" in record.message]
     assert 1 <= len(warnings) <= 3
-    assert f"is not finite at step {1 + warmup}: back and on at 0.5 of the rates; {good}" in warnings[0]
+    assert f"is not finite at step {1 + warmup}: rolled back, with learning rates times 0.5; {good}" in warnings[0]
     assert "/" in warnings[0].split()[0]
     assert about(tmp_path / "run", 1 + warmup)["roll_backs"] == len(warnings)
     assert rate(tmp_path / "run", 1 + warmup) == EXPLODES / 2 ** len(warnings)
@@ -107,7 +107,7 @@ def test_out_of_memory_names_what_lowers_it(run_python, elpv_folder, tmp_path):
 def test_out_of_memory_with_auto_batch_size_goes_on_with_less_at_once(run_python, elpv_folder, tiny_config, tmp_path):
     ran = run_python(LIMITED, elpv_folder, tmp_path / "run", "auto", **GIVING_BACK)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert "out of memory: again with gradient_accumulation 2" in ran.stderr
+    assert "out of memory: continuing with gradient_accumulation 2" in ran.stderr
     assert about(tmp_path / "run", 2)["auto_passes"] in (2, 4, 8, 16, 32)
     train(tiny_config(tmp_path / "free", batch_size=512, max_steps=2))
     ours, theirs = (

@@ -180,7 +180,7 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
             for key in file.keys():  # noqa: SIM118 - safe_open is not a dict
                 number, entry = key.split(".", 1)
                 state.setdefault(int(number), {})[entry] = file.get_tensor(key)
-        # Files know no layout in memory, and a fused Adam reads weights and moments in the order of the memory.
+        # A file does not keep the memory layout, and a fused Adam reads weights and moments in their order there.
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for position, parameter in enumerate(parameters):
             for entry, value in state.get(position, {}).items():
@@ -188,7 +188,7 @@ def load_optimizer(checkpoint: Path, name: str, optimizer: torch.optim.Optimizer
                     state[position][entry] = torch.empty_like(parameter, requires_grad=False).copy_(value)
         own = json.loads(_settings_of(optimizer))["param_groups"]
         check_like(settings["param_groups"], own, checkpoint, "the optimizer's settings")
-        # How Adam is computed is not the checkpoint's to say: one of an earlier version was written by a loop.
+        # These choose how Adam is computed and are not part of its state: earlier versions had others.
         kernels = {key: optimizer.defaults[key] for key in ("foreach", "fused", "capturable")}
         groups = [{**group, "betas": tuple(group["betas"]), **kernels} for group in settings["param_groups"]]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
