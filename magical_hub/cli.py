@@ -488,11 +488,11 @@ def _train_from(arguments: list[str]) -> Callable[..., None]:
     except SystemExit:
         return train
     settings: dict[str, Any] = {}
-    named = start.output_dir or start.data
-    if start.resume and named is not None:
-        run = expanded(start.output_dir or TrainingConfig(data=named).output_dir)
+    if start.resume and (start.output_dir or start.data):
+        run = expanded(start.output_dir or TrainingConfig(data=start.data).output_dir)
+        given = {} if start.data is None else {"data": start.data}
         if (run / SETTINGS).exists():
-            settings = vars(TrainingConfig.from_run(run, **({} if start.data is None else {"data": start.data})))
+            settings = vars(TrainingConfig.from_run(run, **given))
         elif start.data is None:
             raise ConfigError(f"{run} holds no run to resume: give its folder, or --data to begin one")
     if start.preset is not None:
