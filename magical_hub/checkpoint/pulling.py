@@ -35,13 +35,10 @@ TRANSIENT = {408, 409, 412, 425, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 60.0
 """The most seconds to wait, whatever Retry-After says."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+USER_AGENT = {"library_name": "magical_hub", "library_version": __version__}
+"""What the client tells the Hub of the program that calls it."""
 PULLING = {"revision", "token", "cache_dir", "local_files_only", "force_download"}
 """The arguments that a `from_pretrained` passes on to `pull`."""
-
-
-def user_agent() -> dict[str, str]:
-    """The user agent that the client sends to the Hub."""
-    return {"library_name": "magical_hub", "library_version": __version__}
 
 
 def hub_has_address() -> bool:
@@ -132,7 +129,7 @@ def pull(
 
     def get(revision: str | None, force: bool) -> Path:
         wanted = {"allow_patterns": [*files, *optional], "force_download": force}
-        return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **user_agent()))
+        return Path(snapshot_download(repo_id, revision=revision, **where, **wanted, **USER_AGENT))
 
     try:
         folder = with_retries(lambda: get(revision or named or None, force_download))
@@ -179,7 +176,7 @@ def _is_whole(file: Path) -> bool:
 def _instead_of(repo_id: str, revision: str, file: str, token: str | bool | None) -> str:
     """The end of an error on a missing file: what the repository has instead, and what to do."""
     try:
-        names = with_retries(lambda: HfApi(token=token, **user_agent()).list_repo_files(repo_id, revision=revision))
+        names = with_retries(lambda: HfApi(token=token, **USER_AGENT).list_repo_files(repo_id, revision=revision))
     except (HfHubHTTPError, OSError, TransportError):
         names = []  # offline
     folder = file.rpartition("/")[0]

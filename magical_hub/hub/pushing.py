@@ -12,7 +12,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.utils import validate_repo_id
 
 from magical_hub.checkpoint import component_files, locate, weights_sha256
-from magical_hub.checkpoint.pulling import TransportError, user_agent, with_retries
+from magical_hub.checkpoint.pulling import USER_AGENT, TransportError, with_retries
 from magical_hub.errors import ConfigError, HubError, MagicalError, in_one_line
 from magical_hub.evaluation import EvaluationReport
 from magical_hub.files import expanded, folder_written_whole, write_text
@@ -102,7 +102,7 @@ def push(
         files = contents.check_contents(folder, components)
         if dry_run is not None:
             return PushResult(repo_id, finding.kind, files, str(_keep(folder, expanded(dry_run))))
-        upload = _Upload(HfApi(token=token, **user_agent()), repo_id, folder, files, components, finding)
+        upload = _Upload(HfApi(token=token, **USER_AGENT), repo_id, folder, files, components, finding)
         try:
             upload.prepare(private, revision)
             info = with_retries(lambda: upload.commit(commit_message or "Push by magical_hub", revision, create_pr))

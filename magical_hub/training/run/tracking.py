@@ -14,9 +14,6 @@ from magical_hub.pipeline import MagicalPipeline
 from magical_hub.training.config import TrainingConfig
 from magical_hub.version import __version__
 
-MODEL_NAME = "generator"
-"""The name of the model in MLflow."""
-
 
 @contextmanager
 def tracker(config: TrainingConfig, accelerator: Accelerator) -> Iterator[None]:
@@ -58,7 +55,7 @@ def log_pipeline(config: TrainingConfig, pipe: MagicalPipeline) -> None:
         kept.origin = pipe.origin
         kept.save_pretrained(folder)
         mlflow.pyfunc.log_model(
-            name=MODEL_NAME,
+            name="generator",
             loader_module="magical_hub.serving",
             data_path=folder,
             signature=signature(pipe.generator.config),
