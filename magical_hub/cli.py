@@ -12,9 +12,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +25,8 @@ from magical_hub.augmentation.settings import Settings
 from magical_hub.errors import ConfigError, LeakageError, MagicalError, TrainingStopped, first_line
 from magical_hub.files import expanded
 from magical_hub.texts import plain, plain_lines
+from magical_hub.training.command import train_defaults
 from magical_hub.training.config import (
-    PAPER,
-    SETTINGS,
     CanvasOptions,
     CriticOptions,
     DataOptions,
@@ -37,16 +36,6 @@ from magical_hub.training.config import (
     TrainingConfig,
 )
 from magical_hub.usefulness.options import UsefulnessOptions
-
-GROUPS: dict[str, Any] = {
-    "data": DataOptions,
-    "canvas": CanvasOptions,
-    "network": NetworkOptions,
-    "critic": CriticOptions,
-    "loss": LossOptions,
-    "run": RunOptions,
-}
-"""The options of `train`, by the names of its parameters."""
 
 app = tyro.extras.SubcommandApp()
 
@@ -423,7 +412,8 @@ def main() -> None:
     _log_plainly()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clears away what was begun; train has its own
     try:
-        app.command(name="train")(_train_from(sys.argv[1:]))
+        defaults = train_defaults(sys.argv[2:]) if sys.argv[1:2] == ["train"] else {}
+        app.command(name="train")(partial(train, **defaults))
         app.cli(
             prog="magical-hub",
             description="Few, large, aligned images in; many labelled ones out.",
@@ -461,48 +451,6 @@ def _continued() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(": what is finished is kept, and the same command continues from there") from None
-
-
-@dataclass(frozen=True)
-class _Start:
-    """The options of `train` that decide what the defaults of the others are."""
-
-    data: str | None = None
-    output_dir: str | None = None
-    resume: bool = False
-    preset: Literal["paper"] | None = None
-
-
-def _train_from(arguments: list[str]) -> Callable[..., None]:
-    """`train`, whose defaults are the settings of the run that is resumed, or those of a preset.
-
-    Args:
-        arguments: of the command; an error in them is left to it.
-    """
-    if arguments[:1] != ["train"]:
-        return train
-    try:
-        start, _ = tyro.cli(
-            _Start, args=arguments[1:], return_unknown_args=True, add_help=False, console_outputs=False
-        )
-    except SystemExit:
-        return train
-    settings: dict[str, Any] = {}
-    if start.resume and (start.output_dir or start.data):
-        run = expanded(start.output_dir or TrainingConfig(data=start.data).output_dir)
-        given = {} if start.data is None else {"data": start.data}
-        if (run / SETTINGS).exists():
-            settings = vars(TrainingConfig.from_run(run, **given))
-        elif start.data is None:
-            raise ConfigError(f"{run} holds no run to resume: give its folder, or --data to begin one")
-    if start.preset is not None:
-        settings = {**settings, **PAPER}
-    defaults = {
-        name: kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
-        for name, kind in GROUPS.items()
-        if any(field.name in settings for field in fields(kind))
-    }
-    return partial(train, **defaults)
 
 
 def _log_plainly() -> None:

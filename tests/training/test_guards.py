@@ -49,7 +49,7 @@ def test_a_run_that_no_rate_helps_stops(tiny_config, tmp_path, caplog):
         TrainingError, match=r"\w+/\w+ is not finite at step 2 \(the last good checkpoint is step-00000001"
     ):
         train(tiny_config(tmp_path / "run", critic_lr=1e30, warmup_steps=1, on_nan="roll_back", checkpoint_every=1))
-    assert len([record for record in caplog.records if "of the rates" in record.message]) == 3
+    assert len([record for record in caplog.records if "learning rates times" in record.message]) == 3
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001"]
 
 

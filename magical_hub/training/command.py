@@ -1,0 +1,73 @@
+"""The defaults of `magical-hub train`: the settings of the run that is resumed, and those of a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import tyro
+
+from magical_hub.errors import ConfigError
+from magical_hub.files import expanded
+from magical_hub.training.config import (
+    PAPER,
+    SETTINGS,
+    CanvasOptions,
+    CriticOptions,
+    DataOptions,
+    LossOptions,
+    NetworkOptions,
+    RunOptions,
+    TrainingConfig,
+)
+
+GROUPS: dict[str, Any] = {
+    "data": DataOptions,
+    "canvas": CanvasOptions,
+    "network": NetworkOptions,
+    "critic": CriticOptions,
+    "loss": LossOptions,
+    "run": RunOptions,
+}
+"""The options by the names of the command's parameters."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The options that decide what the defaults of the others are."""
+
+    data: str | None = None
+    output_dir: str | None = None
+    resume: bool = False
+    preset: Literal["paper"] | None = None
+
+
+def train_defaults(arguments: Sequence[str]) -> dict[str, Any]:
+    """The groups of options that have other defaults than their own, by the names of the command's parameters.
+
+    Args:
+        arguments: of `magical-hub train`; an error in them is left to the command.
+
+    Raises:
+        ConfigError: where no run is to be resumed and no data is given; and as `TrainingConfig.from_run`.
+    """
+    try:
+        start, _ = tyro.cli(Start, args=arguments, return_unknown_args=True, add_help=False, console_outputs=False)
+    except SystemExit:
+        return {}
+    settings: dict[str, Any] = {}
+    if start.resume and (start.output_dir or start.data):
+        run = expanded(start.output_dir or TrainingConfig(data=start.data).output_dir)
+        given = {} if start.data is None else {"data": start.data}
+        if (run / SETTINGS).exists():
+            settings = vars(TrainingConfig.from_run(run, **given))
+        elif start.data is None:
+            raise ConfigError(f"{run} holds no run to resume: give its folder, or --data to begin one")
+    if start.preset is not None:
+        settings = {**settings, **PAPER}
+    return {
+        name: kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
+        for name, kind in GROUPS.items()
+        if any(field.name in settings for field in fields(kind))
+    }
