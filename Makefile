@@ -2,11 +2,15 @@
 # Needed beforehand: make, Python 3.10 or later with its venv module, and a package index that pip can reach.
 PYTHON ?= python3
 
+# A module is compiled when it is first imported, which most of those that are installed never are: to compile them all
+# takes pip as long as all else that it does.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 CODE := benchmarks examples magical_hub tests $(wildcard hubconf.py)
 
-TESTS := --numprocesses 2 --dist loadfile -r s
+TESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder -r s
 
 .PHONY: demo test test-slow test-machines docs style quality clean
 .DELETE_ON_ERROR:

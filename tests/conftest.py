@@ -9,28 +9,42 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # and no thread of Ray's that looks for figures to send
 
-import torch
-from accelerate.state import AcceleratorState
 from hub_server import WRITE_TOKEN, HubServer
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from magical_hub import MagicalCritic, MagicalGenerator, MagicalPipeline, SeamlessGenerator, TrainingConfig
+from magical_hub import cli
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+if TYPE_CHECKING:  # else the process that hands the tests to its workers would import what it never uses
+    from magical_hub import MagicalPipeline, TrainingConfig
+    from magical_hub.training import TrainingResult
+
 settings.register_profile("magical_hub", deadline=None)  # the machine may be busy
 settings.load_profile("magical_hub")
 
 REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> Iterator[None]:
+    """Threads as given, and figures whose margins stay as they are: to find the best doubles the time to draw one."""
+    import torch
+    from matplotlib.layout_engine import ConstrainedLayoutEngine, TightLayoutEngine
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    with pytest.MonkeyPatch.context() as patch:
+        for engine in (ConstrainedLayoutEngine, TightLayoutEngine):
+            patch.setattr(engine, "execute", lambda *_: {})
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -39,95 +53,51 @@ def repo() -> Path:
     return REPO
 
 
-class SmallNetwork(torch.nn.Module):
-    """Means over 8 x 8 places of an image and of its steps: features of any nn.Module will do."""
-
-    name = "means"
-    image_size = 64
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones(1))
-        self.seen = 0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.seen += len(images)
-        grey = self.scale * images.mean(1, keepdim=True)
-        steps = grey.diff(dim=2).abs()
-        return torch.cat(
-            [torch.nn.functional.adaptive_avg_pool2d(maps, 8).flatten(1) for maps in (grey, steps)], dim=1
-        )
-
-
 @pytest.fixture(scope="session")
-def small_network() -> SmallNetwork:
+def small_network() -> Any:
     """In place of the feature network that takes a minute."""
+    from tiny import SmallNetwork
+
     return SmallNetwork()
-
-
-CLASSES: dict[str, Any] = {
-    "channels": 3,
-    "class_names": ["crack", "good", "void"],
-    "class_frequencies": [0.2, 0.7, 0.1],
-}
-
-
-def _pipeline(
-    kind: type = MagicalGenerator, channels: int = 1, class_names: list[str] | None = None, **more: Any
-) -> MagicalPipeline:
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {
-        "rows": 2,
-        "cols": 3,
-        "image_size": (32, 48),
-        "channels": channels,
-        "base_width": 8,
-        "max_width": 16,
-        "num_classes": len(class_names or []),
-    }
-    generator = kind(**shape, latent_dim=16, style_dim=16, class_names=class_names, **more)
-    randomise_weights(generator)
-    generator.mapping.update_mean_style()
-    pipe = MagicalPipeline(generator.eval(), MagicalCritic(**shape).eval())
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@torch.no_grad()
-def randomise_weights(network: torch.nn.Module) -> None:
-    """Move every weight off its start, so that what starts at zero (the strength of the noise) counts too."""
-    source = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        parameter += 0.1 * torch.randn(parameter.shape, generator=source)
 
 
 @pytest.fixture(scope="session")
 def make_pipeline() -> Callable[..., MagicalPipeline]:
     """Builds a tiny pipeline (2 x 3 sub-regions of 16 px) as if trained: no weight is where it started."""
-    return _pipeline
+    from tiny import make_pipeline
+
+    return make_pipeline
 
 
 @pytest.fixture(scope="session")
-def randomise() -> Callable[[torch.nn.Module], None]:
+def randomise() -> Callable[[Any], None]:
+    from tiny import randomise_weights
+
     return randomise_weights
 
 
 @pytest.fixture(scope="session")
-def pipe() -> MagicalPipeline:
+def pipe(make_pipeline: Callable[..., MagicalPipeline]) -> MagicalPipeline:
     """A tiny grey pipeline without classes. Not to be changed."""
-    return _pipeline()
+    return make_pipeline()
 
 
 @pytest.fixture(scope="session")
-def class_pipe() -> MagicalPipeline:
+def class_pipe(make_pipeline: Callable[..., MagicalPipeline]) -> MagicalPipeline:
     """A tiny colour pipeline with three classes. Not to be changed."""
-    return _pipeline(**CLASSES)
+    from tiny import CLASSES
+
+    return make_pipeline(**CLASSES)
 
 
 @pytest.fixture(scope="session")
-def seamless_pipe() -> MagicalPipeline:
+def seamless_pipe(make_pipeline: Callable[..., MagicalPipeline]) -> MagicalPipeline:
     """As `class_pipe`, with the seamless generator. Not to be changed."""
-    return _pipeline(SeamlessGenerator, **CLASSES)
+    from tiny import CLASSES
+
+    from magical_hub import SeamlessGenerator
+
+    return make_pipeline(SeamlessGenerator, **CLASSES)
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +128,7 @@ def elpv_folder(elpv_files: list[Path], tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def tiny_config(elpv_folder: Path) -> Callable[..., TrainingConfig]:
     """Settings of a training that takes a second: 2 x 2 sub-regions of 16 px, on the ELPV images."""
+    from magical_hub import TrainingConfig
 
     def make(output_dir: Path, **changes: Any) -> TrainingConfig:
         settings: dict[str, Any] = {
@@ -176,6 +147,14 @@ def tiny_config(elpv_folder: Path) -> Callable[..., TrainingConfig]:
         return TrainingConfig(output_dir=str(output_dir), **{**settings, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Callable[..., TrainingConfig], tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """What a training of four steps returned; its RUN is in `output_dir`. Not to be changed: copy it."""
+    from magical_hub import train
+
+    return train(tiny_config(tmp_path_factory.mktemp("trained") / "run", checkpoint_every=1, sample_every=2))
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +185,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> Iterator[None]:
     """Accelerate keeps one precision per process; each test starts as a new process would."""
+    from accelerate.state import AcceleratorState
+
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -233,6 +214,24 @@ def run_command() -> Callable[..., Completed]:
         *arguments: object, module: str = "magical_hub.cli", cwd: Path | None = None, **environment: str
     ) -> Completed:
         return _run(["-m", module, *map(str, arguments)], cwd, environment)
+
+    return run
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
+    """Runs `magical-hub ARGUMENTS` in this process, which has imported the libraries already: that takes seconds."""
+
+    def run(*arguments: object) -> Completed:
+        monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capfd.readouterr()
+        return Completed(sys.argv, code or 0, said.out, said.err)
 
     return run
 

@@ -6,8 +6,10 @@ magnitude below any mistake, whatever order the kernels of a CPU take their sums
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -38,5 +40,11 @@ def float64() -> Iterator[None]:
 if __name__ == "__main__":
     from magical_hub.cli import main
 
+    # Of several commands, joined by "--then", the last one's exit code counts.
+    *before, last = [[*group] for joint, group in groupby(sys.argv[1:], "--then".__eq__) if not joint]
     with float64():
+        for sys.argv[1:] in before:
+            with suppress(SystemExit):
+                main()
+        sys.argv[1:] = last
         main()

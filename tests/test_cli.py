@@ -1,4 +1,4 @@
-"""The command as a user runs it: in a process of its own, but for mistakes that are told before any work begins."""
+"""The command as a user runs it: training in a process of its own, the rest in this one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import json
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Callable
 
 import pytest
 from PIL import Image
-
-from magical_hub import cli
 
 SIZES = {"image-size": 32, "rows": 2, "cols": 2, "base-width": 8, "max-width": 16, "latent-dim": 16, "batch-size": 4}
 TRAIN = [*(part for name, value in SIZES.items() for part in (f"--{name}", value)), "--mixed-precision", "no"]
@@ -24,24 +20,6 @@ def trained(run_command, elpv_folder, tmp_path_factory):
     run = tmp_path_factory.mktemp("cli") / "run"
     arguments = ("train", "--data", elpv_folder, "--output-dir", run, *TRAIN)
     return run, arguments, run_command(*arguments, "--max-steps", 2, "--resume", "--json")
-
-
-@pytest.fixture
-def run_here(monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command in this process, which has the libraries already."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            code = stopped.code
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(sys.argv, code, said.out, said.err)
-
-    return run
 
 
 def one_line_error(ran, *words: str) -> None:
@@ -65,10 +43,10 @@ def test_train(trained):
     assert (run / "model_index.json").is_file()
 
 
-def test_a_run_is_not_overwritten_but_resumed(trained, run_command, run_here):
+def test_a_run_is_not_overwritten_but_resumed(trained, run_here):
     _, arguments, _ = trained
     one_line_error(run_here(*arguments, "--max-steps", 2), "holds a run already", "--resume")
-    ran = run_command(*arguments, "--max-steps", 3, "--resume", "--json")
+    ran = run_here(*arguments, "--max-steps", 3, "--resume", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
 
@@ -103,10 +81,10 @@ def test_a_dry_run_says_what_training_would_be_and_leaves_nothing(run_command, e
     assert list(tmp_path.iterdir()) == []
 
 
-def test_generate(trained, run_command, run_here, tmp_path):
+def test_generate(trained, run_here, tmp_path):
     run, _, _ = trained
     arguments = ("generate", "--checkpoint", run, "--num-images", 3, "--seed", 5, "--output-dir", tmp_path / "a")
-    ran = run_command(*arguments, "--json")
+    ran = run_here(*arguments, "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     assert about["output_dir"] == str(tmp_path / "a")
@@ -116,9 +94,9 @@ def test_generate(trained, run_command, run_here, tmp_path):
     one_line_error(run_here(*arguments), "holds images already", "give a new")
 
 
-def test_evaluate(trained, run_command, tmp_path):
+def test_evaluate(trained, run_here):
     run, _, _ = trained
-    ran = run_command("evaluate", "--checkpoint", run, "--num-images", 4, "--json", "--fail-on-leak")
+    ran = run_here("evaluate", "--checkpoint", run, "--num-images", 4, "--json", "--fail-on-leak")
     assert ran.returncode == 3, ran.stderr  # two held-out images are too few to look for copies by
     assert "leakage gate: Left out: a test needs 30 images of each kind" in ran.stderr
     about = json.loads(ran.stdout)
@@ -127,9 +105,9 @@ def test_evaluate(trained, run_command, tmp_path):
     assert (run / "evaluation" / "report.html").is_file()
 
 
-def test_info(trained, run_command, run_here):
+def test_info(trained, run_here):
     run, _, _ = trained
-    ran = run_command("info", "--checkpoint", run, "--json")
+    ran = run_here("info", "--checkpoint", run, "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     assert about["grid"] == [2, 2] and about["image_size"] == [32, 32] and about["critic"] is True
@@ -181,8 +159,8 @@ def test_mistakes_are_one_line_without_a_traceback(run_here, elpv_folder, pipe_f
         ("paint", "paint"),
     ],
 )
-def test_options_that_cannot_be(run_command, arguments, words):
-    ran = run_command(*arguments.split())
+def test_options_that_cannot_be(run_here, arguments, words):
+    ran = run_here(*arguments.split())
     assert ran.returncode == 2 and ran.stdout == ""
     assert "Traceback" not in ran.stderr and words in ran.stderr
 

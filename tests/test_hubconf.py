@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -36,8 +37,8 @@ def check(name, *where, **how):
 FROM_A_FOLDER = f"""
 import json, sys, torch
 {CHECK}
-folder, name = sys.argv[1:]
-print(json.dumps(check(name, folder, source="local")))
+folder, *names = sys.argv[1:]
+print(json.dumps([check(name, folder, source="local") for name in names]))
 """
 
 FROM_AN_ARCHIVE = f"""
@@ -63,32 +64,26 @@ def archive(repo, tmp_path_factory) -> Path:
     return folder
 
 
-def run(run_python, tmp_path, source: str, place: Path, name: object, kind: str = "MagicalGenerator") -> dict:
-    ran = run_python(source, place, name, cwd=tmp_path)
+def run(run_python, tmp_path, source: str, *arguments: object) -> Any:
+    ran = run_python(source, *arguments, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    about = json.loads(ran.stdout.splitlines()[-1])
-    assert about["kinds"] == ["MagicalPipeline", kind, "MagicalCritic"]
-    assert about["cells"] and about["scores"] == 2
-    return about
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
-def test_from_the_repository(run_python, repo, pipe_folder, tmp_path):
-    about = run(run_python, tmp_path, FROM_A_FOLDER, repo, pipe_folder)
-    assert about["size"] == [48, 32]
+def test_a_folder_and_a_bundled_name_from_the_repository(run_python, repo, pipe_folder, tmp_path):
+    loaded = run(run_python, tmp_path, FROM_A_FOLDER, repo, pipe_folder, "package-128")
+    for about, kind, size in zip(loaded, ("MagicalGenerator", "SeamlessGenerator"), (48, 128), strict=True):
+        assert about["kinds"] == ["MagicalPipeline", kind, "MagicalCritic"] and about["size"][0] == size
+        assert about["cells"] and about["scores"] == 2
 
 
 @pytest.mark.slow
 def test_from_an_archive(run_python, archive, pipe_folder, tmp_path):
     about = run(run_python, tmp_path, FROM_AN_ARCHIVE, archive.parent, pipe_folder)
-    assert about["size"] == [48, 32]
+    assert about["size"] == [48, 32] and about["kinds"] == ["MagicalPipeline", "MagicalGenerator", "MagicalCritic"]
     assert about["names"] == ["magical_critic", "magical_generator", "magical_pipeline"]
     assert "solar-cells-128" in about["help"] and "from_pretrained" in about["help"]
     assert Path(about["package"]) == archive / "magical_hub" / "__init__.py"  # not an installed one
-
-
-def test_the_bundled_checkpoint(run_python, repo, tmp_path):
-    about = run(run_python, tmp_path, FROM_A_FOLDER, repo, "package-128", "SeamlessGenerator")
-    assert about["size"] == [128, 128]
 
 
 @pytest.mark.slow

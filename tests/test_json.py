@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,13 @@ def schema(repo) -> dict[str, Any]:
 
 
 @pytest.fixture
-def command(schema, monkeypatch, capfd) -> Command:
+def command(schema, run_here) -> Command:
     """Runs `magical-hub COMMAND ... --json`, and gives the one object on stdout, held against the schema."""
 
     def run(name: str, *arguments: object) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["magical-hub", name, *map(str, arguments), "--json"])
-        capfd.readouterr()
-        cli.main()
-        about: dict[str, Any] = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)  # NaN is not JSON
+        ran = run_here(name, *arguments, "--json")
+        assert ran.returncode == 0, ran.stderr
+        about: dict[str, Any] = json.loads(ran.stdout, parse_constant=pytest.fail)  # NaN is not JSON
         Draft202012Validator({**schema, "$ref": f"#/$defs/{name}"}).validate(about)
         return about
 

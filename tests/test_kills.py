@@ -6,13 +6,10 @@ Training has its own such test, in training/test_kill.py.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,27 +19,19 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from forks import start
 from PIL import Image
-from tqdm.auto import tqdm
 
 from magical_hub import LabelVerifier, MagicalPipeline, SeamlessGenerator, augment_dataset
 from magical_hub.errors import CheckpointError, ConfigError
 from magical_hub.export import write, write_dataset, write_imagefolder
 
-fork = multiprocessing.get_context("fork")  # the libraries take longer to import than the work takes
 KILLS = [2, pytest.param(10, marks=pytest.mark.slow)]
-
-
-def _quietly(act: Callable[[], Any]) -> None:
-    tqdm.set_lock(threading.RLock())  # its own is shared with the parent, and would be held for ever by a killed child
-    with open(os.devnull, "w") as sys.stderr:
-        act()
 
 
 def killed(act: Callable[[], Any], begun: Callable[[], Any], within: float, moments: random.Random) -> bool:
     """Run in a process that is killed some time after it has begun; whether it was still at work."""
-    child = fork.Process(target=_quietly, args=(act,))
-    child.start()
+    child = start(act)
     while not begun() and child.is_alive():
         time.sleep(0.001)
     time.sleep(moments.uniform(0, within))

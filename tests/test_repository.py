@@ -26,35 +26,39 @@ def online(server: HubServer, cache: Path) -> dict[str, str]:
     return {"HF_ENDPOINT": server.url, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
 
 
-def test_a_pipeline_is_pulled_by_its_id_and_then_from_the_cache(
-    run_python: Run, server: HubServer, tmp_path: Path
-) -> None:
+def test_pipelines_components_and_datasets_by_their_ids(run_python: Run, server: HubServer, tmp_path: Path) -> None:
+    """And from the cache, once the server is gone. What is pushed is what a user does with generated images: the
+    client and `datasets`, with nothing of ours in between."""
     load = """
 from magical_hub import MagicalPipeline
 pipe = MagicalPipeline.from_pretrained("acme/tiny")
 print(type(pipe.generator).__name__, pipe(seeds=[1], output_type="np").images.sum())
 """
-    with server:
-        pulled = run_python(load, **online(server, tmp_path))
-        assert pulled.returncode == 0, pulled.stderr
-    cached = run_python(load, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
-    assert cached.returncode == 0, cached.stderr
-    assert pulled.stdout.startswith("MagicalGenerator ") and cached.stdout == pulled.stdout
-
-
-def test_diffusers_and_a_single_component_load_by_id(run_python: Run, server: HubServer, tmp_path: Path) -> None:
-    load = """
-from magical_hub import MagicalGenerator, MagicalPipeline
-import diffusers
+    more = """
+from magical_hub import MagicalGenerator
+import datasets, diffusers
 print(type(diffusers.DiffusionPipeline.from_pretrained("acme/tiny")) is MagicalPipeline)
 print(MagicalGenerator.from_pretrained("acme/tiny", subfolder="generator").config.rows)
 print(MagicalGenerator.from_pretrained("acme/tiny@v1", subfolder="generator").config.rows)
 print(MagicalPipeline.from_pretrained("acme/tiny@v1").generator.config.cols)
+made = datasets.Dataset.from_dict({"image": pipe(seeds=[1, 2, 3]).images, "seed": [1, 2, 3]})
+made.push_to_hub("acme/synthetic", private=True)
+back = datasets.load_dataset("acme/synthetic", split="train")
+assert back[2]["image"].tobytes() == made[2]["image"].tobytes()
+print(len(back), back["seed"][:], back.features["image"])
+stream = datasets.load_dataset("acme/synthetic", split="train", streaming=True)
+print([row["seed"] for row in stream])
 """
     with server:
-        done = run_python(load, **online(server, tmp_path))
-    assert done.stdout.split() == ["True", "2", "2", "3"], done.stderr
-    assert "GET /api/models/acme/tiny/revision/v1" in server.requests
+        pulled = run_python(load + more, HF_TOKEN=WRITE_TOKEN, **online(server, tmp_path))
+        assert pulled.returncode == 0, pulled.stderr
+        assert "GET /api/models/acme/tiny/revision/v1" in server.requests
+        assert server.repositories["datasets", "acme/synthetic"].private
+    first, *rest = pulled.stdout.splitlines()
+    assert rest == ["True", "2", "2", "3", "3 [1, 2, 3] Image(mode=None, decode=True)", "[1, 2, 3]"]
+    cached = run_python(load, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert cached.returncode == 0, cached.stderr
+    assert first.startswith("MagicalGenerator ") and cached.stdout.splitlines() == [first]
 
 
 @pytest.mark.slow
@@ -74,27 +78,6 @@ def test_an_unknown_id_is_one_line(run_command: Run, server: HubServer, tmp_path
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: acme/none cannot be pulled: ")
     assert "Traceback" not in done.stderr
-
-
-def test_datasets_are_pushed_and_loaded_through_the_server(run_python: Run, tmp_path: Path) -> None:
-    """What a user does with generated images: the client and `datasets`, with nothing of ours in between."""
-    through = """
-import datasets
-from magical_hub import MagicalPipeline
-pipe = MagicalPipeline.from_pretrained("package-128")
-made = datasets.Dataset.from_dict({"image": pipe(seeds=[1, 2, 3]).images, "seed": [1, 2, 3]})
-made.push_to_hub("acme/synthetic", private=True)
-back = datasets.load_dataset("acme/synthetic", split="train")
-assert back[2]["image"].tobytes() == made[2]["image"].tobytes()
-print(len(back), back["seed"][:], back.features["image"])
-stream = datasets.load_dataset("acme/synthetic", split="train", streaming=True)
-print([row["seed"] for row in stream])
-"""
-    with HubServer(tmp_path / "server") as server:
-        done = run_python(through, HF_TOKEN=WRITE_TOKEN, **online(server, tmp_path))
-        assert done.returncode == 0, done.stderr
-        assert server.repositories["datasets", "acme/synthetic"].private
-    assert done.stdout.splitlines() == ["3 [1, 2, 3] Image(mode=None, decode=True)", "[1, 2, 3]"]
 
 
 def test_an_error_in_one_line_holds_no_token() -> None:

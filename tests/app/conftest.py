@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from plates import save_plates
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
@@ -81,12 +82,20 @@ def serve() -> Callable[..., Any]:
     return _served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plates to paint on, some with defects. Not to be changed."""
+    folder = tmp_path_factory.mktemp("plates") / "data"
+    save_plates(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def site(
-    serve: Callable[..., Any], defect_folder: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+    serve: Callable[..., Any], defect_folder: Path, plates: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a page for many tests."""
-    with serve(defect_folder, tmp_path_factory.mktemp("site")) as (address, _):
+    """The address of a page for all tests: a server takes as long to start as most of them to run."""
+    with serve(defect_folder, tmp_path_factory.mktemp("site"), data=plates) as (address, _):
         yield address
 
 

@@ -6,15 +6,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import cv2
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
+from plates import NASTY, SIDE, plate
 from playwright.sync_api import expect
 from pycocotools import mask as rle
 
@@ -22,53 +20,7 @@ from magical_hub.app.banks import PACKAGES, Banks, data_of
 from magical_hub.defects import DefectBank
 from magical_hub.errors import DataError
 
-SIDE = 96
-NASTY = "<img src=http://evil.example/b.png> ![x](http://evil.example/a.png)"
 BEFORE, AFTER = "img[alt^='The good image']", "img[alt='The image with its defects']"
-
-
-def plate(number: int, defect: str | None) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """A bright plate with dark bars, and a line or a disc on it: pixels, mask and box."""
-    rng = np.random.default_rng(number)
-    pixels = 190 + 5 * rng.standard_normal((SIDE, SIDE))
-    pixels[:, 8:14] = pixels[:, 82:88] = 80
-    drawn = np.zeros((SIDE, SIDE), np.uint8)
-    x, y = (int(side) for side in rng.integers(20, 60, 2))
-    if defect == "spot":
-        cv2.circle(drawn, (x, y), 5, 1, -1)
-    elif defect is not None:
-        cv2.line(drawn, (x, y), (x + 18, y + 6), 1, 3)
-    pixels[drawn > 0] = 40
-    objects = []
-    if defect is not None:
-        rows, cols = np.nonzero(drawn)
-        box = [cols.min(), rows.min(), np.ptp(cols) + 1, np.ptp(rows) + 1]
-        objects = [{"bbox": [float(side) for side in box], "category": defect}]
-    return pixels.round().clip(0, 255).astype(np.uint8), drawn * 255, objects
-
-
-@pytest.fixture(scope="module")
-def plates(tmp_path_factory) -> Path:
-    """Two plates with a spot, two with a defect of a hostile name, three good ones."""
-    made = [plate(number, kind) for number, kind in enumerate(["spot", NASTY, "spot", NASTY, None, None, None])]
-    record = {"bbox": datasets.List(datasets.Value("float32"), length=4)}
-    classes = datasets.ClassLabel(names=["spot", NASTY])
-    objects = datasets.List({**record, "category": classes})
-    features = {"image": datasets.Image(), "mask": datasets.Image(), "objects": objects}
-    columns = {
-        "image": [Image.fromarray(pixels) for pixels, _, _ in made],
-        "mask": [Image.fromarray(mask) for _, mask, _ in made],
-        "objects": [objects for _, _, objects in made],
-    }
-    folder = tmp_path_factory.mktemp("plates") / "data"
-    datasets.Dataset.from_dict(columns, features=datasets.Features(features)).save_to_disk(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def painting_site(serve, defect_folder, plates, tmp_path_factory) -> Iterator[str]:
-    with serve(defect_folder, tmp_path_factory.mktemp("site"), data=plates) as (address, _):
-        yield address
 
 
 def small(shown: np.ndarray) -> np.ndarray:
@@ -95,8 +47,8 @@ def opened(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def test_a_click_paints_and_the_label_is_what_changed(visit, painting_site, plates, tmp_path):
-    user = visit(painting_site, tab="Paint")
+def test_a_click_paints_and_the_label_is_what_changed(visit, plates, tmp_path):
+    user = visit(tab="Paint")
     page = user.page
     user.says("4 defects of spot")
     user.says(re.compile("^[1-9]\\d* of 9216 pixels changed"))  # it opens with one that is painted
@@ -165,8 +117,8 @@ def test_a_click_paints_and_the_label_is_what_changed(visit, painting_site, plat
 
 
 @pytest.mark.slow
-def test_an_image_of_ones_own_and_a_name_of_a_stranger(visit, painting_site, tmp_path):
-    user = visit(painting_site, tab="Paint")
+def test_an_image_of_ones_own_and_a_name_of_a_stranger(visit, tmp_path):
+    user = visit(tab="Paint")
     page = user.page
     user.says("pixels changed")
     own = (plate(99, None)[0].astype(np.uint16) * 257)[:80]  # of 16 bits, and smaller than those of the bank

@@ -27,10 +27,9 @@ def checkpoint(class_pipe, tmp_path):
     return tmp_path / "run"
 
 
-def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_command, classes, checkpoint, tmp_path):
+def test_a_folder_comes_out_with_synthetic_images_among_its_own(run_here, classes, checkpoint, tmp_path):
     arguments = ("augment", "--data", classes, "--checkpoint", checkpoint, "--num-images", 4)
-    cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    ran = run_command(*arguments, "--output-dir", tmp_path / "out", "--format", "imagefolder", "--json", **cache)
+    ran = run_here(*arguments, "--output-dir", tmp_path / "out", "--format", "imagefolder", "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     (record,) = about.pop("provenance")  # the checkpoint was never trained, and so has none
@@ -82,11 +81,10 @@ def test_a_dataset_saved_to_the_disk(labelled, checkpoint, tmp_path):
         assert len(datasets.load_from_disk(tmp_path / "out" / name)) == 12
 
 
-def test_the_result_goes_to_a_place_elsewhere(run_command, classes, checkpoint, tmp_path):
+def test_the_result_goes_to_a_place_elsewhere(run_here, classes, checkpoint, tmp_path):
     url = f"file://{tmp_path}/bucket/out"
     arguments = ("augment", "--data", classes, "--checkpoint", checkpoint, "--num-images", 2, "--format", "parquet")
-    cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    ran = run_command(*arguments, "--output-dir", url, "--json", **cache)
+    ran = run_here(*arguments, "--output-dir", url, "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     assert about["output_dir"] == url and about["provenance"][0]["made"] == "dataset"

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
 import time
-from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from forks import start
 
 from magical_hub import augment_dataset
 
-fork = multiprocessing.get_context("fork")  # the libraries take longer to import than the images to make
-
-
-def _augment(dataset: Any, pipe: Any) -> None:
-    tqdm.set_lock(threading.RLock())  # its own is shared with the parent, and would be held for ever by a killed child
-    augment_dataset(dataset, pipe, 400)
-
 
 def test_a_killed_call_goes_on(labelled, class_pipe, pixels, cache, tmp_path, monkeypatch):
-    child = fork.Process(target=_augment, args=(labelled, class_pipe))
-    child.start()
+    child = start(lambda: augment_dataset(labelled, class_pipe, 400))
     while not [*cache.rglob("*.arrow")] and child.is_alive():
         time.sleep(0.002)
     assert child.is_alive(), "it ended before it was killed: give it more images"

@@ -92,11 +92,10 @@ def test_a_painted_image_keeps_its_reference(make_plates):
         assert differs.any() and not (differs & (np.asarray(row["mask"]) == 0)).any()
 
 
-def test_the_command_needs_no_checkpoint(run_command, rows, tmp_path):
+def test_the_command_needs_no_checkpoint(run_here, rows, tmp_path):
     rows.save_to_disk(tmp_path / "data")
     arguments = ("augment", "--data", tmp_path / "data", "--num-images", 5, "--mask-values", "1=scratch,2=spot")
-    cache = str(tmp_path / "cache")
-    ran = run_command(*arguments, "--output-dir", tmp_path / "out", "--json", HF_DATASETS_CACHE=cache)
+    ran = run_here(*arguments, "--output-dir", tmp_path / "out", "--json")
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout)
     assert about["real"] == 10 and about["synthetic"] == 5

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from magical_hub import train
 from magical_hub.data import open_store
 from magical_hub.errors import ConfigError
 from magical_hub.evaluation import compare
@@ -27,9 +28,8 @@ def test_the_closest_training_image_is_found_shifted_and_brightened(cells, folde
     assert all(image.tobytes() in real for image in found.real)
 
 
-def test_a_run_shows_what_it_held_out(tiny_config, tmp_path):
-    run = tmp_path / "run"
-    train(tiny_config(run, max_steps=1))
+def test_a_run_shows_what_it_held_out(tiny_run):
+    run = Path(tiny_run.output_dir)
     found = compare(run, num_images=12, seed=3)
     split, store = Split.load(run / "split.json"), open_store(run / "data")
     parts = {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 
 import datasets
 import fsspec
 import numpy as np
 import pytest
+from forks import start
 from fsspec.implementations.local import LocalFileSystem
 
 from magical_hub.data import package_dataset
@@ -60,31 +60,29 @@ def test_a_place_holds_what_a_folder_does(packages, tmp_path, format):
     assert here == there and len(here) > 0
 
 
-WRITE = """
-import os, signal, sys
-import datasets, fsspec
-from fsspec.implementations.local import LocalFileSystem
-from magical_hub.export import write_dataset
+class KilledAtTheSeventh(LocalFileSystem):
+    """A file system in whose process the seventh file is the last."""
 
-class Killed(LocalFileSystem):
     left = 7
 
     def put_file(self, *files, **options):
-        Killed.left -= 1
-        if not Killed.left:
+        KilledAtTheSeventh.left -= 1
+        if not KilledAtTheSeventh.left:
             os.kill(os.getpid(), signal.SIGKILL)
         super().put_file(*files, **options)
-
-fsspec.register_implementation("file", Killed, clobber=True)
-write_dataset(datasets.load_from_disk(sys.argv[1]), sys.argv[2], "imagefolder")
-"""
 
 
 def test_what_a_kill_left_is_gone_on_with(packages, tmp_path):
     packages.save_to_disk(tmp_path / "data")
     url, out = f"file://{tmp_path}/out", tmp_path / "out"
-    writer = subprocess.run([sys.executable, "-c", WRITE, tmp_path / "data", url], capture_output=True, text=True)
-    assert writer.returncode == -signal.SIGKILL, writer.stderr
+
+    def write() -> None:
+        fsspec.register_implementation("file", KilledAtTheSeventh, clobber=True)
+        write_dataset(datasets.load_from_disk(tmp_path / "data"), url, "imagefolder")
+
+    writer = start(write)
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     assert len([*out.rglob("*.png")]) >= 5
     assert (out / MARK).is_file() and not (out / "metadata.jsonl").exists()
     last = max(out.rglob("*.png"))  # they are written in this order, several of them within one tick of a file's time

@@ -19,6 +19,7 @@ import pytest
 import tifffile
 import torch
 import zarr
+from forks import start
 from PIL import Image
 
 from magical_hub import Grid, MagicalGenerator, MagicalPipeline, SeamlessGenerator
@@ -190,17 +191,17 @@ def command(checkpoint: Path, folder: Path, form: str) -> list[str]:
 )
 def test_a_killed_writer(large, tmp_path, form, sign):
     """A Zarr goes on by the chunk; a TIFF is begun again, never there by half. Nobody else writes there meanwhile."""
-    pipe, saved = large
+    pipe, _ = large
     folder = tmp_path / "killed"
-    child = subprocess.Popen(command(saved, folder, form), stderr=subprocess.DEVNULL)
-    while not [*folder.glob(sign)] and child.poll() is None:
+    child = start(lambda: write_series(pipe, folder, 1, form))
+    while not [*folder.glob(sign)] and child.is_alive():
         time.sleep(0.002)
-    assert child.poll() is None, "it ended before it was killed: give it a larger image"
+    assert child.is_alive(), "it ended before it was killed: give it a larger image"
     os.kill(child.pid, signal.SIGSTOP)  # it goes no further while this process looks
     with pytest.raises(ConfigError, match="is being written by another process"):
         write_series(pipe, folder, 1, form)
     os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    child.join()
     assert [*folder.glob(sign)] and [path.name for path in folder.glob("0*")] in ([], ["00000.zarr.incomplete"])
     done = {
         path: path.stat().st_mtime_ns for path in folder.glob("00000.zarr.incomplete/0/c/*/*/*") if not path.suffix

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tqdm import tqdm
+from forks import start
 
-from magical_hub import TrainingConfig, train
+from magical_hub import train
 from magical_hub.training.run.checkpoints import checkpoint_step, last_checkpoint
-
-fork = multiprocessing.get_context("fork")  # after the imports, which take longer than the training
-
-
-def start(config: TrainingConfig) -> multiprocessing.process.BaseProcess:
-    child = fork.Process(target=_train_quietly, args=(config,))
-    child.start()
-    return child
-
-
-def _train_quietly(config: TrainingConfig) -> None:
-    tqdm.set_lock(threading.RLock())  # not the one that forks share, which a killed one would hold for ever
-    with open(os.devnull, "w") as sys.stderr:
-        train(config)
 
 
 def steps_done(run: Path) -> int:
@@ -49,14 +34,14 @@ def weights(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_config, tmp_path, kills):
     """With an augmentation that adapts on the way."""
-    settings = {"checkpoint_every": 2, "sample_every": 10, "max_steps": 16 * kills + 16}
+    settings = {"checkpoint_every": 2, "sample_every": 20, "max_steps": 16 * kills + 16}
     settings |= {"augment_target": 0.0, "augment_windows": 64}
-    once = start(tiny_config(tmp_path / "once", **settings))
+    once = start(partial(train, tiny_config(tmp_path / "once", **settings)))
     moments = random.Random(kills)
     resumed_from = []
     while len(resumed_from) < kills:
         before = steps_done(tmp_path / "killed")
-        child = start(tiny_config(tmp_path / "killed", **settings, resume=before > 0))
+        child = start(partial(train, tiny_config(tmp_path / "killed", **settings, resume=before > 0)))
         written = []  # when two checkpoints were, which says how fast this machine is
         while len(written) < 2 and child.is_alive():
             if steps_done(tmp_path / "killed") > before + 2 * len(written):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from float64 import float64
 from safetensors.torch import load_file
 
+from magical_hub import TrainingConfig, train
 from magical_hub.training.run.checkpoints import checkpoint_step
 
 CONFIG = Path("examples") / "accelerate" / "two_cpu_processes.yaml"
@@ -30,23 +32,25 @@ SETTINGS = {
     "checkpoint-every": 1,
     "log-every": 1,
     "mixed-precision": "no",
-    "balance-at": "0",
+    "balance-at": 0.0,
 }
 
 
 @pytest.fixture(scope="module")
 def launch(run_command, elpv_folder, repo):
-    """Trains in one process, or in two, on the CPU and in float64."""
+    """Trains in two processes, on the CPU and in float64; with more folders and batch sizes, one after the other."""
     settings = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
     common = ["train", "--data", elpv_folder, *settings, "--json"]
 
-    def run(output_dir: Path, batch_size: int, processes: int, *more: object, **environment: str):
+    def run(*trainings: tuple[object, ...], **environment: str):
+        """Each training: output_dir, batch_size and more options."""
         environment = {"ACCELERATE_USE_CPU": "true", **environment}
-        options = [*common, "--output-dir", output_dir, "--batch-size", batch_size, *more]
-        if processes == 1:
-            return run_command(*options, module="float64", cwd=TESTS, **environment)
+        commands: list[object] = []
+        for output_dir, batch_size, *more in trainings:
+            commands += ["--then"] if commands else []
+            commands += [*common, "--output-dir", output_dir, "--batch-size", batch_size, *more]
         launcher = ["--config_file", repo / CONFIG, "-m", "float64"]
-        return run_command(*launcher, *options, module="accelerate.commands.launch", cwd=TESTS, **environment)
+        return run_command(*launcher, *commands, module="accelerate.commands.launch", cwd=TESTS, **environment)
 
     return run
 
@@ -59,11 +63,14 @@ def gradients(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def alone(launch, tmp_path_factory):
-    """Runs of one process, of two seeds. Not to be changed."""
+def alone(elpv_folder, tmp_path_factory):
+    """Runs of one process, this one, of two seeds. Not to be changed."""
     folder = tmp_path_factory.mktemp("alone")
-    for seed in (0, 1):
-        assert launch(folder / str(seed), 8, 1, "--seed", seed).returncode == 0
+    settings = {name.replace("-", "_"): value for name, value in SETTINGS.items()} | {"batch_size": 8}
+    with float64(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        for seed in (0, 1):
+            train(TrainingConfig(data=str(elpv_folder), output_dir=str(folder / str(seed)), seed=seed, **settings))
     return [folder / str(seed) for seed in (0, 1)]
 
 
@@ -71,10 +78,12 @@ def alone(launch, tmp_path_factory):
 def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path, passes):
     """The penalty's double backward included; the weights are not a yardstick: Adam makes a step of any rounding.
 
-    In float64, since in float32 the order of the sums, which is each CPU's own, decides the third digit.
+    In float64, since in float32 the order of the sums, which is each CPU's own, decides the third digit. The first
+    training is refused: proof that the launch runs two processes, and not one or two of one each.
     """
-    ran = launch(tmp_path / "two", 8, 2, "--gradient-accumulation", passes)
+    ran = launch((tmp_path / "refused", 3), (tmp_path / "two", 8, "--gradient-accumulation", passes))
     assert ran.returncode == 0, ran.stderr[-3000:]
+    assert "error: batch_size 3 cannot be shared by 2 processes: give a multiple of their number" in ran.stderr
     assert ran.stdout.count("\n") == 1 and json.loads(ran.stdout)["steps"] == 2  # one of the two reports
 
     one, two, other = (gradients(run) for run in (alone[0], tmp_path / "two", alone[1]))
@@ -92,18 +101,11 @@ def test_the_gradients_of_two_processes_are_those_of_one(launch, alone, tmp_path
     assert [theirs[name] for name in terms] == pytest.approx([ours[name] for name in terms], rel=1e-6, abs=1e-6)
 
 
-def test_they_are_two_and_the_batch_must_be_shared_out(launch, tmp_path):
-    """Proof that the launch above runs two processes, and not one or two of one each."""
-    ran = launch(tmp_path / "run", 3, processes=2)
-    assert ran.returncode != 0
-    assert "error: batch_size 3 cannot be shared by 2 processes: give a multiple of their number" in ran.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: set CUDA_VISIBLE_DEVICES= to run it")
 def test_processes_that_would_train_each_for_itself_are_refused(launch, tmp_path):
     """What Accelerate makes of a launch on a CPU without its variable: two trainings in one folder."""
-    ran = launch(tmp_path / "run", 4, processes=2, ACCELERATE_USE_CPU="false")
+    ran = launch((tmp_path / "run", 4), ACCELERATE_USE_CPU="false")
     assert ran.returncode != 0
     assert "error: 2 processes were launched, and Accelerate does not join them" in ran.stderr, ran.stderr[-3000:]
     assert not (tmp_path / "run").exists()

@@ -79,13 +79,13 @@ def twelve_bits(tmp_path_factory):
     return folder
 
 
-def test_a_range_that_leaves_few_grey_levels_is_told_with_its_figures(twelve_bits, tiny_config, tmp_path, run_command):
+def test_a_range_that_leaves_few_grey_levels_is_told_with_its_figures(twelve_bits, tiny_config, tmp_path, run_here):
     planned = plan(tiny_config(tmp_path / "run", data=str(twelve_bits)))
     assert "depth     16 bits a channel, values 160 to 4095" in planned.text()
     assert any("that leaves 15 of 256 grey levels; give --intensity-range 160 4095" in one for one in planned.warnings)
     right = plan(tiny_config(tmp_path / "run", data=str(twelve_bits), intensity_range=(0, 4095)))
     assert not any("grey levels" in warning for warning in right.warnings)
-    ran = run_command(
+    ran = run_here(
         "train", "--data", twelve_bits, "--output-dir", tmp_path / "run", "--dry-run", "--json",
         "--intensity-range", "auto", "--max-steps", 1, "--image-size", 32, "--rows", 2, "--cols", 2,
     )  # fmt: skip
