@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -226,10 +227,13 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])
         capfd.readouterr()
         code: Any = 0
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             cli.main()
         except SystemExit as stopped:
             code = stopped.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
         said = capfd.readouterr()
         return Completed(sys.argv, code or 0, said.out, said.err)
 

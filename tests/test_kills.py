@@ -132,7 +132,7 @@ def test_exports(labelled, make_pipeline, tmp_path, kills):
         ("a.zarr", lambda place: write(large, place, "zarr")),
         ("a.tif", lambda place: write(large, place, "tiff")),
     ]
-    for name, act in acts:
+    for name, act in acts[:kills]:
         act(tmp_path / "once" / name)
     whole = contents(tmp_path / "once")
 

@@ -7,8 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 import tifffile
 import torch
 import zarr
-from forks import start
+from forks import start, start_command
 from PIL import Image
 
 from magical_hub import Grid, MagicalGenerator, MagicalPipeline, SeamlessGenerator
@@ -181,11 +179,6 @@ def large(make, tmp_path_factory) -> tuple[MagicalPipeline, Path]:
     return pipe, folder
 
 
-def command(checkpoint: Path, folder: Path, form: str) -> list[str]:
-    options = ["--checkpoint", str(checkpoint), "--output-dir", str(folder), "--format", form, "--num-images", "1"]
-    return [sys.executable, "-m", "magical_hub.cli", "generate", *options]
-
-
 @pytest.mark.parametrize(
     ("form", "sign"), [("zarr", "00000.zarr.incomplete/0/c/0/2/0"), ("tiff", ".00000.tif.*.incomplete")]
 )
@@ -227,9 +220,13 @@ def fill_the_disk() -> None:
 def test_a_full_disk_is_one_line(large, tmp_path, form):
     """A limit on the size of files stands for it."""
     pipe, saved = large
-    full = subprocess.run(command(saved, tmp_path, form), capture_output=True, text=True, preexec_fn=fill_the_disk)
-    assert full.returncode == 1 and "Traceback" not in full.stderr
-    assert full.stderr.splitlines()[-1].startswith("error: File too large"), full.stderr[-2000:]
+    options = ("--checkpoint", saved, "--output-dir", tmp_path, "--format", form, "--num-images", 1)
+    child, stderr = start_command("generate", *options, first=fill_the_disk)
+    with stderr:
+        errors = stderr.read()
+    child.join()
+    assert child.exitcode == 1 and "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("error: File too large"), errors[-2000:]
     left = {path.name for path in tmp_path.iterdir()} - {"provenance.json"}
     assert left == ({"00000.zarr.incomplete"} if form == "zarr" else set())
     assert not [path for path in tmp_path.rglob("*") if "/c/" in str(path) and path.is_file()]  # no chunk by half

@@ -229,18 +229,9 @@ def test_a_run_writes_how_strong_it_is_and_why(tiny_config, tmp_path):
         assert strength[step] == pytest.approx(expected)
 
 
-def test_once_it_rises_the_critic_is_given_altered_images_real_and_generated(tiny_config, tmp_path):
-    """The step after it starts from the weights of a run without, and gives another score to both."""
-    train(tiny_config(tmp_path / "with", max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
-    train(tiny_config(tmp_path / "without", max_steps=9, augment="off", seed=3))
-    assert figures(tmp_path / "with", "augmentation/strength") == {8: 0.5}
-    for name in ("critic/score_real", "critic/score_fake"):
-        altered, plain = (figures(tmp_path / run, name) for run in ("with", "without"))
-        assert [step for step in plain if altered[step] != plain[step]] == [9], name
-
-
-def test_both_players_are_scored_by_the_same_altered_images(tiny_config, tmp_path, monkeypatch):
-    """Step 9 is the first that alters: the critic is updated by it, and then the generator by the very same images."""
+@pytest.fixture(scope="module")
+def altered(tiny_config, tmp_path_factory):
+    """A RUN whose step 9 is the first that alters, the images that the critic was given, and the generator's own."""
     seen, made = [], []
     score_images, generate = MagicalCritic.forward, SeamlessGenerator.forward
 
@@ -254,19 +245,31 @@ def test_both_players_are_scored_by_the_same_altered_images(tiny_config, tmp_pat
             made.append(images.detach().clone())
         return images
 
-    monkeypatch.setattr(MagicalCritic, "forward", watched_critic)
-    monkeypatch.setattr(SeamlessGenerator, "forward", watched_generator)
-    train(tiny_config(tmp_path / "run", max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
+    run = tmp_path_factory.mktemp("altered") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MagicalCritic, "forward", watched_critic)
+        patch.setattr(SeamlessGenerator, "forward", watched_generator)
+        train(tiny_config(run, max_steps=9, augment_windows=64, augment_target=0.0, seed=3))
+    return run, seen, made
+
+
+def test_once_it_rises_the_critic_is_given_altered_images_real_and_generated(altered, tiny_config, tmp_path):
+    """The step after it starts from the weights of a run without, and gives another score to both."""
+    train(tiny_config(tmp_path / "without", max_steps=9, augment="off", seed=3))
+    assert figures(tmp_path / "without", "augmentation/strength") == {}
+    assert figures(altered[0], "augmentation/strength") == {8: 0.5}
+    for name in ("critic/score_real", "critic/score_fake"):
+        with_it, plain = (figures(run, name) for run in (altered[0], tmp_path / "without"))
+        assert [step for step in plain if with_it[step] != plain[step]] == [9], name
+
+
+def test_both_players_are_scored_by_the_same_altered_images(altered):
+    """The critic is updated by step 9, and then the generator by the very same images."""
+    _, seen, made = altered
     generated, real = seen[-2:]
     both = [images for images in seen if len(images) == 2 * len(real)][-1]  # the penalty's passes are of one each
     assert torch.equal(both, torch.cat([real, generated]))
-    altered = [i for i in range(len(generated)) if not torch.equal(generated[i], made[-1][i])]
-    assert altered
-
-
-def test_off_is_off(tiny_config, tmp_path):
-    train(tiny_config(tmp_path / "run", max_steps=8, augment="off", validation_fraction=0.0))
-    assert figures(tmp_path / "run", "augmentation/strength") == {}
+    assert [i for i in range(len(generated)) if not torch.equal(generated[i], made[-1][i])]
 
 
 def test_without_a_validation_part_there_is_nothing_to_adapt_by():

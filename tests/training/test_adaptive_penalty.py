@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -48,17 +49,24 @@ def history(run):
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-def test_the_feature_critic_is_enabled_once_the_critic_has_no_advantage(tiny_config, tmp_path):
-    """A mean of 0.02 is passed at step 8, the first adjustment, and the ninth step is the first with both critics."""
-    train(tiny_config(tmp_path / "run", balance_at=0.02, max_steps=10))
-    for line in history(tmp_path / "run"):
+@pytest.fixture(scope="module")
+def enabled(tiny_config, tmp_path_factory):
+    """A RUN of ten steps: a mean of 0.02 is passed at step 8, the first adjustment. Not to be changed."""
+    run = tmp_path_factory.mktemp("enabled") / "run"
+    train(tiny_config(run, balance_at=0.02, max_steps=10))
+    return run
+
+
+def test_the_feature_critic_is_enabled_once_the_critic_has_no_advantage(enabled):
+    """The ninth step is the first with both critics."""
+    for line in history(enabled):
         for name in ("critic/feature_adversarial", "generator/feature_adversarial"):
             assert (name in line) == (line["step"] > 8), line["step"]
-    folder = tmp_path / "run" / "checkpoints" / "step-00000010"
+    folder = enabled / "checkpoints" / "step-00000010"
     state = load_file(folder / "feature_critic.safetensors")
     assert state and all(key.startswith("heads.") for key in state)  # nothing of the frozen network
     assert json.loads((folder / "about.json").read_text())["penalty"]["balanced"] is True
-    assert MagicalPipeline.from_pretrained(tmp_path / "run").components.keys() == {"generator", "critic", "verifier"}
+    assert MagicalPipeline.from_pretrained(enabled).components.keys() == {"generator", "critic", "verifier"}
 
 
 @pytest.mark.slow
@@ -98,9 +106,9 @@ def test_without_it_nothing_of_it_is_there(tiny_config, tmp_path, settings):
     assert not (tmp_path / "run" / "checkpoints" / "step-00000002" / "feature_critic.safetensors").exists()
 
 
-def test_a_checkpoint_in_the_names_of_earlier_versions_is_resumed(tiny_config, tmp_path):
+def test_a_checkpoint_in_the_names_of_earlier_versions_is_resumed(enabled, tiny_config, tmp_path):
     """What was called balance, penalty_share, reached, fallen and apart comes back by its new names."""
-    train(tiny_config(tmp_path / "run", max_steps=10, balance_at=0.02))
+    shutil.copytree(enabled, tmp_path / "run")
     file = tmp_path / "run" / "checkpoints" / "step-00000010" / "about.json"
     about = json.loads(file.read_text())
     penalty, augmentation = about.pop("penalty"), about["augmentation"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from safetensors import safe_open
@@ -56,10 +57,11 @@ def test_a_run_that_no_rate_helps_stops(tiny_config, tmp_path, caplog):
 def test_the_lower_rates_outlive_a_session(tiny_config, tmp_path):
     """A run that went back once, in two sessions and in one."""
     weights = {}
+    train(tiny_config(tmp_path / "begun", max_steps=2, warmup_steps=3))
+    file = tmp_path / "begun" / "checkpoints" / "step-00000002" / "about.json"
+    file.write_text(json.dumps({**about(tmp_path / "begun", 2), "roll_backs": 1}))
     for name, ends in (("once", [4]), ("twice", [3, 4])):
-        train(tiny_config(tmp_path / name, max_steps=2, warmup_steps=3))
-        file = tmp_path / name / "checkpoints" / "step-00000002" / "about.json"
-        file.write_text(json.dumps({**about(tmp_path / name, 2), "roll_backs": 1}))
+        shutil.copytree(tmp_path / "begun", tmp_path / name)
         for end in ends:
             train(tiny_config(tmp_path / name, max_steps=end, warmup_steps=3, resume=True))
         assert rate(tmp_path / name, 4) == 1e-3

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from forks import start
+from forks import start, start_command
 
 from magical_hub import train
 from magical_hub.training.run.checkpoints import checkpoint_step, last_checkpoint
@@ -71,25 +71,17 @@ def adapted(run: Path) -> dict[int, tuple[float, float]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_path, number):
-    options = ["--image-size", "32", "--rows", "2", "--cols", "2", "--base-width", "8", "--max-width", "16"]
-    command = [
-        sys.executable,
-        "-m",
-        "magical_hub.cli",
-        "train",
-        "--data",
-        str(elpv_folder),
-        *options,
-        "--log-every",
-        "1",
-    ]
-    child = subprocess.Popen([*command, "--output-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    sizes = ("--image-size", 32, "--rows", 2, "--cols", 2, "--base-width", 8, "--max-width", 16, "--log-every", 1)
+    child, stderr = start_command("train", "--data", elpv_folder, "--output-dir", tmp_path / "run", *sizes)
     history = tmp_path / "run" / "history.jsonl"
-    while not (history.exists() and history.stat().st_size) and child.poll() is None:
+    while not (history.exists() and history.stat().st_size) and child.is_alive():
         time.sleep(0.01)
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=120)
-    assert child.returncode == 1 and "Traceback" not in errors
+    assert child.pid is not None
+    os.kill(child.pid, number)
+    with stderr:
+        errors = stderr.read()
+    child.join()
+    assert child.exitcode == 1 and "Traceback" not in errors
     assert errors.splitlines()[-1] == (
         f"stopped by {number.name} at step {steps_done(tmp_path / 'run')}: continue with --resume"
     )

@@ -42,31 +42,30 @@ def contents(run: Path, step: int) -> dict[str, bytes]:
         pytest.param({"warmup_steps": 3, "max_grad_norm": 0.1, "window_cols": 1}, marks=pytest.mark.slow),
     ],
 )
-def test_two_sessions_equal_one(tiny_config, tmp_path, settings):
-    train(tiny_config(tmp_path / "once", **settings))
+def test_two_sessions_equal_one(tiny_config, tiny_run, tmp_path, settings):
+    run = Path((train(tiny_config(tmp_path / "once", **settings)) if settings else tiny_run).output_dir)
     train(tiny_config(tmp_path / "twice", **{**settings, "max_steps": 2}))
     halfway = contents(tmp_path / "twice", 2)
     result = train(tiny_config(tmp_path / "twice", **settings, resume=True))
     assert result.steps == 4
 
-    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    once, twice = contents(run, 4), contents(tmp_path / "twice", 4)
     assert once.keys() == twice.keys()
     assert [name for name in once if once[name] != twice[name]] == []
     weights = [name for name in once if name.startswith(("generator.", "critic.")) and name.endswith("weight")]
     assert weights and [name for name in weights if once[name] == halfway[name]] == []  # it went on
 
-    pipes = [MagicalPipeline.from_pretrained(tmp_path / run) for run in ("once", "twice")]
+    pipes = [MagicalPipeline.from_pretrained(folder) for folder in (run, tmp_path / "twice")]
     assert pipes[0](seeds=[3]).images[0].tobytes() == pipes[1](seeds=[3]).images[0].tobytes()
 
 
-def test_the_settings_of_a_run_continue_it(tiny_config, tmp_path):
+def test_the_settings_of_a_run_continue_it(tiny_config, tiny_run, tmp_path):
     """Those that are given override them, where they may change; the minutes are of a call."""
-    train(tiny_config(tmp_path / "once"))
     train(tiny_config(tmp_path / "twice", max_steps=2, max_minutes=60, log_every=2))
     config = TrainingConfig.from_run(tmp_path / "twice", max_steps=4)
     assert (config.max_steps, config.log_every, config.max_minutes, config.resume) == (4, 2, None, True)
     assert train(config).steps == 4
-    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    once, twice = contents(Path(tiny_run.output_dir), 4), contents(tmp_path / "twice", 4)
     assert [name for name in once if once[name] != twice[name]] == []
     with pytest.raises(ConfigError, match=r"batch_size is 8, and the run began with 4"):
         train(TrainingConfig.from_run(tmp_path / "twice", batch_size=8))
@@ -79,9 +78,8 @@ def test_the_settings_of_a_run_continue_it(tiny_config, tmp_path):
     assert train(TrainingConfig.from_run(tmp_path / "twice", data=config.data)).steps == 4
 
 
-def test_adam_of_an_earlier_version_goes_on_as_one_of_this(tiny_config, tmp_path):
+def test_adam_of_an_earlier_version_goes_on_as_one_of_this(tiny_config, tiny_run, tmp_path):
     """It was written by an Adam without "fused": how Adam is computed is not taken from a checkpoint."""
-    train(tiny_config(tmp_path / "once"))
     train(tiny_config(tmp_path / "twice", max_steps=2))
     for file in (tmp_path / "twice" / "checkpoints" / "step-00000002").glob("*_optimizer.safetensors"):
         with safe_open(file, "pt") as opened:
@@ -90,7 +88,7 @@ def test_adam_of_an_earlier_version_goes_on_as_one_of_this(tiny_config, tmp_path
         settings["param_groups"][0]["fused"] = None
         save_file(load_file(file), file, metadata={"settings": json.dumps(settings)})
     train(tiny_config(tmp_path / "twice", resume=True))
-    once, twice = contents(tmp_path / "once", 4), contents(tmp_path / "twice", 4)
+    once, twice = contents(Path(tiny_run.output_dir), 4), contents(tmp_path / "twice", 4)
     assert [name for name in once if once[name] != twice[name]] == []
 
 
@@ -132,14 +130,13 @@ def test_the_strength_of_the_augmentation_goes_on(tiny_config, tmp_path):
     assert [name for name in once if once[name] != twice[name]] == []
 
 
-def test_a_session_that_died_between_checkpoints_equals_one(tiny_config, tmp_path):
+def test_a_session_that_died_between_checkpoints_equals_one(tiny_config, tiny_run, tmp_path):
     """Steps 3 and 4 were done and lost: they are done again from the checkpoint of step 2."""
-    train(tiny_config(tmp_path / "once"))
     train(tiny_config(tmp_path / "died", max_steps=3, checkpoint_every=2))
     lost = tmp_path / "died" / "checkpoints" / "step-00000003"
     lost.rename(lost.with_name(".step-00000003.incomplete"))  # killed while it wrote this one
     train(tiny_config(tmp_path / "died", resume=True))
-    once, died = contents(tmp_path / "once", 4), contents(tmp_path / "died", 4)
+    once, died = contents(Path(tiny_run.output_dir), 4), contents(tmp_path / "died", 4)
     assert [name for name in once if once[name] != died[name]] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -66,26 +67,24 @@ def test_of_a_large_canvas_windows_are_watched(large_run):
     assert np.isfinite(line["seams/rows"]) and np.isfinite(line["seams/cols"])
 
 
-def test_the_curves_are_drawn_from_the_history(tiny_config, tmp_path):
+def test_the_curves_are_drawn_from_the_history(tiny_run, tiny_config, tmp_path):
     """A picture of seven panels, two a row, and another one once there are more lines."""
-    picture = tmp_path / "run" / "curves.png"
-    train(tiny_config(tmp_path / "run", max_steps=2))
+    picture = shutil.copytree(tiny_run.output_dir, tmp_path / "run") / "curves.png"
     first = picture.read_bytes()
     with Image.open(picture) as image:
         assert image.size == (1200, 4 * 320)
-    train(tiny_config(tmp_path / "run", max_steps=4, resume=True))
+    train(tiny_config(tmp_path / "run", max_steps=5, resume=True))
     assert picture.read_bytes() != first
 
 
-def test_a_history_in_the_names_of_earlier_versions_is_read_by_those_of_today(tiny_config, tmp_path):
-    run = tmp_path / "run"
-    train(tiny_config(run, max_steps=1))
-    line = json.loads((run / "history.jsonl").read_text())
+def test_a_history_in_the_names_of_earlier_versions_is_read_by_those_of_today(tiny_run, tiny_config, tmp_path):
+    run = shutil.copytree(tiny_run.output_dir, tmp_path / "run")
+    line = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
     old = {"critic/location": 1.5, "balance/penalty_share": 0.5, "generator/features": 0.7, "variety/nearest": 0.9}
-    (run / "history.jsonl").write_text(json.dumps({"step": 1, "seconds": line["seconds"], **old}) + "\n")
+    (run / "history.jsonl").write_text(json.dumps({"step": 4, "seconds": line["seconds"], **old}) + "\n")
     lines, damaged = read_history(run / "history.jsonl")
     new = {"critic/classification": 1.5, "penalty/factor": 0.5, "generator/feature_adversarial": 0.7}
-    assert damaged == 0 and lines == [{"step": 1, "seconds": line["seconds"], **new, "variety/nearest": 0.9}]
-    train(tiny_config(run, max_steps=2, resume=True))  # which goes on in the names of today
+    assert damaged == 0 and lines == [{"step": 4, "seconds": line["seconds"], **new, "variety/nearest": 0.9}]
+    train(tiny_config(run, max_steps=5, resume=True))  # which goes on in the names of today
     names = [set(json.loads(line)) for line in (run / "history.jsonl").read_text().splitlines()]
     assert len(names) == 2 and {*new} <= names[0] and "critic/classification" in names[1]
