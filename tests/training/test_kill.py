@@ -71,8 +71,10 @@ def adapted(run: Path) -> dict[int, tuple[float, float]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(elpv_folder, tmp_path, number):
-    sizes = ("--image-size", 32, "--rows", 2, "--cols", 2, "--base-width", 8, "--max-width", 16, "--log-every", 1)
-    child, stderr = start_command("train", "--data", elpv_folder, "--output-dir", tmp_path / "run", *sizes)
+    sizes = ("--image-size", 32, "--rows", 2, "--cols", 2, "--base-width", 8, "--max-width", 16, "--batch-size", 4)
+    child, stderr = start_command(
+        "train", "--data", elpv_folder, "--output-dir", tmp_path / "run", *sizes, "--log-every", 1
+    )
     history = tmp_path / "run" / "history.jsonl"
     while not (history.exists() and history.stat().st_size) and child.is_alive():
         time.sleep(0.01)
