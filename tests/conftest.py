@@ -221,7 +221,10 @@ def run_command() -> Callable[..., Completed]:
 
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
-    """Runs `magical-hub ARGUMENTS` in this process, which has imported the libraries already: that takes seconds."""
+    """Runs `magical-hub ARGUMENTS` in this process, which has imported the libraries already: that takes seconds.
+
+    Pytest takes what is logged (`caplog`), so that it isn't on stderr.
+    """
 
     def run(*arguments: object) -> Completed:
         monkeypatch.setattr(sys, "argv", ["magical-hub", *map(str, arguments)])

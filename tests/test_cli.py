@@ -44,12 +44,12 @@ def test_train(trained):
     assert (run / "model_index.json").is_file()
 
 
-def test_a_run_is_not_overwritten_but_resumed(trained, run_here):
+def test_a_run_is_not_overwritten_but_resumed(trained, run_here, caplog):
     _, arguments, _ = trained
     one_line_error(run_here(*arguments, "--max-steps", 2), "holds a run already", "--resume")
     ran = run_here(*arguments, "--max-steps", 3, "--resume", "--json")
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in ran.stderr
+    assert json.loads(ran.stdout)["steps"] == 3 and "starting from zero" not in caplog.text
 
 
 def test_a_resume_takes_its_settings_from_the_run(trained, run_here, tmp_path):

@@ -111,10 +111,10 @@ def test_the_command_needs_no_checkpoint(run_here, rows, tmp_path):
             assert shown.any() and (np.ptp(shown, axis=2) > 60).any()  # the plates are grey, what is drawn is not
 
 
-def test_values_without_names_are_mentioned_once(run_here, rows, tmp_path):
+def test_values_without_names_are_mentioned_once(run_command, rows, tmp_path):
     rows.remove_columns("objects").save_to_disk(tmp_path / "data")  # whose masks are read several times
     arguments = ("augment", "--data", tmp_path / "data", "--num-images", 1, "--output-dir", tmp_path / "out")
-    ran = run_here(*arguments)
+    ran = run_command(*arguments, HF_DATASETS_CACHE=str(tmp_path / "cache"))
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count("name them by --mask-values 1=NAME,2=NAME\n") == 1
 
