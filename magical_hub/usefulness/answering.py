@@ -134,11 +134,10 @@ def _outcome(found: Difference, ours: np.ndarray, theirs: np.ndarray) -> Outcome
 def _certainty(found: Difference) -> str:
     if found.draws < LEAST:
         return f"From fewer than {LEAST} draws nothing can be said of how certain that is."
-    side = "so it may be nothing"
-    if found.low > 0 or found.high < 0:
-        side = f"all of it {'gain' if found.low > 0 else 'loss'}"
+    low, high = round(found.low, 3), round(found.high, 3)  # as they are printed
+    side = "all of it gain" if low > 0 else "all of it loss" if high < 0 else "so it may be nothing"
     return (
-        f"The 95 % interval of this mean reaches from {found.low:+.3f} to {found.high:+.3f}, {side}; chance alone "
+        f"The 95 % interval of this mean reaches from {low:+.3f} to {high:+.3f}, {side}; chance alone "
         f"makes as large a difference in {100 * found.p:.1f} % of cases."
     )
 
