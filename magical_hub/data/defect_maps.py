@@ -17,6 +17,7 @@ from PIL import Image
 
 from magical_hub.boxes import checked_box
 from magical_hub.data.masks import MaskValues, check_mask_size
+from magical_hub.errors import DataError
 from magical_hub.grid import Grid
 
 
@@ -60,12 +61,13 @@ class Mask:
     Attributes:
         image: its file.
         values: what they mean.
-        number: of the image's own class (from 0), which counts where `values` tells no classes apart.
+        number: of the image's own class (from 0), which counts where `values` tells no classes apart; None where that
+            class stands for no defect, so that the mask must not mark any.
     """
 
     image: Path | bytes
     values: MaskValues
-    number: int
+    number: int | None
 
     def defect_map(self, size: tuple[int, int], grid: Grid, share: float, name: str) -> np.ndarray:
         """The defect map, as of `Boxes.defect_map`."""
@@ -75,19 +77,26 @@ class Mask:
         for value in np.unique(marked[marked > 0]).tolist():
             where = Image.fromarray((marked == value).astype(np.float32))
             part = np.asarray(where.resize((grid.cols, grid.rows), Image.Resampling.BOX))
-            covered[self._class(value)] = _marked(part, share)
+            covered[self._class(value, name)] = _marked(part, share)
         return _strongest(covered, grid)
 
     def classes(self, name: str) -> set[int]:
         """The classes, as of `Boxes.classes`."""
         marked = self._read(name)
-        return {self._class(value) for value in np.unique(marked[marked > 0]).tolist()}
+        return {self._class(value, name) for value in np.unique(marked[marked > 0]).tolist()}
 
     def _read(self, name: str) -> np.ndarray:
         return self.values.read(self.image, f"the mask of {name}")
 
-    def _class(self, value: int) -> int:
-        return self.number if self.values.names is None else value - 1
+    def _class(self, value: int, name: str) -> int:
+        if self.values.names is not None:
+            return value - 1
+        if self.number is None:
+            raise DataError(
+                f"{name} is called good, and its mask marks a defect: give it the label of the defect, or name the "
+                "values of masks by --mask-values"
+            )
+        return self.number
 
 
 DefectAnnotation = Boxes | Mask

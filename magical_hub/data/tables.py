@@ -190,8 +190,8 @@ def _record(
     # A row without an image is one that can't be read: skipped with a warning, or an error where strict.
     record = Record(name, (row.stored("image") or (b"", name))[0], label, None if group is None else str(group))
     if rows.masks is not None:
-        mask = row.stored("mask")
-        return replace(record, defects=Boxes([]) if mask is None else Mask(mask[0], rows.masks, label or 0))
+        mask, number = row.stored("mask"), None if row.is_called_normal else label or 0
+        return replace(record, defects=Boxes([]) if mask is None else Mask(mask[0], rows.masks, number))
     if columns.objects is None:
         return record
     try:

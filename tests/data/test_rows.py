@@ -48,6 +48,8 @@ def export(table: datasets.Dataset, **columns) -> None:
 def train(table: datasets.Dataset, **columns) -> None:
     for record in open_source(table, **columns).records():
         record.check()
+        assert record.defects is not None
+        record.defects.classes(record.name)
 
 
 def detect(table: datasets.Dataset, **columns) -> None:
@@ -58,6 +60,7 @@ def detect(table: datasets.Dataset, **columns) -> None:
     ("last", "columns", "readers", "words"),
     [
         ({"label": 0}, "mask", (paint, export), "row 2 is called 'good', and its mask marks a defect"),
+        ({"label": 0}, "mask", (train,), "row 2 is called good, and its mask marks a defect"),
         ({"label": None}, "mask", (paint, export), "row 2 is called None, and its mask marks a defect"),
         (
             {"objects": [{"bbox": [1.0, 1.0, 4.0, 4.0], "category": None}]},
@@ -72,7 +75,7 @@ def test_what_nothing_names_is_refused_by_all(last, columns, readers, words, tmp
     names: dict[Callable, dict] = {
         paint: {"objects_column": None, "mask_column": None},
         export: {"objects_column": None, "mask_column": None},
-        train: {},
+        train: {"label_column": "label"},
         detect: {},
     }
     for reader in readers:
