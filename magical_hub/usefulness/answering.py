@@ -125,16 +125,22 @@ def _others(results: Mapping[Task, Result], count: int) -> tuple[Claim, ...]:
 def _outcome(found: Difference, ours: np.ndarray, theirs: np.ndarray) -> Outcome:
     if max(ours.mean(), theirs.mean()) < LEARNED:
         return "not shown"
-    if found.p <= LEVEL and (found.low > 0 or found.high < 0):
-        return "helps" if found.low > 0 else "harms"
+    low, high = _printed(found)
+    if found.p <= LEVEL and (low > 0 or high < 0):
+        return "helps" if low > 0 else "harms"
     less = difference_over_draws(ours, theirs + WORTH)
     return "no gain" if less.p <= LEVEL and less.high < 0 else "not shown"
+
+
+def _printed(found: Difference) -> tuple[float, float]:
+    """The interval as the report prints it: what is 0 there is neither gain nor loss."""
+    return round(found.low, 3), round(found.high, 3)
 
 
 def _certainty(found: Difference) -> str:
     if found.draws < LEAST:
         return f"From fewer than {LEAST} draws nothing can be said of how certain that is."
-    low, high = round(found.low, 3), round(found.high, 3)  # as they are printed
+    low, high = _printed(found)
     side = "all of it gain" if low > 0 else "all of it loss" if high < 0 else "so it may be nothing"
     return (
         f"The 95 % interval of this mean reaches from {low:+.3f} to {high:+.3f}, {side}; chance alone "

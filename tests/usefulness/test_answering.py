@@ -44,6 +44,7 @@ GAIN = (0.05, 0.04, 0.06, 0.03, 0.05, 0.05, 0.02, 0.02)
         ),
         (tuple(-x for x in GAIN), "harms", Verdict.BAD, "No: .* worse", "Use no painted defects"),
         (tuple(x / 50 - 0.001 for x in UNEVEN), "no gain", Verdict.BAD, "No: .* no gain worth", "Use no painted"),
+        (tuple(x / 200 for x in GAIN), "no gain", Verdict.BAD, "No: .* no gain worth", "Use no painted"),
         (UNEVEN, "not shown", Verdict.WEAK, "Not enough evidence", "Use none until it is settled"),
     ],
 )
