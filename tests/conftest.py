@@ -36,16 +36,11 @@ REPO = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick() -> Iterator[None]:
-    """Threads as given, and figures whose margins stay as they are: to find the best doubles the time to draw one."""
+def threads() -> None:
+    """As many as given."""
     import torch
-    from matplotlib.layout_engine import ConstrainedLayoutEngine, TightLayoutEngine
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    with pytest.MonkeyPatch.context() as patch:
-        for engine in (ConstrainedLayoutEngine, TightLayoutEngine):
-            patch.setattr(engine, "execute", lambda *_: {})
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,9 @@ def draw_curves(history: Path, picture: Path) -> None:
     if not panels:
         return
     rows = -(-len(panels) // 2)
-    figure = Figure(figsize=(12, 3.2 * rows), layout="tight")
+    figure = Figure(figsize=(12, 3.2 * rows))
+    # Margins are given, since to find them would take as long as to draw the curves.
+    figure.subplots_adjust(0.06, 0.5 / (3.2 * rows), 0.985, 1 - 0.3 / (3.2 * rows), wspace=0.18, hspace=0.4)
     axes = figure.subplots(rows, 2, squeeze=False).flatten()
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
