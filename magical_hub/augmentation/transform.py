@@ -17,8 +17,7 @@ from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.augmentation.settings import Keep, Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import Columns, read_objects
-from magical_hub.data.masks import MaskValues
+from magical_hub.data.columns import read_objects
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.pipeline import MagicalPipeline
@@ -48,6 +47,10 @@ class MagicalTransform:
         image_column, label_column, objects_column, mask_column, mask_values: as in `augment_dataset`. Without a label
             column any synthetic image may replace any other.
         seed, batch_size, num_proc, keep: of the pool, as in `augment_dataset`.
+
+    Attributes:
+        columns: the columns of a row.
+        masks: the meaning of the values of masks; None where the dataset has no masks.
 
     Raises:
         ConfigError: where a number is out of range, or rows have boxes or masks and the checkpoint was trained
@@ -82,16 +85,7 @@ class MagicalTransform:
             self._change = Painter(dataset, source, settings)
         else:
             self._change = Pool(dataset, source, settings, defect_share)
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of a row."""
-        return self._change.columns
-
-    @property
-    def masks(self) -> MaskValues | None:
-        """The meaning of the values of masks; None where the dataset has no masks."""
-        return self._change.masks
+        self.columns, self.masks = self._change.columns, self._change.masks
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Rows as a dictionary of columns (lists), as `with_transform` gives them; or one row.
