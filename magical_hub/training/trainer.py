@@ -139,7 +139,8 @@ class Trainer:
         self.batches = self._read(store, split.train, first=state.step * config.n_critic)
         self.held_out = self._read(store, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
         self.monitor = Monitor(config, accelerator, store, split, state.step)
-        self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
+        self.sampled_step = self.saved_step = self.logged_step = state.step  # when each was last done
+        self.stopped = False
         self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this session
 
     def _read(self, store: CanvasStore, part: Sequence[int], first: int, ahead: int = READERS) -> Generator[Batch]:
@@ -163,7 +164,6 @@ class Trainer:
             by = signals.received or "a signal to another process"
             raise TrainingStopped(f"stopped by {by} at step {self.state.step}: continue with --resume")
         if self.accelerator.is_main_process:
-            self.monitor.draw_curves()
             pipe = self.state.pipeline()
             pipe.origin = {"record": self._record(weights_sha256=weights_sha256(pipe.generator))}
             pipe.save_pretrained(self.run_folder)
@@ -185,20 +185,18 @@ class Trainer:
             while state.step < self.max_steps and not self._must_stop(started, signals, first):
                 self.advance()
                 bar.update()
-                at_end = state.step == self.max_steps
-                if at_end or state.step % config.sample_every == 0:
+                if state.step % config.sample_every == 0:
                     self._sample()
-                if at_end or state.step % config.checkpoint_every == 0:
+                if state.step % config.checkpoint_every == 0:
                     self._save_checkpoint()
-                if at_end or state.step % config.log_every == 0:
+                if state.step % config.log_every == 0:
                     self._log(started, bar)
-            # Where time or a signal ended it; a signal leaves time for no more than a checkpoint.
-            unsampled = self.sampled_step != state.step and not self.stopped
-            if unsampled:
+            # At the end; a signal leaves time for no more than a checkpoint.
+            if self.sampled_step != state.step and not self.stopped:
                 self._sample()
             if self.saved_step != state.step:
                 self._save_checkpoint()
-            if unsampled:
+            if self.logged_step != state.step and not self.stopped:
                 self._log(started, bar)
 
     def advance(self) -> None:
@@ -262,6 +260,7 @@ class Trainer:
         return {"made": "checkpoint", "steps": self.state.step, **final, **self.record}
 
     def _log(self, started: float, bar: Any) -> None:
+        self.logged_step = self.state.step
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)
 
     def _check_finite(self) -> None:

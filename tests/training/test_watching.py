@@ -77,6 +77,16 @@ def test_the_curves_are_drawn_from_the_history(tiny_run, tiny_config, tmp_path):
     assert picture.read_bytes() != first
 
 
+@pytest.mark.parametrize(("sample_every", "log_every"), [(1, 50), (50, 1), (50, 50)])
+def test_the_last_figures_are_logged_when_time_is_over(tiny_config, tmp_path, sample_every, log_every):
+    """Wherever that is between samples and lines."""
+    settings = {"max_minutes": 1e-9, "max_steps": 10**6, "sample_every": sample_every, "log_every": log_every}
+    assert train(tiny_config(tmp_path / "run", **settings)).steps == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert {"critic/adversarial", "seams/rows"} <= {name for line in lines for name in line}
+    assert (tmp_path / "run" / "curves.png").is_file()
+
+
 def test_a_history_in_the_names_of_earlier_versions_is_read_by_those_of_today(tiny_run, tiny_config, tmp_path):
     run = shutil.copytree(tiny_run.output_dir, tmp_path / "run")
     line = json.loads((run / "history.jsonl").read_text().splitlines()[-1])

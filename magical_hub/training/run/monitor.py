@@ -101,7 +101,6 @@ class Monitor:
         self.feature_network: FeatureNetwork | None = None
         if config.validate and accelerator.is_main_process:
             self.feature_network = efficientnet_lite0()  # now, so that a missing package is not found out later
-        self.curves_are_due = False
 
     def sample(self, step: int, generator: Generator) -> None:
         """Write a picture grid of real images and of those of fixed seeds; compute relative seam ratio and variety."""
@@ -115,7 +114,6 @@ class Monitor:
         )
         ratios = {f"seams/{name}": x for name, x in relative_seam_ratio(fake, real, self.views.grid)._asdict().items()}
         ratios["variety/nearest"] = relative_variety(fake, real)
-        self.curves_are_due = True
         # A direction without seams has no ratio.
         self.measured |= {name: ratio for name, ratio in ratios.items() if np.isfinite(ratio)}
 
@@ -134,18 +132,12 @@ class Monitor:
         self.measured["validation/kid"] = score = float(kid(real, fake).mean)
         return score
 
-    def draw_curves(self) -> None:
-        """Draw curves.png again, if there was a sample since: at every line it would cost more than the steps."""
-        if self.curves_are_due:
-            draw_curves(self.run_folder / "history.jsonl", self.run_folder / "curves.png")
-        self.curves_are_due = False
-
     def log(self, summary: Summary, step: int, seconds: float, bar: Any) -> None:
         """Write a line of the figures since the last one to history.jsonl, to the tracker and to the progress bar.
 
         All processes must call it together. `seconds` are those of this session.
         """
-        line = summary.means | self.measured
+        line, sampled = summary.means | self.measured, bool(self.measured)
         self.since_last_line.clear()
         self.measured = {}
         self.figures |= line
@@ -153,7 +145,8 @@ class Monitor:
             return
         self.history.write(step, seconds, line)
         self.accelerator.log(line, step=step)
-        self.draw_curves()
+        if sampled:  # at every line it would cost more than the steps
+            draw_curves(self.history.path, self.run_folder / "curves.png")
         minutes, steps = self.config.max_minutes, self.config.max_steps
         assert steps is not None, "chosen before the first step"
         if minutes is not None:  # the bar's time left is that of whichever ends first
