@@ -10,27 +10,10 @@ import tyro
 
 from magical_hub.errors import ConfigError
 from magical_hub.files import expanded
-from magical_hub.training.config import (
-    PAPER,
-    SETTINGS,
-    CanvasOptions,
-    CriticOptions,
-    DataOptions,
-    LossOptions,
-    NetworkOptions,
-    RunOptions,
-    TrainingConfig,
-)
+from magical_hub.training.config import PAPER, SETTINGS, TrainingConfig
 
-GROUPS: dict[str, Any] = {
-    "data": DataOptions,
-    "canvas": CanvasOptions,
-    "network": NetworkOptions,
-    "critic": CriticOptions,
-    "loss": LossOptions,
-    "run": RunOptions,
-}
-"""The options by the names of the command's parameters."""
+GROUPS: dict[str, Any] = {kind.__name__.removesuffix("Options").lower(): kind for kind in TrainingConfig.__bases__}
+"""The groups of options (DataOptions ...) by the names of the command's parameters (data ...)."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +49,9 @@ def train_defaults(arguments: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"{run} holds no run to resume: give its folder, or --data to begin one")
     if start.preset is not None:
         settings = {**settings, **PAPER}
-    return {
-        name: kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
-        for name, kind in GROUPS.items()
-        if any(field.name in settings for field in fields(kind))
-    }
+    defaults = {}
+    for name, kind in GROUPS.items():
+        values = {field.name: settings[field.name] for field in fields(kind) if field.name in settings}
+        if values:
+            defaults[name] = kind(**values)
+    return defaults

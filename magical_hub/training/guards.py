@@ -19,13 +19,7 @@ MOST_ROLL_BACKS = 3
 
 
 class NotFinite(TrainingError):
-    """A figure or a weight is not finite.
-
-    Args:
-        name: of the loss term, the figure or the weight.
-        step: the step that gave it.
-        run_folder: where the last good checkpoint is searched for.
-    """
+    """A figure or a weight is not finite: its name, the step that gave it, and the run, for its last checkpoint."""
 
     def __init__(self, name: str, step: int, run_folder: Path) -> None:
         last = last_checkpoint(run_folder / "checkpoints")

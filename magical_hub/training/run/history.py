@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -50,13 +50,9 @@ def read_history(path: Path) -> tuple[list[dict[str, float]], int]:
     It is only for watching, so that damage is not an error.
     """
     lines, damaged = read_json_lines(path)
-    whole = [line for line in lines if type(line.get("step")) is int and all(map(_is_number, line.values()))]
+    whole = [line for line in lines if type(line.get("step")) is int and {*map(type, line.values())} <= {int, float}]
     renamed = [{RENAMED.get(name, name): value for name, value in line.items()} for line in whole]
     return renamed, damaged + len(lines) - len(whole)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Summary(NamedTuple):
