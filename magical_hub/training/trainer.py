@@ -185,13 +185,14 @@ class Trainer:
             while state.step < self.max_steps and not self._must_stop(started, signals, first):
                 self.advance()
                 bar.update()
-                if state.step % config.sample_every == 0:
+                at_end = state.step == self.max_steps
+                if at_end or state.step % config.sample_every == 0:
                     self._sample()
-                if state.step % config.checkpoint_every == 0:
+                if at_end or state.step % config.checkpoint_every == 0:
                     self._save_checkpoint()
-                if state.step % config.log_every == 0:
+                if at_end or state.step % config.log_every == 0:
                     self._log(started, bar)
-            # At the end; a signal leaves time for no more than a checkpoint.
+            # Where time or a signal ended it; a signal leaves time for no more than a checkpoint.
             if self.sampled_step != state.step and not self.stopped:
                 self._sample()
             if self.saved_step != state.step:
