@@ -139,8 +139,8 @@ class Trainer:
         self.batches = self._read(store, split.train, first=state.step * config.n_critic)
         self.held_out = self._read(store, split.validation, first=state.step // ADAPT_EVERY, ahead=1)
         self.monitor = Monitor(config, accelerator, store, split, state.step)
-        self.sampled_step = self.saved_step = self.logged_step = state.step  # when each was last done
-        self.stopped = False
+        self.saved_step, self.sampled_step, self.stopped = state.step, state.step, False
+        self.unlogged = False  # whether there are figures since the last line of the history
         self.sample_seconds = self.checkpoint_seconds = 0.0  # that the last ones took in this session
 
     def _read(self, store: CanvasStore, part: Sequence[int], first: int, ahead: int = READERS) -> Generator[Batch]:
@@ -197,7 +197,7 @@ class Trainer:
                 self._sample()
             if self.saved_step != state.step:
                 self._save_checkpoint()
-            if self.logged_step != state.step and not self.stopped:
+            if self.unlogged and not self.stopped:
                 self._log(started, bar)
 
     def advance(self) -> None:
@@ -207,6 +207,7 @@ class Trainer:
         held_out = self._held_out_score() if adapts and self.config.augment == "adaptive" else None
         figures = self.update([next(self.batches) for _ in range(self.config.n_critic)])
         self.state.advance()
+        self.unlogged = True
         self.monitor.since_last_line.add(self.state.step, figures)
         if adapts:
             self.monitor.since_last_line.add(self.state.step, self._adapt(figures, held_out))
@@ -242,7 +243,7 @@ class Trainer:
         return self.stopped or over
 
     def _sample(self) -> None:
-        self.sampled_step, began = self.state.step, time.monotonic()
+        self.sampled_step, self.unlogged, began = self.state.step, True, time.monotonic()
         self._check_finite()
         if self.accelerator.is_main_process:
             self.monitor.sample(self.state.step, self.state.averaged_generator())
@@ -261,7 +262,7 @@ class Trainer:
         return {"made": "checkpoint", "steps": self.state.step, **final, **self.record}
 
     def _log(self, started: float, bar: Any) -> None:
-        self.logged_step = self.state.step
+        self.unlogged = False
         self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)
 
     def _check_finite(self) -> None:
