@@ -115,7 +115,7 @@ def pixels(images: torch.Tensor) -> np.ndarray:
 
 
 def none(pipe: MagicalPipeline) -> dict[Any, Any] | None:
-    """No defect at all, for a generator that knows some."""
+    """No defect at all, for a generator that was trained with some."""
     return {} if pipe.generator.config.num_defects else None
 
 

@@ -284,7 +284,7 @@ class _Generated:
             classes = [name for name in good if name in known.classes]
             if not classes:
                 raise ConfigError(
-                    f"the checkpoint knows the classes {', '.join(known.classes)} and none of the good images': "
+                    f"the checkpoint has the classes {', '.join(known.classes)} and none of the good images': "
                     "take another checkpoint, or the bank alone"
                 )
             self._arguments["class_labels"] = max(classes, key=lambda name: good[name])

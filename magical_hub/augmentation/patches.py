@@ -48,7 +48,7 @@ class Patch:
 
 
 def make_patches(pipe: MagicalPipeline, encoder: RowEncoder, count: int) -> list[Patch]:
-    """Patches of every defect that the checkpoint knows, in turn; those that are not verified are left out.
+    """Patches of every defect of the checkpoint, in turn; those that are not verified are left out.
 
     Raises:
         AugmentationError: where none is left.

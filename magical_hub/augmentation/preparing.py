@@ -47,7 +47,7 @@ class Prepared:
 
 
 def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source, settings: Settings) -> Prepared:
-    """Look at the dataset, and match it with what the source knows.
+    """Look at the dataset, and match it with the source's labels.
 
     Raises:
         DataError: where columns are missing, hold something else, or name what the source doesn't have.

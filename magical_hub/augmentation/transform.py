@@ -144,9 +144,9 @@ class Pool:
         self.defect_share = defect_share
         self._encoder: RowEncoder = maker.encoder
         self.columns, self.masks = self._encoder.columns, self._encoder.spec.masks
-        knows_defects = bool(LabelNames.of(pipe.generator.config).defects)
+        has_defects = bool(LabelNames.of(pipe.generator.config).defects)
         described = [name for name in (self._encoder.columns.objects, self._encoder.columns.mask) if name is not None]
-        if described and not knows_defects:
+        if described and not has_defects:
             raise ConfigError(
                 f"the checkpoint was trained without defects, so it can't say what {described[0]!r} of a synthetic "
                 "image is: give objects_column=None and mask_column=None, and remove these columns from the rows"
@@ -160,7 +160,7 @@ class Pool:
         label = self._encoder.columns.label
         for number, value in enumerate(self._pool[label] if label else [None] * len(self._pool)):
             self._members.setdefault(value, []).append(number)
-        blends = knows_defects and defect_share > 0 and self._encoder.spec.mode in MODES
+        blends = has_defects and defect_share > 0 and self._encoder.spec.mode in MODES
         self._patches = make_patches(pipe, self._encoder, pool_size) if blends else []
 
     def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:

@@ -140,7 +140,7 @@ def read_pixels(source: Path | bytes, name: str) -> np.ndarray:
         if not isinstance(error.__cause__, UnidentifiedImageError) or not _is_tiff(source):
             raise
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        return _by_tifffile(file, name)  # of some kinds of 16 bits Pillow knows nothing
+        return _by_tifffile(file, name)  # Pillow reads not all kinds of 16 bits
 
 
 def _is_tiff(source: Path | bytes) -> bool:

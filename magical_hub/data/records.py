@@ -24,7 +24,7 @@ class Record:
     defects: DefectAnnotation | None = None
     """The defects; None where the source has no boxes and no masks."""
     problem: str | None = None
-    """Why the image cannot be used, where the source knows that: it is skipped by name."""
+    """Why the image cannot be used, where the source says so: it is skipped by name."""
 
     def check(self) -> None:
         """Raise the problem as a DataError, where there is one."""

@@ -65,7 +65,7 @@ def _own(samples: Samples, row: LabelledRow, names: dict[str, str]) -> dict[str,
         own[names[columns.objects]] = row.objects and [
             {**plain(item.more), "bbox": item.box, "category": item.category} for item in row.objects
         ]
-    if samples.knows_files:
+    if samples.has_file_names:
         own.setdefault("original_name", samples.files[row.number])
     return own
 

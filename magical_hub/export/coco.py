@@ -51,7 +51,7 @@ def write_coco(samples: Samples, folder: Path) -> None:
         name = f"{samples.stems[row.number]}.png"
         save_image(samples.image(row), folder / "images" / name)
         own = {names[column]: value for column, value in samples.more_of(row).items()}
-        if samples.knows_files:
+        if samples.has_file_names:
             own.setdefault("original_name", samples.files[row.number])
         height, width = row.size
         images.append({**own, "id": row.number, "file_name": name, "width": width, "height": height})

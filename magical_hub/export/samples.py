@@ -36,7 +36,7 @@ class Samples(LabelledRows):
 
     Attributes:
         more: the columns of text and numbers beside these, and the names of what they store where they are classes.
-        files: the names of the files that the images came in, None where the dataset doesn't know them.
+        files: the names of the files that the images came in, None where the dataset doesn't record them.
         stems: of the files that are written: those of the files that the images came in, or their numbers.
 
     Raises:
@@ -72,7 +72,7 @@ class Samples(LabelledRows):
         return any(name.lower() in NORMAL for name in self.labels.values())
 
     @property
-    def knows_files(self) -> bool:
+    def has_file_names(self) -> bool:
         """Whether images say which file they came in."""
         return any(name is not None for name in self.files)
 

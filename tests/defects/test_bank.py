@@ -45,7 +45,7 @@ def test_a_reference_is_moved_to_fit(make_plates):
         assert a["reference"] == b["reference"] == "column" and a["error"] == b["error"]
 
 
-def test_only_a_reference_knows_what_is_missing():
+def test_only_a_reference_shows_what_is_missing():
     """A dot is missing: plain surroundings fit better than a reference that is a little brighter, and lack the dot."""
     plain = np.full((64, 64), 120, np.uint8)
     box = {"bbox": datasets.List(datasets.Value("float32"), length=4), "category": datasets.ClassLabel(names=["dot"])}

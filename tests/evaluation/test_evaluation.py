@@ -179,7 +179,7 @@ def test_generated_images_of_two_sizes_are_refused(folders, small_network, tmp_p
         evaluate(tmp_path / "generated", folders["train"], network=small_network)
 
 
-def test_a_run_knows_its_own_images(tiny_config, small_network, tmp_path):
+def test_a_run_names_its_own_images(tiny_config, small_network, tmp_path):
     train(tiny_config(tmp_path / "run", holdout_fraction=0.3, max_steps=1))
     report = evaluate(tmp_path / "run", num_images=9, network=small_network)
     assert (tmp_path / "run" / "evaluation" / "report.html").is_file()

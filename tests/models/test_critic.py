@@ -71,7 +71,7 @@ def test_the_location_is_a_row_and_a_column():
 
 @torch.no_grad()
 @float64()
-def test_the_score_knows_the_place_and_the_logits_do_not():
+def test_the_score_depends_on_the_place_and_the_logits_do_not():
     critic, image = build(), noise(1, 1, 16, 16)
     output = critic(image.expand(6, -1, -1, -1), torch.arange(6))
     assert len({round(score, 4) for score in output.score.tolist()}) == 6

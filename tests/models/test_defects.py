@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused(generator):
 
 
 def test_the_field_is_worked_out_in_float32_places():
-    """Far out on a large canvas a cell still knows where it is."""
+    """Far out on a large canvas a cell still differs by where it is."""
     large = SeamlessGenerator(rows=64, cols=64, image_size=(4096, 4096), num_defects=1)
     field = large.defect_fields[next(iter(large.defect_fields))]
     places = field._along(torch.tensor([0, 500]), 12, 64)

@@ -179,7 +179,7 @@ def test_options_out_of_range(options, words):
         UsefulnessOptions(**options)
 
 
-def test_a_checkpoint_that_knows_no_defects_is_left_out_by_name(boards, class_pipe, tmp_path):
+def test_a_checkpoint_without_defects_is_left_out_by_name(boards, class_pipe, tmp_path):
     options = UsefulnessOptions(**{**SHORT, "draws": 1, "steps": 1})
     report = evaluate_usefulness(boards(masks=True), tmp_path, class_pipe, options=options, num_images=1)
     details = report.get_details("usefulness")
