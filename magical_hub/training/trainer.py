@@ -188,17 +188,13 @@ class Trainer:
                 at_end = state.step == self.max_steps
                 if at_end or state.step % config.sample_every == 0:
                     self._sample()
-                if at_end or state.step % config.checkpoint_every == 0:
-                    self._save_checkpoint()
-                if at_end or state.step % config.log_every == 0:
-                    self._log(started, bar)
+                line = at_end or state.step % config.log_every == 0
+                checkpoint = at_end or state.step % config.checkpoint_every == 0
+                self._write(line, checkpoint, started, bar)
             # Where time or a signal ended it; a signal leaves time for no more than a checkpoint.
             if self.sampled_step != state.step and not self.stopped:
                 self._sample()
-            if self.saved_step != state.step:
-                self._save_checkpoint()
-            if self.unlogged and not self.stopped:
-                self._log(started, bar)
+            self._write(self.unlogged and not self.stopped, self.saved_step != state.step, started, bar)
 
     def advance(self) -> None:
         """One step: the networks, their EMA weights, the learning rates, and what adapts."""
@@ -249,21 +245,24 @@ class Trainer:
             self.monitor.sample(self.state.step, self.state.averaged_generator())
         self.sample_seconds = time.monotonic() - began
 
-    def _save_checkpoint(self) -> None:
-        state, self.saved_step, began = self.state, self.state.step, time.monotonic()
-        self._check_finite()
-        if self.accelerator.is_main_process:
-            kid = self.monitor.validate(state.averaged_generator()) if self.config.validate else None
-            state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, self._record())
-        self.checkpoint_seconds = time.monotonic() - began
+    def _write(self, line: bool, checkpoint: bool, started: float, bar: Any) -> None:
+        """A line of the history, then a checkpoint: a run that is killed between the two makes both again."""
+        state, main, began, kid = self.state, self.accelerator.is_main_process, time.monotonic(), None
+        if checkpoint:
+            self._check_finite()
+            if main and self.config.validate:
+                kid = self.monitor.validate(state.averaged_generator())
+        if line:
+            self.monitor.log(self._checked_figures(), state.step, time.monotonic() - started, bar)
+            self.unlogged = False
+        if checkpoint:
+            if main:
+                state.save(self.run_folder / "checkpoints", kid, self.config.keep_checkpoints, self._record())
+            self.saved_step, self.checkpoint_seconds = state.step, time.monotonic() - began
 
     def _record(self, **final: str) -> dict[str, Any]:
         """Where the weights of now come from; `final`, what only the last ones have."""
         return {"made": "checkpoint", "steps": self.state.step, **final, **self.record}
-
-    def _log(self, started: float, bar: Any) -> None:
-        self.unlogged = False
-        self.monitor.log(self._checked_figures(), self.state.step, time.monotonic() - started, bar)
 
     def _check_finite(self) -> None:
         """Stop where a figure or a weight is not finite; figures first, since they say what broke the weights."""
