@@ -191,7 +191,7 @@ def test_a_generate_that_was_killed_before_its_first_image(pipe, tmp_path, left)
     names = {"00000.png", "00001.png", "metadata.jsonl", "provenance.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     (tmp_path / ".rows.jsonl").touch()  # as if killed at the very end
-    with pytest.raises(ConfigError, match="holds the beginnings of other images"):
+    with pytest.raises(ConfigError, match="holds images of another request: repeat it"):
         write_imagefolder(pipe, tmp_path, 3)
     write_imagefolder(pipe, tmp_path, 2)
     assert {path.name for path in tmp_path.iterdir()} == names

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from magical_hub.data.columns import Columns, find_columns
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.seeds import whole_number
+
+if TYPE_CHECKING:
+    from magical_hub.data.columns import Columns
 
 Engine = Literal["local", "ray"]
 Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
@@ -80,6 +82,8 @@ class Settings:
         Raises:
             DataError: where one is missing or holds something else.
         """
+        from magical_hub.data.columns import find_columns  # here, since the command starts without Pillow
+
         label = self.label_column
         if painted and label == "label" and label not in features:
             label = None
