@@ -455,12 +455,12 @@ def _continued() -> Iterator[None]:
 
 def _log_plainly() -> None:
     """Log to stderr, each message once: a data set is read several times in one command."""
-    seen: set[str] = set()
+    logged: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        new = message not in seen
-        seen.add(message)
+        new = message not in logged
+        logged.add(message)
         return new
 
     class PlainFormatter(logging.Formatter):
