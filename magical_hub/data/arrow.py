@@ -68,6 +68,8 @@ class ArrowStore(CanvasStore):
                 table["digest"].to_pylist(),
                 table["field"].to_pylist(),
             )
+        except DataError:
+            raise
         except (OSError, pa.ArrowInvalid, TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path} cannot be read ({error}): delete it, and it is made again") from error
         # Where the pixels of each batch begin in the file. They are read from there: see ScatteredReads.
