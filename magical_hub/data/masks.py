@@ -140,7 +140,8 @@ def parse_mask_values(text: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for part in text.split(","):
         value, separator, name = part.partition("=")
-        if not separator or not value.strip().isdecimal() or not name.strip() or int(value) in found:
+        wrong = not separator or not value.strip().isdecimal() or not name.strip() or "=" in name
+        if wrong or int(value) in found:
             raise DataError(f"--mask-values is {text!r}: write a number and a name for each class, as 1=dark,2=crack")
         found[int(value)] = name.strip()
     return found

@@ -111,7 +111,7 @@ def test_classes_are_named(caplog):
         survey_masks([(ids(1, 2, 3, 4), "a")], {9: "crack"})
     with pytest.raises(DataError, match="from 1 on"):
         survey_masks([(ids(1), "a")], {0: "crack"})
-    for text in ("crack", "1=", "x=crack", "1=a,1=b"):
+    for text in ("crack", "1=", "x=crack", "1=a,1=b", "1=dark 2=crack"):
         with pytest.raises(DataError, match="--mask-values is"):
             parse_mask_values(text)
 
