@@ -112,7 +112,7 @@ def test_records_of_lists_and_plain_names_are_objects_too(tmp_path: Path):
         assert made.defects.tolist() == [[[0, 1, 0, 0], [0, 0, 0, 0]], np.zeros((2, 4)).tolist()]
     rows["objects"][0]["category"] = ["none"]  # which a call of the pipeline could not request
     unnamed = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
-    with pytest.raises(DataError, match="^a defect is called 'none', which is how no defect is requested: rename it"):
+    with pytest.raises(DataError, match=r"^a defect is called 'none', which is how no defect is requested: rename it"):
         prepare_store(open_source(unnamed, objects_column="objects"), tmp_path / "c", GRID, 1, progress=False)
 
 
