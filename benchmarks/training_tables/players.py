@@ -79,7 +79,7 @@ class Players:
         augmentation = AdaptiveAugmentation(
             self.config.augment_target, self.config.augment_windows, self.config.batch_size, device
         )
-        penalty = AdaptivePenalty(self.config.balance_at, device)
+        penalty = AdaptivePenalty(self.config.balanced_loss, device)
         penalty.balanced = True  # the feature critic, if any, is enabled
         networks, optimizers = prepare(self.accelerator, self.networks, self.optimizers)
         features = None if self.features is None else self.features.to(device)

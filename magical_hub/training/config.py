@@ -47,8 +47,7 @@ def setting(
     Args:
         default: the value unless given; None is always allowed where it is the default.
         public: whether the value may be published, in records and on the Hub: never names, paths or columns.
-        may_change: whether a resumed run may have another value: the weights do not depend on it, except by rounding
-            and by the number of steps.
+        may_change: whether a resumed run may have another value, from there on.
         old_name: the name in the saved settings of earlier runs.
         bounds: the range of the value, or of each of its numbers, as for `check_number`.
     """
@@ -184,9 +183,10 @@ class LossOptions:
     lambda_f: float = setting(0.25, at_least=0, public=True)
     """Weight of a second critic, on frozen ImageNet features (relativistic), which is enabled once the first one has
     no advantage (balance_at); 0 for none."""
-    balance_at: float = setting(0.65, at_least=0, public=True)
+    balance_at: float | None = setting(None, at_least=0, public=True, may_change=True)
     """Running mean of the critic's loss (relativistic) from which on it has no advantage over the generator; guessing
-    has 0.69. With 0 the feature critic is enabled from the first step, which suits a run with init_from."""
+    has 0.69. 0.65, or on resuming as before, unless given. With 0 the feature critic is enabled from the first step,
+    which suits a run with init_from."""
     lambda_c: float = setting(0.2, at_least=0, public=True)
     """Weight of the auxiliary classifier: the cross-entropy of the location and, where there are any, of class and
     defect."""
@@ -354,6 +354,11 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         return 1.0 if self.generator == "magical" else 0.0
 
     @property
+    def balanced_loss(self) -> float:
+        """balance_at, or its default."""
+        return 0.65 if self.balance_at is None else self.balance_at
+
+    @property
     def window(self) -> tuple[int, int]:
         """Rows and columns of sub-regions in a window."""
         return self.window_rows, self.window_cols
@@ -369,7 +374,7 @@ class TrainingConfig(RunOptions, LossOptions, CriticOptions, NetworkOptions, Can
         settled: dict[str, Any] = {}
         for option in fields(self):
             name, value = option.name, getattr(self, option.name)
-            kept = name in ("max_steps", "decay_steps") and value is None
+            kept = name in ("max_steps", "decay_steps", "balance_at") and value is None
             if option.metadata.get("may_change") and not kept:
                 continue
             # A setting that the saved ones lack came with a later version, and its default is what the run began with.

@@ -91,7 +91,7 @@ class TrainingState:
         self.augmentation = AdaptiveAugmentation(
             config.augment_target, config.augment_windows, config.batch_size, device
         )
-        self.penalty = AdaptivePenalty(config.balance_at, device)
+        self.penalty = AdaptivePenalty(config.balanced_loss, device)
         if last is not None:
             self._restore(last)
         self._lower_rates()

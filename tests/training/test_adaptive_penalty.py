@@ -69,6 +69,17 @@ def test_the_feature_critic_is_enabled_once_the_critic_has_no_advantage(enabled)
     assert MagicalPipeline.from_pretrained(enabled).components.keys() == {"generator", "critic", "verifier"}
 
 
+def test_a_run_whose_critic_keeps_its_advantage_goes_on_with_a_lower_balance(tiny_config, tmp_path):
+    """What is given counts from there on, and for the sessions after it that give none."""
+    run = tmp_path / "run"
+    train(tiny_config(run, max_steps=8))
+    train(tiny_config(run, balance_at=0.02, max_steps=16, resume=True))
+    train(tiny_config(run, max_steps=17, resume=True))
+    assert json.loads((run / "training_config.json").read_text())["balance_at"] == 0.02
+    for line in history(run):
+        assert ("critic/feature_adversarial" in line) == (line["step"] > 16), line["step"]
+
+
 @pytest.mark.slow
 def test_it_learns_and_the_generator_learns_from_it(tiny_config, tmp_path):
     train(tiny_config(tmp_path / "with", balance_at=0.0, max_steps=30, critic_lr=5e-3))
