@@ -191,6 +191,8 @@ def _record(
     record = Record(name, (row.stored("image") or (b"", name))[0], label, None if group is None else str(group))
     if rows.masks is not None:
         mask, number = row.stored("mask"), None if row.is_called_normal else label or 0
+        if mask is None and not row.is_called_normal:
+            raise DataError(f"{name} has no mask in {columns.mask!r}: give it an empty one where it has no defect")
         return replace(record, defects=Boxes([]) if mask is None else Mask(mask[0], rows.masks, number))
     if columns.objects is None:
         return record

@@ -129,8 +129,16 @@ def test_a_mask_is_of_the_class_of_its_image(tmp_path: Path):
     source = open_source(table, label_column="label", mask_column="mask")
     store = prepare_store(source, tmp_path / "a", GRID, 1, progress=False)
     assert store.defect_names == ["crack"] and store.defects.sum() == 1 == store.defects[0, 0, 0]
-    alone = prepare_store(open_source(table, mask_column="mask"), tmp_path / "b", GRID, 1, progress=False)
+    alone = prepare_store(open_source(table.select([0]), mask_column="mask"), tmp_path / "b", GRID, 1, progress=False)
     assert alone.defect_names == ["defect"]
+    unsaid = r"^row 1 has no mask in 'mask': give it an empty one where it has no defect$"
+    with pytest.raises(DataError, match=unsaid):  # nothing calls it good
+        prepare_store(open_source(table, mask_column="mask"), tmp_path / "c", GRID, 1, progress=False)
+    with pytest.raises(DataError, match=unsaid):
+        bad = table.map(lambda row: {"label": 1}, features=features)
+        prepare_store(
+            open_source(bad, label_column="label", mask_column="mask"), tmp_path / "c", GRID, 1, progress=False
+        )
 
 
 @pytest.mark.parametrize(
