@@ -13,6 +13,9 @@ from magical_hub.augmentation.patches import Patch
 from magical_hub.defects.painting import Painted
 from magical_hub.errors import ConfigError
 
+ROUNDING = 0.5 / 65535
+"""What floats may leave 0..1 by."""
+
 
 def replaced(image: Any, by: Image.Image) -> Any:
     """The image `by` in the form of `image`: Pillow's, or an array (H, W[, C])."""
@@ -22,10 +25,11 @@ def replaced(image: Any, by: Image.Image) -> Any:
             _check_mode(image.mode, by.mode)
         return in_mode(by, image.mode)
     pixels = _pixels(image)
-    new = np.asarray(by)
+    new = np.asarray(by.convert("RGB") if by.mode == "P" else by)  # colours, and not their numbers
     _check_size(pixels.shape[1::-1], by.size)
-    scaled = new.astype(np.float64) * (_top(pixels.dtype) / _top(new.dtype))
-    return _typed(_with_channels(scaled, pixels), pixels.dtype)
+    if new.dtype != pixels.dtype:
+        new = new.astype(np.float64) * (_top(pixels) / _top(new))
+    return _typed(_with_channels(new, pixels), pixels.dtype)
 
 
 def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
@@ -34,11 +38,13 @@ def added(image: Any, patch: Patch, size: tuple[int, int], mode: str) -> Any:
         _check_mode(image.mode, mode)
     pixels = np.asarray(image) if isinstance(image, Image.Image) else _pixels(image)
     _check_size(pixels.shape[1::-1], size)
-    top = _top(pixels.dtype)
+    levels = 65535 if mode.startswith("I") else 255
+    same = isinstance(image, Image.Image) or pixels.dtype == np.dtype(WIDE_TYPES.get(mode, np.uint8))
+    top = levels if same else _top(pixels)
     delta = np.zeros((*pixels.shape[:2], *patch.delta.shape[2:]))
     rows, cols = patch.mask.shape
     delta[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.delta
-    delta *= top / (65535 if mode.startswith("I") else 255)
+    delta *= top / levels
     # Signed pixels have no darkest value: those of the image bound them.
     low, high = (pixels.min(), max(top, pixels.max())) if pixels.dtype.kind == "i" else (0, top)
     changed = (pixels + _with_channels(delta, pixels)).clip(low, high)
@@ -58,8 +64,8 @@ def painted(image: Any, paint: Callable[[Any], Painted]) -> tuple[Any, Painted]:
         result = paint(image)
         return result.image, result
     pixels = _pixels(image)
+    floats = pixels.dtype.kind == "f" and _top(pixels) == 1
     flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    floats = np.issubdtype(flat.dtype, np.floating)
     result = paint(np.rint(flat.clip(0, 1) * 65535).astype(np.uint16) if floats else flat)
     new = pixels.copy()
     values = result.image[result.changed]
@@ -86,11 +92,26 @@ def _with_channels(values: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return values.mean(2, keepdims=True) if pixels.shape[2] == 1 else np.broadcast_to(values, pixels.shape)
 
 
-def _top(dtype: np.dtype) -> float:
-    """The brightest value of pixels of a type."""
-    if dtype == np.uint8:
-        return 255
-    return 65535 if np.issubdtype(dtype, np.integer) else 1
+def _top(pixels: np.ndarray) -> float:
+    """The value of white.
+
+    Raises:
+        ConfigError: where that is not known: of other types than 8 and 16 bits, and of floats that are not in 0..1
+            (rounding errors of less than half a level of 16 bits apart).
+    """
+    if pixels.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(pixels.dtype).max)
+    if pixels.dtype == bool:
+        return 1.0
+    if pixels.dtype.kind != "f":
+        raise ConfigError(f"an image holds {pixels.dtype} values: give 8 or 16 bits (uint8, uint16) or floats in 0..1")
+    low, high = float(pixels.min(initial=0)), float(pixels.max(initial=0))
+    if not (low > -ROUNDING and high < 1 + ROUNDING):
+        raise ConfigError(
+            f"an image holds floats from {low:.4g} to {high:.4g}, and must hold them from 0 to 1: call this transform "
+            "before the one that normalises images, or divide them by their greatest value"
+        )
+    return 1.0
 
 
 def _check_mode(mode: str, wanted: str) -> None:

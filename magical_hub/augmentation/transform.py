@@ -91,7 +91,8 @@ class MagicalTransform:
         """Rows as a dictionary of columns (lists), as `with_transform` gives them; or one row.
 
         Raises:
-            ConfigError: where there is no column of images, or an image is of another size than the pool's.
+            ConfigError: where there is no column of images, or an image is of another size than the pool's or holds
+                floats that are not from 0 to 1.
         """
         image = self.columns.image
         if not isinstance(batch, Mapping):

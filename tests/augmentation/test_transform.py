@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from magical_hub import MagicalTransform
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,6 @@ def transforms(packages, defect_pipe, tmp_path_factory):
         replaces = MagicalTransform(packages, defect_pipe, p=1.0, defect_share=0.0, pool_size=12)
         blends = MagicalTransform(packages, defect_pipe, p=1.0, defect_share=1.0, pool_size=12)
     return replaces, blends
-
-
-@pytest.fixture(scope="module")
-def good(packages):
-    return packages.filter(lambda row: row["label"] == 0, keep_in_memory=True)
 
 
 def array(image) -> np.ndarray:
@@ -94,6 +89,38 @@ def test_pickled_and_in_the_workers_of_a_loader(packages, transforms):
     torch.manual_seed(3)
     assert np.array_equal(np.concatenate([*loader]), first)  # the loader's seed decides
     assert not np.array_equal(np.concatenate([*loader]), first)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda x: x / 127.5 - 1,
+        lambda x: x,  # 0 to 255
+        lambda x: np.where(x > 200, np.nan, x / 255),
+        lambda x: x / 255 + np.where(x > 200, np.inf, 0),
+    ],
+)
+def test_floats_of_another_range_are_refused(packages, good, bank, transforms, values):
+    image = values(np.asarray(good[0]["image"]).astype(np.float32)).astype(np.float32)
+    for transform in (*transforms, MagicalTransform(packages, bank)):
+        with pytest.raises(ConfigError, match=r"floats from .* to .*, and must hold them from 0 to 1: call this"):
+            transform.change({**good[0], "image": image}, 0)
+
+
+def test_arrays_of_any_form_get_what_pillows_images_get(packages, good, bank, transforms):
+    levels = np.asarray(good[0]["image"])
+    forms = {"floats": np.float64(levels / 255), "16 bits": levels.astype(np.uint16) * 257}
+    for transform in (*transforms, MagicalTransform(packages, bank)):
+        expected = array(transform.change(good[0], 3)["image"])
+        assert (expected != levels).any()
+        same = transform.change({**good[0], "image": levels}, 3)["image"]
+        assert same.dtype == np.uint8 and np.array_equal(same, expected)
+        for name, image in forms.items():
+            made = transform.change({**good[0], "image": image}, 3)["image"]
+            assert made.dtype == image.dtype
+            assert np.abs(made * {"floats": 255, "16 bits": 1 / 257}[name] - expected).max() <= 1
+        with pytest.raises((ConfigError, DataError), match="8 or 16 bits"):
+            transform.change({**good[0], "image": levels.astype(np.int64)}, 3)
 
 
 def test_mistakes(packages, labelled, class_pipe, defect_pipe, transforms):
