@@ -31,8 +31,8 @@ from magical_hub.data.images import Intensity
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
-from magical_hub.defects.rows import Part, Rows
-from magical_hub.errors import ConfigError, DataError
+from magical_hub.defects.rows import Rows
+from magical_hub.errors import ConfigError
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import pipeline_sha256
 
@@ -242,15 +242,9 @@ class _Real:
 
     def __init__(self, rows: Rows, description: Description) -> None:
         self._rows, self._known = rows, list(description.labels)
-        self._numbers = rows.good
-        self._part: Part = "image"
+        self._numbers, self._part = rows.targets()
         if rows.columns.reference is not None:
             self._known.append(rows.columns.reference)
-            if not self._numbers:
-                self._part = "reference"
-                self._numbers = [row.number for row in rows.over("reference") if row.stored("reference") is not None]
-        if not self._numbers:
-            raise DataError("the dataset has no good image (no objects, an empty mask): add some to paint defects on")
         height, width = rows.pixels(self._numbers[0], self._part).shape[:2]
         self.size = width, height
 

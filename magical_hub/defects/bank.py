@@ -253,7 +253,8 @@ class DefectBank:
             ConfigError: where a category is unknown, or the seed is negative.
             AugmentationError: where a defect that was given cannot be put onto the image.
         """
-        canvas = Canvas(image, reference, self.classes, self.settings)
+        in_colour = any(example.pixels.ndim == 3 for example in self._examples)
+        canvas = Canvas(image, reference, self.classes, self.settings, in_colour)
         searched = defects is None or any(wanted.get("bbox") is None for wanted in defects)
         if searched and self.settings.max_shift is not None and canvas.size != self.image_size:
             raise DataError(

@@ -54,13 +54,16 @@ class Canvas:
         reference: the same place without defects, where the target has one: places are looked for in it.
         classes: names of the classes.
         settings: how defects are put onto it.
+        in_colour: whether some of the defects are; an image whose channels are equal keeps three for them.
     """
 
-    def __init__(self, image: Any, reference: Any, classes: Sequence[str], settings: PaintSettings) -> None:
+    def __init__(
+        self, image: Any, reference: Any, classes: Sequence[str], settings: PaintSettings, in_colour: bool
+    ) -> None:
         self._given = image
         pixels = as_pixels(image, "the image")
         self._channels = 1 if pixels.ndim == 2 else 3
-        self._before = without_copies(pixels)
+        self._before = pixels if in_colour else without_copies(pixels)
         self._after = self._before.copy()
         self.size: tuple[int, int] = (self._before.shape[0], self._before.shape[1])
         looks = self._before if reference is None else as_pixels(reference, "the reference")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -91,7 +91,29 @@ class Rows(LabelledRows):
     def pixels(self, number: int, part: Part = "image") -> np.ndarray:
         """The pixels of an image of a row: (H, W) or (H, W, 3), uint8 or uint16."""
         row = self[number]
-        return _pixels(*(row.stored(part) or row.image))
+        stored = row.image if part == "image" else row.stored(part)
+        if stored is None:
+            raise DataError(f"{row.name} has no {part}: leave it out")
+        return _pixels(*stored)
+
+    def targets(self, among: Container[int] | None = None) -> tuple[list[int], Part]:
+        """The rows whose images can be painted on, and which image of theirs: good rows, or else those with a reference.
+
+        Args:
+            among: numbers of the rows that may be used; None: all of them.
+
+        Raises:
+            DataError: where there are none.
+        """
+        part: Part = "image"
+        numbers = [number for number in self.good if among is None or number in among]
+        if not numbers and self.columns.reference is not None:
+            part = "reference"
+            with_one = (row.number for row in self.over("reference") if row.stored("reference") is not None)
+            numbers = [number for number in with_one if among is None or number in among]
+        if not numbers:
+            raise DataError("the dataset has no good image (no objects, an empty mask): add some to paint defects on")
+        return numbers, part
 
     def classes(self, occurring: list[str]) -> list[str]:
         """The names of the classes that occur, in the order of the dataset."""

@@ -21,7 +21,7 @@ from magical_hub.data.columns import find_columns
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.measuring import near
 from magical_hub.defects.pixels import grey
-from magical_hub.defects.rows import Part, Row, Rows
+from magical_hub.defects.rows import Row, Rows
 from magical_hub.defects.scores import KeptScores
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.detectors import (
@@ -253,16 +253,13 @@ class _Fold:
         self.real, self.test = self._labelled(training), self._labelled(test)
         self.proposal, self.size = self._bank.settings, self._bank.image_size
         self._painted: dict[PaintSettings, LabelledImages] = {}
-        wanted = {*training.tolist()}
-        good = [number for number in rows.good if number in wanted]
-        self._targets: list[tuple[int, Part]] = [(number, "image") for number in good]
-        if not self._targets and rows.columns.reference is not None:
-            self._targets = [(number, "reference") for number in training.tolist()]
+        self._targets, self._part = rows.targets({*training.tolist()})
 
     @property
     def sha256(self) -> str:
         """Of its images, their labels, and all that is painted on them."""
-        found = self._bank.sha256, self._num_synthetic, self._seed, self._targets, self.real.sha256, self.test.sha256
+        targets = self._seed, self._num_synthetic, self._targets, self._part
+        found = self._bank.sha256, targets, self.real.sha256, self.test.sha256
         return hashlib.sha256(repr(found).encode()).hexdigest()
 
     def painted(self, settings: PaintSettings) -> LabelledImages:
@@ -277,8 +274,8 @@ class _Fold:
         made = []
         for number in range(self._num_synthetic):
             seed = image_seed(self._seed, number)
-            row, part = self._targets[seed % len(self._targets)]
-            painted = self._bank.paint(self._rows.pixels(row, part), seed=seed)
+            row = self._targets[seed % len(self._targets)]
+            painted = self._bank.paint(self._rows.pixels(row, self._part), seed=seed)
             objects = [(item["bbox"], item["category"]) for item in painted.objects]
             marks = objects if self._rows.masks is None else numbers[painted.mask]
             made.append((_of_8_bits(painted.image), f"painted image {number}", marks))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
+from magical_hub.data.columns import objects_feature
 from magical_hub.defects import DefectBank, PaintSettings
 from magical_hub.defects.units import units_of
 from magical_hub.defects.varying import _oriented
@@ -106,3 +108,23 @@ def test_flat_products_that_differ_by_noise_alone_have_places(make_plates):
     bank = DefectBank.from_dataset(flats, objects_column="objects", reference_column="reference")
     assert bank.settings.max_shift is None and bank.settings.fit is not None
     assert all(bank.paint(flats[5]["image"], seed=seed).objects for seed in range(5))
+
+
+def test_a_defect_in_colour_keeps_it_on_an_image_without(make_plate):
+    """The files are RGB, and the product is grey: its channels are equal."""
+    rows = []
+    for seed in range(6):
+        pixels = np.repeat(make_plate(seed, False)[0][..., None], 3, axis=2)
+        boxes = [{"bbox": [36.0, 30.0, 20.0, 8.0], "category": 0}] if seed < 3 else []
+        if boxes:
+            pixels[30:38, 36:56] = 220, 20, 20
+        rows.append({"image": Image.fromarray(pixels), "objects": boxes})
+    features = datasets.Features(image=datasets.Image(), objects=objects_feature(["rust"]))
+    bank = DefectBank.from_dataset(datasets.Dataset.from_list(rows, features=features))
+    bank.settings = replace(bank.settings, composition="copied")
+    painted = bank.paint(rows[5]["image"], seed=1)
+    red, green, blue = np.moveaxis(np.asarray(painted.image)[painted.mask > 0].astype(int), 1, 0)
+    assert painted.image.mode == "RGB" and len(red) and np.median(red) == 220
+    assert np.median(green) == np.median(blue) == 20
+    unchanged = np.asarray(painted.image)[~painted.changed]
+    assert (unchanged[:, 0] == unchanged[:, 1]).all() and (unchanged[:, 0] == unchanged[:, 2]).all()

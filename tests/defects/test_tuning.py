@@ -9,7 +9,9 @@ import datasets
 import pytest
 
 from magical_hub.augmentation.writing import Written
+from magical_hub.data.columns import find_columns
 from magical_hub.defects import DefectBank, tune
+from magical_hub.defects.rows import Rows
 from magical_hub.defects.tuning import Tuned
 from magical_hub.errors import ConfigError, DataError, MissingPackageError
 
@@ -73,6 +75,22 @@ def test_groups_are_needed(make_plates):
         tune(rows, mask_values=VALUES, group_column="group", **SMALL)
     with pytest.raises(ConfigError, match="must be at least 2 and 1"):
         tune(rows, mask_values=VALUES, folds=1)
+
+
+def test_a_row_without_a_reference_is_not_painted_on(make_plates):
+    """Its image shows defects that the painted row would not name."""
+    data = make_plates(bad=6, good=0, with_mask=False, with_reference=True)
+    data = data.map(
+        lambda row, number: {"reference": None if number % 2 else row["reference"]},
+        with_indices=True,
+        features=data.features,
+    )
+    rows = Rows(data, find_columns(data.features, "image", None, "objects", None, "reference"), None)
+    assert rows.targets() == ([0, 2, 4], "reference") and rows.targets({1, 2, 3}) == ([2], "reference")
+    with pytest.raises(DataError, match=r"^row 1 has no reference: leave it out$"):
+        rows.pixels(1, "reference")
+    with pytest.raises(DataError, match=r"^the dataset has no good image"):
+        rows.targets({1, 3})
 
 
 def test_a_missing_package_is_named_before_the_work(make_plates, monkeypatch):
