@@ -97,7 +97,7 @@ class Rows(LabelledRows):
         return _pixels(*stored)
 
     def targets(self, among: Container[int] | None = None) -> tuple[list[int], Part]:
-        """The rows whose images can be painted on, and which image of theirs: good rows, or else those with a reference.
+        """The rows that can be painted on, and which image of theirs: good rows, or else those with a reference.
 
         Args:
             among: numbers of the rows that may be used; None: all of them.
