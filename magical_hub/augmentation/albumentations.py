@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from magical_hub.augmentation.transform import MagicalTransform
 from magical_hub.data.columns import read_objects
 from magical_hub.errors import ConfigError
 from magical_hub.extras import extra
+from magical_hub.seeds import image_seed
 
 with extra("albumentations"):
     import albumentations as A
@@ -31,7 +34,9 @@ class AlbumentationsTransform(A.DualTransform):
     own form, their labels through the label field of `bbox_params`. Labels are the numbers (or names) that the
     dataset stores; lists of numbers come back as floats, as from every `A.Compose`.
 
-    Random numbers come from the transform's own generators, which `A.Compose(seed=...)` sets.
+    Random numbers come from the transform's own generators, which `A.Compose(seed=...)` and `set_random_seed` seed. In
+    the workers of a DataLoader, torch's seed of the worker is mixed in: workers and epochs differ, and
+    `torch.manual_seed` together with the seed of `A.Compose` gives the same again.
 
     Args:
         dataset, source, p, options: as of `MagicalTransform`.
@@ -48,7 +53,23 @@ class AlbumentationsTransform(A.DualTransform):
         self, dataset: datasets.Dataset, source: MagicalPipeline | DefectBank, p: float = 0.5, **options: Any
     ) -> None:
         self._rows = MagicalTransform(dataset, source, p, **options)
+        self._worker_seed: int | None = None  # that the generators belong to
         super().__init__(p=p)
+
+    def set_random_seed(self, seed: int | None) -> None:
+        """Seed the generators; in a worker of a DataLoader this seed alone decides."""
+        super().set_random_seed(seed)
+        self._worker_seed = getattr(get_worker_info(), "seed", None)
+
+    def should_apply(self, force_apply: bool = False) -> bool:
+        """Whether to change a sample. Generators that a worker has inherited are seeded first."""
+        worker_seed = getattr(get_worker_info(), "seed", None)
+        if worker_seed != self._worker_seed:
+            seed = image_seed(int(self.random_generator.integers(2**62)), int(worker_seed or 0))
+            self.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            self._worker_seed = worker_seed
+        applies: bool = super().should_apply(force_apply)
+        return applies
 
     @property
     def targets(self) -> dict[str, Callable[..., Any]]:

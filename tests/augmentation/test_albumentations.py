@@ -12,6 +12,7 @@ import albumentations as A
 import datasets
 import numpy as np
 import pytest
+import torch
 
 from magical_hub.augmentation import AlbumentationsTransform
 from magical_hub.errors import ConfigError, MissingPackageError
@@ -70,6 +71,50 @@ def test_the_seed_of_compose_decides(good, paints):
         return np.stack([compose(**given(row))["image"] for row in good.select(range(4))])
 
     assert np.array_equal(images(1), images(1)) and not np.array_equal(images(1), images(2))
+
+
+class Samples(torch.utils.data.Dataset):
+    """One good image again and again, as the seed that it is painted by; 0 where it stays."""
+
+    def __init__(self, row, transform, seed: int | None, own_seeds: bool = False) -> None:
+        self.image, self.transform, self.own_seeds = np.asarray(row["image"]), transform, own_seeds
+        self.compose = A.Compose([transform], seed=seed)
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, number: int) -> int:
+        if self.own_seeds:
+            self.compose.set_random_seed(number)
+        made = self.compose(image=self.image, label=0)["image"]
+        seed = self.transform.get_applied_params().get("seed", 0)
+        assert seed or np.array_equal(made, self.image)
+        return seed
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_every_worker_and_every_epoch_of_a_loader_has_other_defects(good, packages, bank, seed):
+    samples = Samples(good[0], AlbumentationsTransform(packages, bank, p=0.5), seed)
+    loader = torch.utils.data.DataLoader(samples, batch_size=3, num_workers=2, multiprocessing_context="fork")
+    torch.manual_seed(0)
+    first, second = np.concatenate([*loader]), np.concatenate([*loader])
+    painted = np.concatenate([first, second])
+    painted = painted[painted > 0]
+    assert 4 < len(painted) < 44 and len({*painted}) == len(painted)
+    if seed is not None:  # other images are chosen, too
+        assert not np.array_equal(first > 0, second > 0)
+        workers = first.reshape(4, 2, 3).swapaxes(0, 1)
+        assert not np.array_equal(workers[0] > 0, workers[1] > 0)
+        torch.manual_seed(0)
+        assert np.array_equal(np.concatenate([*loader]), first)
+        torch.manual_seed(1)
+        assert not np.array_equal(np.concatenate([*loader]), first)
+
+
+def test_a_seed_that_is_set_in_a_worker_decides_alone(good, paints):
+    samples = Samples(good[0], paints, None, own_seeds=True)
+    loader = torch.utils.data.DataLoader(samples, batch_size=4, num_workers=2, multiprocessing_context="fork")
+    assert np.concatenate([*loader]).tolist() == [samples[number] for number in range(len(samples))]
 
 
 @pytest.mark.parametrize("labels", [np.zeros(0, np.int64), [], ()])
