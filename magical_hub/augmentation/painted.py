@@ -29,6 +29,7 @@ from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import Columns, stored_values
 from magical_hub.data.images import Intensity
 from magical_hub.data.masks import MaskValues
+from magical_hub.data.rows import NORMAL
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
 from magical_hub.defects.rows import Rows
@@ -210,10 +211,11 @@ def describe(rows: Rows, bank: DefectBank) -> Description:
 
 
 def _label_values(rows: Rows, column: str, classes: Sequence[str]) -> dict[str, Any]:
-    """What a column stores for each class of defects; empty where it says something else of an image.
+    """What a column stores for each class of defects; empty where it says something else of an image: a lot, a camera.
 
-    Either its names are the classes; or good rows and defective ones have different values: then the commonest of the
-    defective ones. Where there are no defective rows to learn from, nothing is stored.
+    Its names are the classes; or it tells good rows from defective ones, whose commonest value is stored then (null
+    where there are none). Only the label column, and one that calls all good rows normal, can do that: lots may differ
+    by chance.
     """
     stored = list(rows.dataset.select_columns([column])[column])
     names = stored_values(rows.dataset.features[column], stored)
@@ -221,9 +223,10 @@ def _label_values(rows: Rows, column: str, classes: Sequence[str]) -> dict[str, 
         return {name: names[name] for name in classes}
     defective = Counter(stored[number] for number in rows.defective if stored[number] is not None)
     good = {stored[number] for number in rows.good}
-    if defective and not good & {*defective}:
-        return dict.fromkeys(classes, defective.most_common(1)[0][0])
-    return {} if defective else dict.fromkeys(classes)
+    normal = {value for name, value in names.items() if name.lower() in NORMAL}
+    if good & {*defective} or not (column == rows.columns.label or (good and good <= normal)):
+        return {}
+    return dict.fromkeys(classes, defective.most_common(1)[0][0] if defective else None)
 
 
 def good_labels(rows: Rows) -> set[Any]:

@@ -50,6 +50,30 @@ def test_painted_rows_follow_the_real_ones(rows, bank):
             assert (mask[y : y + h, x : x + w] == value).any()
 
 
+def test_what_is_said_of_the_good_image_stays(rows, bank):
+    lots, verdicts = ["L0", "L1", "L2", "L7", "L8"], ["scrap", "OK"]
+    more = rows.add_column("lot", [0, 0, 1, 2, 3, 3, 3, 4, 4, 4], feature=datasets.ClassLabel(names=lots))
+    more = more.add_column("verdict", [0] * 4 + [1] * 6, feature=datasets.ClassLabel(names=verdicts))
+    good = np.stack([np.asarray(row["image"]) for row in more.select(range(4, 10))])
+    for row in augment_dataset(more, bank, 6).select(range(10, 16)):
+        target = 4 + int((good != np.asarray(row["image"])).sum(axis=(1, 2)).argmin())
+        assert row["lot"] == more[target]["lot"] and row["label"] == 1 and row["verdict"] == 0
+    transform = MagicalTransform(more, bank, p=1.0)
+    for number in range(4, 10):
+        made = transform.change(more[number], 0)
+        assert made["objects"] and made["lot"] == more[number]["lot"] and made["label"] == 1 and made["verdict"] == 0
+
+
+def test_lots_stay_where_references_serve_as_good_images(make_plates):
+    data = make_plates(bad=4, good=0, with_mask=False, with_reference=True)
+    data = data.add_column("lot", [0, 1, 1, 1], feature=datasets.ClassLabel(names=["L0", "L1"]))
+    bank = DefectBank.from_dataset(data, reference_column="reference")
+    references = np.stack([np.asarray(row["reference"]) for row in data])
+    for row in augment_dataset(data, bank, 6).select(range(4, 10)):
+        target = int((references != np.asarray(row["image"])).sum(axis=(1, 2)).argmin())
+        assert row["lot"] == data[target]["lot"]
+
+
 def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
     one, other = (augment_dataset(rows, bank, 70, batch_size=size, num_proc=n) for size, n in ((1, None), (8, 2)))
     for a, b in zip(one.select(range(10, 80)), other.select(range(10, 80)), strict=True):
