@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,12 +43,17 @@ class ImageSpec:
             return Image.fromarray(self.intensity.from_8_bits(levels, np.dtype(WIDE_TYPES[self.mode])))
         return in_mode(image, self.mode)
 
-    def mask(self, marks: np.ndarray) -> Image.Image:
-        """A mask (H, W) of the numbers of classes, 0 for nothing, in the size, mode and values of the dataset's."""
+    def mask(self, marks: np.ndarray, before: Any = None) -> Image.Image:
+        """A mask (H, W) of the numbers of classes, 0 for nothing, in the size, mode and values of the dataset's.
+
+        Args:
+            marks: (H, W).
+            before: the mask of an image of the dataset that it is for, as of `MaskValues.image`.
+        """
         assert self.masks is not None
         if marks.shape[::-1] != self.size:
             marks = np.asarray(Image.fromarray(marks).resize(self.size, Image.Resampling.NEAREST))
-        return self.masks.image(marks)
+        return self.masks.image(marks, before)
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:

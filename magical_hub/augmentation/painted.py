@@ -69,7 +69,12 @@ class Description:
     labels: Mapping[str, Mapping[str, Any]]
 
     def describe(self, row: Mapping[Any, Any], painted: Painted) -> dict[Any, Any]:
-        """The columns of a row that its defects change, the image apart."""
+        """The columns of a row that its defects change, the image apart.
+
+        Args:
+            row: of the good image; of its mask, what marks nothing (void) stays around the defects.
+            painted: the image with defects.
+        """
         columns = self.columns
         changed: dict[Any, Any] = {}
         for name, values in self.labels.items():
@@ -80,7 +85,8 @@ class Description:
             feature, (height, width) = self.features[columns.objects], painted.mask.shape
             changed[columns.objects] = stored_objects(feature, self.categories, objects, (height, width))
         if columns.mask in row and self.masks is not None:
-            changed[columns.mask] = self.masks.image(np.array(self.mask_classes, np.uint8)[painted.mask])
+            marked = np.array(self.mask_classes, np.uint8)[painted.mask]
+            changed[columns.mask] = self.masks.image(marked, row[columns.mask])
         return changed
 
 
@@ -254,9 +260,12 @@ class _Real:
     def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
         found = []
         for seed in seeds:
-            number = self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]
-            values = self._rows[number].values
-            found.append((self._rows.pixels(number, self._part), {name: values[name] for name in self._known}))
+            row = self._rows[self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]]
+            known = {name: row.values[name] for name in self._known}
+            mask = row.stored("mask")
+            if mask is not None:
+                known[self._rows.columns.mask], _ = mask
+            found.append((self._rows.pixels(row.number, self._part), known))
         return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +130,10 @@ class TorchvisionTransform(v2.Transform):
                 raise ConfigError(
                     f"a sample has a mask of shape {tuple(mask.shape)}: give (H, W), or (N, H, W) beside N boxes"
                 )
-            row[columns.mask] = mask.as_subclass(torch.Tensor).cpu().numpy()
+            values = mask.as_subclass(torch.Tensor).cpu().numpy()
+            row[columns.mask] = (
+                values.astype(bool).any(0) if _is_mask_a_box(parts) else values.reshape(mask.shape[-2:])
+            )
         return row
 
     def _labelled(self, row: dict[Any, Any], parts: dict[str, Any]) -> dict[str, Any]:
@@ -209,8 +211,6 @@ def _as_boxes(objects: list[Object], old: Any) -> Any:
 
 def _instances(objects: list[Object], mask: Image.Image, masks: MaskValues) -> np.ndarray:
     """One mask per object (N, H, W) bool: what the dataset's mask marks inside the box."""
-    file = io.BytesIO()
-    mask.save(file, "PNG", compress_level=0)
-    marked = masks.read(file.getvalue(), "a mask")
+    marked = masks.read(mask, "a mask")
     inside = [masks.inside(marked, (x, y, width, height)) for (x, y, width, height), _ in objects]
     return np.array(inside, bool).reshape(len(objects), *marked.shape)

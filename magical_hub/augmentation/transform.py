@@ -17,7 +17,8 @@ from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.augmentation.settings import Keep, Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import read_objects
+from magical_hub.data.columns import Columns, read_objects
+from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, check_number
 from magical_hub.pipeline import MagicalPipeline
@@ -167,7 +168,7 @@ class Pool:
     def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns, changed."""
         rng = np.random.default_rng(seed)
-        if rng.random() < self.defect_share:
+        if rng.random() < self.defect_share and self._takes_defect(row):
             fitting = [patch for patch in self._patches if self._fits(patch, row)]
             if fitting:
                 return self._blended(row, fitting[int(rng.integers(len(fitting)))])
@@ -186,16 +187,20 @@ class Pool:
         changed[columns.image] = forms.replaced(row[columns.image], other[columns.image])
         return changed
 
+    def _takes_defect(self, row: Mapping[Any, Any]) -> bool:
+        """Whether neither its objects nor its mask say that a row has a defect; null may mean that it has one."""
+        known = _has_defect(row, self.columns, self.masks)
+        return known is False or (known is None and not {self.columns.objects, self.columns.mask} & row.keys())
+
     def _fits(self, patch: Patch, row: Mapping[Any, Any]) -> bool:
-        """Whether a row is without a defect, and of the class that the patch comes from, as far as it says so."""
-        columns = self._encoder.columns
+        """Whether a row is of the class that the patch comes from, and of none with a defect, as far as it says so."""
         for name, column in self._encoder.labels.items():
             if row.get(name) is None:
                 continue
             suits = column.values[column.none] if column.is_defect and column.none else patch.values.get(name)
             if row[name] != suits:
                 return False
-        return not (columns.objects in row and read_objects(row[columns.objects], "a row") != [])
+        return True
 
     def _blended(self, row: Mapping[Any, Any], patch: Patch) -> dict[Any, Any]:
         columns, changed = self._encoder.columns, dict(row)
@@ -211,7 +216,7 @@ class Pool:
             mask = np.zeros(size[::-1], np.uint8)
             rows, cols = patch.mask.shape
             mask[patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.mask
-            changed[columns.mask] = self._encoder.spec.mask(self._encoder.dataset_mask(mask))
+            changed[columns.mask] = self._encoder.spec.mask(self._encoder.dataset_mask(mask), row[columns.mask])
         return changed
 
 
@@ -239,9 +244,14 @@ class Painter:
         return {**row, **self._description.describe(row, painted), self.columns.image: image}
 
     def _is_good(self, row: Mapping[Any, Any]) -> bool:
-        columns = self.columns
-        if columns.objects in row and read_objects(row[columns.objects]) is not None:
-            return read_objects(row[columns.objects]) == []
-        if columns.mask in row and row[columns.mask] is not None:
-            return not np.asarray(row[columns.mask]).any()
-        return columns.label in row and row[columns.label] in self._good
+        known = _has_defect(row, self.columns, self.masks)
+        return row.get(self.columns.label) in self._good if known is None else not known
+
+
+def _has_defect(row: Mapping[Any, Any], columns: Columns, masks: MaskValues | None) -> bool | None:
+    """Whether the objects or the mask of a row say that it has a defect; None where neither says anything."""
+    objects, mask = read_objects(row.get(columns.objects)), row.get(columns.mask)
+    if objects is None and mask is None:
+        return None
+    marked = mask is not None and masks is not None and masks.read(mask, "the mask of a row").any()
+    return bool(objects) or bool(marked)

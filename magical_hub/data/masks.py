@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from magical_hub.boxes import Box
-from magical_hub.data.images import read_numbers
+from magical_hub.data.images import pixels_of, read_numbers
 from magical_hub.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -61,13 +61,18 @@ class MaskValues:
     colour: tuple[int, int, int] = (1, 1, 1)
     palette: tuple[int, ...] | None = None
 
-    def read(self, source: Path | bytes, name: str) -> np.ndarray:
+    def read(self, mask: Path | bytes | Image.Image | np.ndarray, name: str) -> np.ndarray:
         """What a mask marks: (H, W) uint8, 0 nothing, else 1 + the number of the class (1 where `names` is None).
+
+        Args:
+            mask: a file, its bytes, an image of Pillow's, or the pixels of one, (H, W) or (H, W, C): those of bools
+                mark the first class.
+            name: what to call it in an error.
 
         Raises:
             DataError: where it cannot be read, or holds a value that stands for nothing.
         """
-        numbers, _ = _numbers(source, name)
+        numbers = self._numbers(mask, name)
         if self.threshold is not None:
             return (numbers >= self.threshold).astype(np.uint8)
         known = np.array([0, *self.values, *self.void])
@@ -98,16 +103,21 @@ class MaskValues:
         found[there] = marked[there] == 1 + names.index(category) if category in names else marked[there] > 0
         return found
 
-    def image(self, marked: np.ndarray) -> Image.Image:
+    def image(self, marked: np.ndarray, before: Path | bytes | Image.Image | np.ndarray | None = None) -> Image.Image:
         """A mask in the mode, the values and the colours of the data set's own.
 
         Args:
             marked: (H, W) integers, as `read` gives them; where `names` is None, whatever is not 0 is marked.
+            before: a mask of the same size, whose void values stay where nothing is marked.
         """
         values = np.zeros(1 + max(self.classes), np.int64)
         for value, number in reversed([*zip(self.values, self.classes, strict=True)]):
             values[number] = value
         numbers = values[marked if self.names is not None else (marked > 0).astype(np.uint8)]
+        if before is not None and self.void:
+            old = self._numbers(before, "the mask before")
+            check_mask_size("the mask before", old.shape, marked.shape)
+            numbers = np.where((marked == 0) & np.isin(old, self.void), old, numbers)
         if self.mode == "1":
             return Image.fromarray(numbers > 0)
         if self.mode == "P":
@@ -120,6 +130,20 @@ class MaskValues:
         if self.mode == "L":
             return Image.fromarray(numbers.astype(np.uint8))
         return Image.fromarray((numbers[..., None] * np.array(self.colour)).astype(np.uint8)).convert(self.mode)
+
+    def _numbers(self, mask: Path | bytes | Image.Image | np.ndarray, name: str) -> np.ndarray:
+        """The values of a mask, (H, W)."""
+        if isinstance(mask, Path | bytes):
+            return _numbers(mask, name)[0]
+        if isinstance(mask, Image.Image):
+            pixels = np.asarray(mask).astype(np.uint8) if mask.mode in ("1", "P") else pixels_of(mask, name)
+            return _styled(pixels, mask.mode, mask.getpalette("RGB") if mask.mode == "P" else None, name)[0]
+        pixels = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+        if pixels.dtype == bool:
+            return np.where(pixels, self.values[0], 0)
+        if pixels.dtype.kind == "f" and (pixels == np.rint(pixels)).all():
+            pixels = pixels.astype(np.int64)
+        return _styled(pixels, self.mode, self.palette, name)[0]
 
 
 def check_mask_size(name: str, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
@@ -240,7 +264,11 @@ def _named(mask_values: Mapping[int, str], occurring: list[int], style: _Style) 
 
 def _numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, _Style]:
     """The values of a mask (H, W), and how they are stored."""
-    pixels, mode, palette = read_numbers(source, name)
+    return _styled(*read_numbers(source, name), name)
+
+
+def _styled(pixels: np.ndarray, mode: str, palette: Sequence[int] | None, name: str) -> tuple[np.ndarray, _Style]:
+    """The same of pixels, their mode and palette, as `read_numbers` gives them."""
     if pixels.dtype.kind == "f" or pixels.min(initial=0) < 0:
         raise DataError(f"{name} holds values that are not whole numbers from 0 on: save it with 8 or 16 bits")
     if palette is not None and _white_is_0(palette):

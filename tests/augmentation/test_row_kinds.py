@@ -237,6 +237,27 @@ def test_a_defect_is_added_to_pixels_of_any_depth(make_pipeline):
         transform({**real[0], "image": real[0]["image"].convert("L").convert("P")})
 
 
+def test_a_defect_is_added_to_what_the_mask_says_is_good(grey_pipe):
+    """The defects of others stay marked, and so does what their masks leave open."""
+
+    def with_void(marks: np.ndarray) -> dict:
+        values = marks.astype(np.uint8)
+        values[:3] = 255
+        return as_file(Image.fromarray(values))
+
+    real = masked(with_void)
+    transform = MagicalTransform(real, grey_pipe, p=1.0, defect_share=1.0, pool_size=4, label_column=None, keep="all")
+    for number, row in enumerate(real):
+        made = transform.change(row, number)
+        stays = np.asarray(made["image"]) == np.asarray(row["image"])
+        mask, before = np.asarray(made["mask"]), np.asarray(row["mask"])
+        if number == 1:
+            assert stays.mean() > 0.4 and (mask == 1).any() and not stays[mask == 1].all()
+            assert np.array_equal(mask[mask != 1], before[mask != 1])
+        else:  # another image, with the mask of that
+            assert stays.mean() < 0.2 and not (mask == 255).any()
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
 def test_sizes_are_those_that_a_viewer_shows(format, grey_pipe):
     exif = Image.Exif()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import datasets
 import numpy as np
@@ -72,6 +75,65 @@ def test_lots_stay_where_references_serve_as_good_images(make_plates):
     for row in augment_dataset(data, bank, 6).select(range(4, 10)):
         target = int((references != np.asarray(row["image"])).sum(axis=(1, 2)).argmin())
         assert row["lot"] == data[target]["lot"]
+
+
+def as_palette(marked: np.ndarray, noise: np.ndarray) -> Image.Image:
+    image = Image.fromarray((~marked).astype(np.uint8), mode="P")
+    image.putpalette([255] * 3 + [0] * 765)  # white, which marks, is number 0
+    return image
+
+
+def as_jpeg(marked: np.ndarray, noise: np.ndarray) -> Image.Image:
+    target = io.BytesIO()
+    Image.fromarray(np.where(marked, 255, noise).astype(np.uint8)).save(target, "JPEG", quality=95)
+    return Image.open(target)
+
+
+def bordered(value: int) -> Callable[..., Image.Image]:
+    """Masks of 0 and 1, and another value in the first rows."""
+
+    def mask(marked: np.ndarray, noise: np.ndarray) -> Image.Image:
+        numbers = marked.astype(np.uint8)
+        numbers[:40] = value
+        return Image.fromarray(numbers)
+
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "marks", "border"),
+    [
+        (bordered(255), None, lambda x: x == 1, 255),
+        (bordered(4), {1: "crack"}, lambda x: x == 1, 4),
+        (as_palette, None, lambda x: x == 0, None),
+        (as_jpeg, None, lambda x: x > 127, None),
+    ],
+)
+def test_masks_of_good_images_are_read_as_all_masks_are(make, names, marks, border, make_plates):
+    plain = make_plates(with_boxes=False)
+    noise = np.random.default_rng(0).integers(0, 3, (96, 96))
+    written = [make(np.asarray(mask) > 0, noise) for mask in plain["mask"]]
+    data = plain.remove_columns("mask").add_column("mask", [encoded(image) for image in written])
+    data = data.cast_column("mask", datasets.Image())
+    bank = DefectBank.from_dataset(data, mask_values=names)
+    transform = MagicalTransform(data, bank, p=1.0)
+    made = [*augment_dataset(data, bank, 6).select(range(10, 16))]
+    for number, row in enumerate(data.select(range(4, 10))):
+        arrays = {name: np.asarray(image) for name, image in row.items()}
+        made += [transform.change(row, number), transform.change(arrays, number)]
+    good = np.stack([np.asarray(image) for image in data["image"][4:]])
+    for row in made:
+        image, mask = np.asarray(row["image"]), np.asarray(row["mask"])
+        changed = min((other != image for other in good), key=np.sum)
+        assert changed.any() and not (changed & ~marks(mask)).any()
+        if border is not None:
+            assert (mask[:40][~marks(mask[:40])] == border).all() and not (mask[40:] == border).any()
+    for row in data.select(range(4)):
+        assert transform.change(row, 0)["image"] is row["image"]
+
+
+def encoded(image: Image.Image) -> dict[str, Any]:
+    return datasets.Image().encode_example(image)
 
 
 def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
