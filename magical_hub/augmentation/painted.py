@@ -261,7 +261,7 @@ class _Real:
         found = []
         for seed in seeds:
             row = self._rows[self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]]
-            known = {name: row.values[name] for name in self._known}
+            known: dict[Any, Any] = {name: row.values[name] for name in self._known}
             mask = row.stored("mask")
             if mask is not None:
                 known[self._rows.columns.mask], _ = mask
