@@ -1,6 +1,6 @@
 """Rows a second into Arrow by `augment_dataset`, as a share of the images a second that the bare pipeline makes.
 
-    python benchmarks/augmentation.py --checkpoint package-128 --num-images 64
+    python benchmarks/augmentation.py --checkpoint package-512 --num-images 16
 
 Both take turns (A B A B) and medians count; every round has its own seed, so that nothing is found in the cache. The
 share is given by the clock and by processor time, which other programs on the machine disturb less.
@@ -22,7 +22,7 @@ from magical_hub.data import package_dataset
 from magical_hub.seeds import image_seed
 
 
-def main(checkpoint: str = "package-128", num_images: int = 64, batch_size: int = 8, rounds: int = 3) -> None:
+def main(checkpoint: str = "package-512", num_images: int = 16, batch_size: int = 8, rounds: int = 3) -> None:
     """Print a table of one row."""
     pipe = MagicalPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=True)

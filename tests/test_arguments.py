@@ -162,7 +162,7 @@ def test_an_empty_path_is_not_the_folder_of_now(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ConfigError, match="is an address"):
         TrainingConfig(data="x", output_dir="s3://bucket/run")
     with pytest.raises(ConfigError, match="a path is empty"):
-        cli.generate("package-128", "")
+        cli.generate("solar-cells-128", "")
     with pytest.raises(ConfigError, match="a path is empty"):
         pipe.save_pretrained("")
     with pytest.raises(ConfigError, match="a path is empty"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,12 +83,11 @@ def test_figures(example, repo, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["package-128", "package-512"])
-def test_train_packages(repo, tmp_path, name):
+def test_train_packages(repo, tmp_path):
     few = ["--output-dir", tmp_path / "run", "--max-images", "24", "--max-steps", "1", "--batch-size", "2"]
-    subprocess.run([sys.executable, repo / "examples" / "train_packages.py", name, *few], check=True, timeout=300)
+    subprocess.run([sys.executable, repo / "examples" / "train_packages.py", *few], check=True, timeout=300)
     generator = MagicalPipeline.from_pretrained(tmp_path / "run").generator
-    assert f"package-{generator.grid.height}" == name and generator.config.class_names == ["QFN", "BGA", "SOIC"]
+    assert generator.grid.height == 512 and generator.config.class_names == ["QFN", "BGA", "SOIC"]
 
 
 @pytest.mark.slow
@@ -114,7 +114,10 @@ def test_the_notebook_runs(notebook, tmp_path, monkeypatch):
     parameters.source = "num_real, steps, num_synthetic = 24, 2, 3"
     NotebookClient(short, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "run" / "model_index.json").is_file()
-    assert "24 -> 27 rows; features equal: True" in str(short.cells[-2].outputs)
+    (counts,) = re.findall(
+        r"(\d+) -> (\d+) rows; features equal: True", str([cell.get("outputs") for cell in short.cells])
+    )
+    assert int(counts[1]) - int(counts[0]) == 3
 
 
 def test_the_notebook_keeps_its_outputs(notebook):
@@ -137,13 +140,12 @@ def test_gallery(example, randomise, tmp_path):
         "latent_dim": 16,
         "channels": 3,
     }
-    classes, defects = ["QFN", "BGA", "SOIC"], list(DEFECTS)
-    names = {"num_classes": 3, "class_names": classes, "num_defects": len(defects), "defect_names": defects}
+    names = {"num_classes": 3, "class_names": ["QFN", "BGA", "SOIC"]}
     generator = SeamlessGenerator(**shape, **names, style_dim=16)
     randomise(generator)
     MagicalPipeline(generator).save_pretrained(tmp_path / "checkpoint")
-    example("gallery").main(tmp_path, *3 * [str(tmp_path / "checkpoint")])
-    for name in ("first", "solar-cells", "rendered", "generated", "seams", "defects", "large"):
+    example("gallery").main(tmp_path, *2 * [str(tmp_path / "checkpoint")])
+    for name in ("first", "solar-cells", "packages", "seams"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert len(picture.getcolors(2**24)) > 20
     with Image.open(tmp_path / "walk.gif") as film:

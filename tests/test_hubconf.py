@@ -71,7 +71,7 @@ def run(run_python, tmp_path, source: str, *arguments: object) -> Any:
 
 
 def test_a_folder_and_a_bundled_name_from_the_repository(run_python, repo, pipe_folder, tmp_path):
-    loaded = run(run_python, tmp_path, FROM_A_FOLDER, repo, pipe_folder, "package-128")
+    loaded = run(run_python, tmp_path, FROM_A_FOLDER, repo, pipe_folder, "solar-cells-128")
     for about, kind, size in zip(loaded, ("MagicalGenerator", "SeamlessGenerator"), (48, 128), strict=True):
         assert about["kinds"] == ["MagicalPipeline", kind, "MagicalCritic"] and about["size"][0] == size
         assert about["cells"] and about["scores"] == 2
@@ -146,7 +146,7 @@ def libraries(tmp_path_factory) -> Path:
 def test_the_dependencies_are_enough(archive, libraries, tmp_path):
     """The short form: Python without its own packages, and those of `dependencies` alone."""
     source = f"import sys; sys.path.append({str(libraries)!r})\n{FROM_AN_ARCHIVE}"
-    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "package-128"]
+    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "solar-cells-128"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     about = json.loads(ran.stdout.splitlines()[-1])
@@ -158,7 +158,7 @@ def test_a_missing_dependency_is_named(archive, tmp_path_factory, tmp_path):
     site = tmp_path_factory.mktemp("fewer")
     link_distributions(requirements([name for name in DEPENDENCIES if name != "tenacity"]), site)
     source = f"import sys; sys.path.append({str(site)!r})\n{FROM_AN_ARCHIVE}"
-    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "package-128"]
+    command = [sys.executable, "-I", "-S", "-c", source, archive.parent, "solar-cells-128"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.stderr.splitlines()[-1] == "RuntimeError: Missing dependencies: tenacity"
 
@@ -170,7 +170,7 @@ def test_a_fresh_virtual_environment(archive, libraries, tmp_path):
     (own,) = (tmp_path / "env").glob("lib/python*/site-packages")
     (own / "libraries.pth").write_text(f"{libraries}\n")
     python = tmp_path / "env" / "bin" / "python"
-    command = [python, "-I", "-c", FROM_AN_ARCHIVE, archive.parent, "package-128"]
+    command = [python, "-I", "-c", FROM_AN_ARCHIVE, archive.parent, "solar-cells-128"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1])["package"].startswith(str(archive))

@@ -105,8 +105,8 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
     (own / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     subprocess.run([python, "-m", "pip", "install", "--no-deps", "--quiet", wheel], check=True, timeout=120)
 
-    bundled = (repo / "magical_hub" / "checkpoints" / "package-128").is_dir()
-    checkpoint = "package-128" if bundled else str(pipe_folder)
+    bundled = (repo / "magical_hub" / "checkpoints" / "solar-cells-128").is_dir()
+    checkpoint = "solar-cells-128" if bundled else str(pipe_folder)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     ask = [python, "-c", "import magical_hub; print(magical_hub.__file__)"]
@@ -121,7 +121,6 @@ def test_the_wheel(repo, pipe_folder, tmp_path):
 
 
 BUNDLE = {
-    "package-128": ("BGA", (128, 128), "RGB", "apache-2.0"),
     "package-512": ("BGA", (512, 512), "RGB", "apache-2.0"),
     "solar-cells-128": ("defective", (128, 128), "L", "bsd-3-clause"),
 }

@@ -165,7 +165,7 @@ def test_banks(plates, tmp_path, repo):
         banks.get(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"^no data are given"):
         banks.get("")
-    assert data_of("package-128") is None
+    assert data_of("solar-cells-128") is None
     (tmp_path / "run").mkdir()
     settings = {"data": str(plates), "objects_column": "objects", "mask_column": None}
     (tmp_path / "run" / "training_config.json").write_text(json.dumps(settings))

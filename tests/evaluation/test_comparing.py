@@ -44,4 +44,4 @@ def test_a_run_shows_what_it_held_out(tiny_run):
 
 def test_without_real_images_there_is_nothing_to_compare_with():
     with pytest.raises(ConfigError, match="there is nothing to compare with"):
-        compare("package-128")
+        compare("solar-cells-128")

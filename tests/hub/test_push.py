@@ -371,8 +371,8 @@ def test_a_card_that_the_hub_refuses(hub, pipe):
 
 
 def test_a_bundled_checkpoint_needs_no_network(hub, tmp_path):
-    assert MagicalPipeline.from_pretrained("package-128").generator.config.class_names == ["QFN", "BGA", "SOIC"]
-    push("package-128", "acme/package", allow_unchecked=True, dry_run=tmp_path / "out")
+    assert MagicalPipeline.from_pretrained("package-512").generator.config.class_names == ["QFN", "BGA", "SOIC"]
+    push("package-512", "acme/package", allow_unchecked=True, dry_run=tmp_path / "out")
     assert hub.requests == []
 
 

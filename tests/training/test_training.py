@@ -160,7 +160,7 @@ def test_a_folder_that_holds_a_run_is_refused(run, tiny_config):
         ("lambda_b", 0.0),
         ("batch_size", 8),
         ("n_critic", 2),
-        ("init_from", "package-128"),
+        ("init_from", "package-512"),
     ],
 )
 def test_a_contradiction_on_resume_is_refused(run, tiny_config, name, value):
