@@ -12,19 +12,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from magical_hub.boxes import box_of, checked_box
 from magical_hub.data.columns import find_columns
 from magical_hub.data.images import without_copies
-from magical_hub.defects.examples import Example, Window, differing, window_around
+from magical_hub.defects.cutting import examples_of
+from magical_hub.defects.examples import Example, Window
 from magical_hub.defects.measuring import measure_alignment, propose
 from magical_hub.defects.painting import Canvas, Painted
-from magical_hub.defects.pixels import grey
-from magical_hub.defects.references import GoodImages, reference_of
-from magical_hub.defects.rows import Marked, Row, Rows
+from magical_hub.defects.references import GoodImages
+from magical_hub.defects.rows import Rows
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, join, units_of
 from magical_hub.errors import AugmentationError, ConfigError, DataError
@@ -44,12 +43,8 @@ FORMAT = 1
 NOTE = "This folder holds pixels of real images: treat it as the images themselves."
 DESCRIBED = ("category", "row", "place", "image_size", "margins", "error", "kind")
 """The fields of an example that are JSON in the file; the others are arrays."""
-LARGEST = 0.6
-"""Of an image that a defect may cover."""
 GOOD = 64
 """How many good images references are looked for in; spread over all of them."""
-GROWN = 2
-"""Pixels around a defect that belong to neither it nor its ring."""
 
 
 class DefectBank:
@@ -190,7 +185,7 @@ class DefectBank:
         for number in tqdm(defective, desc="defects", leave=False):
             row = rows.read(number)
             sizes.add((row.pixels.shape[0], row.pixels.shape[1]))
-            found += _examples_of(row, searched, skipped)
+            found += examples_of(row, searched, skipped)
         for reason, count in skipped.items():
             logger.warning("left out of the bank: %d %s", count, reason)
         if not found:
@@ -401,84 +396,6 @@ class DefectBank:
             raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
-
-
-def _examples_of(row: Row, good: GoodImages | None, skipped: Counter[str]) -> list[tuple[str, Example]]:
-    """The defects of a row, with the names of their classes."""
-    size = (row.pixels.shape[0], row.pixels.shape[1])
-    everything = np.zeros(size, np.uint8)
-    for marked in row.marked:
-        everything |= _region(marked, size)
-    kernel = np.ones((2 * GROWN + 1,) * 2, np.uint8)
-    grown = cv2.dilate(everything, kernel) > 0
-    found = []
-    for marked in row.marked:
-        region = _region(marked, size)
-        if region.mean() > LARGEST:
-            skipped[f"defects of {row.name} that fill their image"] += 1
-            continue
-        window = window_around(box_of(region), size)
-        inside = cv2.dilate(region[window.slices], kernel) > 0
-        reference = reference_of(row.pixels, window, grown[window.slices], row.reference, good)
-        pixels = np.ascontiguousarray(row.pixels[window.slices])
-        mask = region[window.slices] > 0
-        margins = (0.0, 0.0, 0.0, 0.0)
-        if marked.mask is None:
-            ring = ~grown[window.slices]
-            mask = differing(grey(pixels), grey(reference.pixels), ring, inside)
-            inner = window_around(box_of(mask), size, window) if mask.any() else window
-            if inner != window:
-                cut = inner.within(window)
-                pixels, mask, inside = (np.ascontiguousarray(array[cut]) for array in (pixels, mask, inside))
-                reference = reference._replace(pixels=reference.pixels[cut])
-                window = inner
-        if not mask.any():
-            skipped[f"defects of {row.name} that do not differ from their reference"] += 1
-            continue
-        if marked.box is not None:
-            margins = _margins(marked.box, mask, window)
-        others = (everything[window.slices] > 0) & ~inside
-        found.append(
-            (
-                marked.category,
-                Example(
-                    0,
-                    row.number,
-                    window,
-                    size,
-                    pixels,
-                    np.ascontiguousarray(reference.pixels),
-                    mask,
-                    others,
-                    margins,
-                    reference.error,
-                    reference.kind,
-                ),
-            )
-        )
-    return found
-
-
-def _region(marked: Marked, size: tuple[int, int]) -> np.ndarray:
-    """Where a defect is, by its mask or else its box: (H, W) uint8."""
-    if marked.mask is not None:
-        return marked.mask.astype(np.uint8)
-    assert marked.box is not None
-    x, y, w, h = marked.box
-    region = np.zeros(size, np.uint8)
-    region[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = 1
-    return region
-
-
-def _margins(
-    box: tuple[float, float, float, float], mask: np.ndarray, window: Window
-) -> tuple[float, float, float, float]:
-    """What a box leaves around a mask of a window: left, top, right, bottom."""
-    left, top, width, height = box_of(mask)
-    left, top = left + window.left, top + window.top
-    x, y, w, h = box
-    ends = left - x, top - y, x + w - left - width, y + h - top - height
-    return max(0.0, ends[0]), max(0.0, ends[1]), max(0.0, ends[2]), max(0.0, ends[3])
 
 
 def _unlike(example: Example, width: float, height: float) -> float:

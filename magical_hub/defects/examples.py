@@ -31,6 +31,13 @@ class Window(NamedTuple):
         """Its rows and columns in a window that holds it."""
         return self._replace(top=self.top - other.top, left=self.left - other.left).slices
 
+    def common(self, other: Window) -> Window | None:
+        """What it has in common with another; None where that is nothing."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        height = min(self.top + self.height, other.top + other.height) - top
+        width = min(self.left + self.width, other.left + other.width) - left
+        return Window(top, left, height, width) if height > 0 and width > 0 else None
+
 
 @dataclass(frozen=True)
 class Example:
@@ -81,11 +88,17 @@ def window_around(bounds: Box, size: tuple[int, int], inside: Window | None = No
     return Window(frame.top + top, frame.left + left, bottom - top, right - left)
 
 
-def parts_of(mask: np.ndarray, gap: int = 3) -> list[np.ndarray]:
-    """The defects that a mask (H, W) marks: connected parts, where parts up to `gap` pixels apart are one."""
+def parts_of(mask: np.ndarray, gap: int = 3) -> tuple[list[np.ndarray], int]:
+    """The defects that a mask (H, W) marks: connected parts, where parts up to `gap` pixels apart are one.
+
+    Returns:
+        Those of SMALLEST pixels or more, (H, W) bool, and how many smaller ones there are.
+    """
     near = cv2.dilate(mask.astype(np.uint8), np.ones((gap, gap), np.uint8))
     count, numbers = cv2.connectedComponents(near, connectivity=8)
-    return [part for number in range(1, count) if (part := mask & (numbers == number)).sum() >= SMALLEST]
+    areas = np.bincount(numbers[mask], minlength=count)
+    large = np.flatnonzero(areas >= SMALLEST)
+    return [mask & (numbers == number) for number in large], count - 1 - len(large)
 
 
 def differing(pixels: np.ndarray, reference: np.ndarray, ring: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -121,7 +134,7 @@ def differing(pixels: np.ndarray, reference: np.ndarray, ring: np.ndarray, insid
             return core
         core, radius = inside & (plain > strongest / 2), 1
     parts, areas = [], []
-    for part in parts_of(core, 5) or [core]:
+    for part in parts_of(core, 5)[0] or [core]:
         parts.append(part)
         areas.append(int(part.sum()))
     core = np.logical_or.reduce([part for part, area in zip(parts, areas, strict=True) if area >= max(areas) / 10])

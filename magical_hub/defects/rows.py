@@ -36,12 +36,16 @@ class Marked:
 
 @dataclass(frozen=True)
 class Row:
-    """An image with its defects, and what to call it in an error; a good one has none."""
+    """An image with its defects, and what to call it in an error; a good one has none.
+
+    Its mask marks `specks` more, each too small for a defect.
+    """
 
     number: int
     name: str
     pixels: np.ndarray
     marked: list[Marked]
+    specks: int
     reference: np.ndarray | None
 
 
@@ -86,7 +90,7 @@ class Rows(LabelledRows):
         reference = None
         if stored is not None:
             reference = _of_kind(_pixels(*stored), pixels, stored[1])
-        return Row(number, row.name, pixels, _marked(row), reference)
+        return Row(number, row.name, pixels, *_marked(row), reference)
 
     def pixels(self, number: int, part: Part = "image") -> np.ndarray:
         """The pixels of an image of a row: (H, W) or (H, W, 3), uint8 or uint16."""
@@ -121,21 +125,18 @@ class Rows(LabelledRows):
         return [name for name in dict.fromkeys(ordered) if name in occurring]
 
 
-def _marked(row: LabelledRow) -> list[Marked]:
-    """The defects of a row: its objects or, where it has none, what its mask marks."""
-    if row.objects is None:
-        if row.marked is None:
-            return []
-        return [
-            Marked(row.marked_names[value - 1], None, part)
-            for value in np.unique(row.marked[row.marked > 0])
-            for part in parts_of(row.marked == value)
-        ]
-    marked = []
-    for item in row.objects:
+def _marked(row: LabelledRow) -> tuple[list[Marked], int]:
+    """The defects of a row: its objects or, where it has none, what its mask marks; and the specks of that mask."""
+    marked, specks = [], 0
+    if row.objects is None and row.marked is not None:
+        for value in np.unique(row.marked[row.marked > 0]):
+            parts, smaller = parts_of(row.marked == value)
+            marked += [Marked(row.marked_names[value - 1], None, part) for part in parts]
+            specks += smaller
+    for item in row.objects or ():
         mask = None if item.mask is None else item.mask()
         marked.append(Marked(item.category, item.box, mask if mask is not None and mask.any() else None))
-    return marked
+    return marked, specks
 
 
 def _pixels(source: Path | bytes, name: str) -> np.ndarray:
