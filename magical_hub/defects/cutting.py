@@ -1,4 +1,4 @@
-"""From a row to examples: each defect is cut out of its image with the pixels that are its own, or left out by name."""
+"""From a row to examples: each defect is cut out of its image with the pixels of its own, or left out by name."""
 
 from __future__ import annotations
 
