@@ -33,8 +33,8 @@ class _Claim:
     @classmethod
     def of(cls, marked: Marked) -> _Claim:
         if marked.mask is not None:
-            x, y, w, h = map(int, box_of(marked.mask))
-            return cls(Window(y, x, h, w), marked.mask)
+            left, top, width, height = map(int, box_of(marked.mask))
+            return cls(Window(top, left, height, width), marked.mask)
         assert marked.box is not None
         x, y, w, h = marked.box
         top, left = int(y), int(x)
@@ -151,13 +151,13 @@ def told_apart(masks: Sequence[np.ndarray], areas: Sequence[np.ndarray]) -> list
     count, parts = cv2.connectedComponents((claimed > 0).astype(np.uint8), connectivity=8)
     sizes = np.bincount(parts.ravel(), minlength=count)
     held, marked = (np.array([np.bincount(parts[one], minlength=count) for one in some]) for some in (areas, masks))
-    holds = held >= WHOLE * sizes
+    holds: np.ndarray = held >= WHOLE * sizes
     holds[:, 0] = False  # what is no part of a defect
     smallest_first = np.argsort([area.sum() for area in areas], kind="stable")
     owners = np.where(holds.any(axis=0), smallest_first[holds[smallest_first].argmax(axis=0)], -1)
     own = [mask & (owners[parts] == number) for number, mask in enumerate(masks)]
     nobodys = (owners < 0) & (np.arange(count) > 0)
-    mixed = (nobodys & (marked >= (1 - WHOLE) * sizes)).any(axis=1)
+    mixed: np.ndarray = (nobodys & (marked >= (1 - WHOLE) * sizes)).any(axis=1)
     for number, mask in enumerate(own):
         if not mask.any():
             across = (marked[number] >= SMALLEST) & ~holds[number] & (owners >= 0)
