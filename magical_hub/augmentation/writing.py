@@ -15,6 +15,7 @@ from magical_hub.augmentation.shards import cache_folder
 from magical_hub.data import open_dataset
 from magical_hub.data.columns import Columns
 from magical_hub.data.images import open_image
+from magical_hub.data.kinds import range_of_16_bits
 from magical_hub.data.rows import ONE_CLASS, LabelledRows
 from magical_hub.defects.bank import DefectBank
 from magical_hub.devices import move
@@ -142,6 +143,7 @@ def labelled_images(
     rows, shown, occurring = LabelledRows(dataset, columns, mask_values), [], set()
     named = rows.masks.names if rows.masks is not None else None
     names = list(dict.fromkeys([*rows.defect_names, *(named or ()), *rows.labels.values(), ONE_CLASS]))
+    sixteen_bits = range_of_16_bits(row.image for row in rows.over("image"))
     for row in rows:
         items = row.objects or []
         mask = None
@@ -154,7 +156,7 @@ def labelled_images(
             occurring |= {*np.unique(mask[mask > 0]) - 1}
         occurring |= {names.index(item.category) for item in items}
         objects = [{"bbox": item.box, "category": item.category} for item in items]
-        picture = with_labels(open_image(*row.image), objects, mask, names)
+        picture = with_labels(open_image(*row.image, sixteen_bits=sixteen_bits), objects, mask, names)
         shown.append(np.asarray(picture.reduce(2)).transpose(2, 0, 1))
     return np.stack(shown), {number: names[number] for number in sorted(map(int, occurring))}
 

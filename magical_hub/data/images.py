@@ -96,7 +96,7 @@ class Intensity:
 
 
 SIXTEEN_BITS = Intensity(0, 65535)
-"""The range of 16-bit images where none is given."""
+"""The range of 16-bit images where none is given or measured."""
 
 
 class Values(NamedTuple):
@@ -172,18 +172,21 @@ def read_numbers(source: Path | bytes, name: str) -> tuple[np.ndarray, str, list
         return numbers, "P", image.getpalette("RGB") or []
 
 
-def open_image(source: Path | bytes, name: str, intensity: Intensity | None = None) -> Image.Image:
+def open_image(
+    source: Path | bytes, name: str, intensity: Intensity | None = None, sixteen_bits: Intensity = SIXTEEN_BITS
+) -> Image.Image:
     """Open and decode an image as mode "L" or "RGB", 8 bits a channel.
 
     Args:
         source: a file, or its bytes.
         name: what to call it in an error.
-        intensity: the values that become black and white; None: the whole range of images of 8 and 16 bits.
+        intensity: the values that become black and white; None: 0 and 255 of 8 bits, and `sixteen_bits`.
+        sixteen_bits: those of 16-bit images where no intensity is given.
 
     Raises:
         DataError: as `read_pixels`, and where pixels have no known range and no intensity is given.
     """
-    return grey_or_rgb(read_pixels(source, name), name, intensity)
+    return grey_or_rgb(read_pixels(source, name), name, intensity, sixteen_bits)
 
 
 def read_image(source: Path | bytes, name: str) -> Image.Image:
@@ -258,14 +261,18 @@ def _has_exif(image: Image.Image, file: Any) -> bool:
     return b"eXIf" in content or b"Raw profile type exif" in content
 
 
-def grey_or_rgb(pixels: np.ndarray, name: str, intensity: Intensity | None = None) -> Image.Image:
+def grey_or_rgb(
+    pixels: np.ndarray, name: str, intensity: Intensity | None = None, sixteen_bits: Intensity = SIXTEEN_BITS
+) -> Image.Image:
     """Pixels (H, W) or (H, W, 3) of any depth as an image of mode "L" or "RGB"; equal channels become grey.
+
+    Intensities are as of `open_image`.
 
     Raises:
         DataError: where pixels have no known range and no intensity is given.
     """
     if intensity is None and pixels.dtype == np.uint16:
-        intensity = SIXTEEN_BITS
+        intensity = sixteen_bits
     if intensity is not None:
         if pixels.dtype == np.uint8 and intensity.high > 255:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Whether images are of one kind: all grey or all in colour, of the same depth."""
+"""The kind of images: all grey or all in colour, of the same depth, and what is white in 16 bits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from magical_hub.data.images import open_image, read_header
+from magical_hub.data.images import SIXTEEN_BITS, Intensity, open_image, read_header, read_pixels
 from magical_hub.errors import DataError
 
 GREY = {"1", "L", "LA", "I;16", "I;16B", "I;16L", "I", "F"}
@@ -37,6 +37,25 @@ def check_one_kind(images: Callable[[], Iterable[tuple[Path | bytes, str]]]) -> 
             mode not in GREY and open_image(*image).mode == "RGB" for mode, image in zip(modes, images(), strict=True)
         )
         _check(["is in colour" if coloured else "is grey" for coloured in in_colour], names)
+
+
+def range_of_16_bits(images: Iterable[tuple[Path | bytes, str]]) -> Intensity:
+    """The range of 16-bit images: from 0 to the next 2^n - 1, of 8 to 16 bits, at or above the greatest value in them.
+
+    Cameras of 10 or 12 bits write their values as they are into files of 16. Of other images the headers alone are
+    read; without any of 16 bits the range is the whole one.
+
+    Args:
+        images: each, and what to call it in an error.
+
+    Raises:
+        DataError: where a file is missing or no image.
+    """
+    greatest = 0
+    for source, name in images:
+        if WIDE.get(read_header(source, name)[1]) == "16 bits":
+            greatest = max(greatest, int(read_pixels(source, name).max()))
+    return Intensity(0, 2 ** max(8, greatest.bit_length()) - 1) if greatest else SIXTEEN_BITS
 
 
 def _check(kinds: Sequence[str], names: Sequence[str]) -> None:

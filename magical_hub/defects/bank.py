@@ -22,14 +22,16 @@ from magical_hub.defects.cutting import examples_of
 from magical_hub.defects.examples import Example, Window
 from magical_hub.defects.measuring import measure_alignment, propose
 from magical_hub.defects.painting import Canvas, Painted
+from magical_hub.defects.pixels import FULL, stretched
 from magical_hub.defects.references import GoodImages
-from magical_hub.defects.rows import Rows
+from magical_hub.defects.rows import Row, Rows
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, join, units_of
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 from magical_hub.files import check_plain, written_whole
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 from magical_hub.seeds import whole_number
+from magical_hub.texts import plain
 
 if TYPE_CHECKING:
     import datasets
@@ -60,6 +62,7 @@ class DefectBank:
         skipped: how many defects and rows were left out, by reason.
         mask_values: the class that each value of a mask stands for in the dataset.
         reference_column: the column of references in the dataset.
+        white: the greatest value of the range of 16-bit images: 4095 of a 12-bit camera. What is painted ends there.
 
     Attributes:
         report: one dictionary per defect: `row`, `category`, `reference` (kind), `error` in the ring around it (mean
@@ -76,13 +79,14 @@ class DefectBank:
         skipped: Mapping[str, int] | None = None,
         mask_values: Mapping[int, str] | None = None,
         reference_column: str | None = None,
+        white: int = FULL,
     ) -> None:
         if not examples:
             raise DataError("a bank needs at least one defect")
         self._examples, self.classes = list(examples), list(classes)
         self.image_size, self.skipped = image_size, dict(skipped or {})
         self.mask_values = dict(mask_values) if mask_values else None
-        self.reference_column = reference_column
+        self.reference_column, self.white = reference_column, white
         self.settings = settings
 
     @property
@@ -108,6 +112,12 @@ class DefectBank:
 
     def __len__(self) -> int:
         return len(self._examples)
+
+    def __repr__(self) -> str:
+        size = "several sizes" if self.image_size is None else f"{self.image_size[0]} x {self.image_size[1]} pixels"
+        depth = self._examples[0].pixels.dtype
+        values = f"{depth}, 0 to {255 if depth == np.uint8 else self.white}"
+        return f"DefectBank({len(self)} defects of {plain(', '.join(self.classes))}; images of {size}, {values})"
 
     @property
     def report(self) -> list[dict[str, Any]]:
@@ -141,7 +151,8 @@ class DefectBank:
         Args:
             dataset: with rows of defects (boxes, masks or both) and good rows (no objects, an empty mask), which
                 serve as references. With a reference column there need be no good rows.
-            image_column: of images of 8 or 16 bits, grey or RGB.
+            image_column: of images of 8 or 16 bits, grey or RGB. In 16 bits white is the next 2^n - 1 at or above the
+                greatest value of the images that are read: all defective ones, their references, 64 good ones.
             label_column: of classes; a mask without `mask_values` is of its image's class.
             objects_column: of boxes x, y, w, h in pixels with a category; "auto" finds it, None: there is none.
             mask_column: of masks; "auto" finds it, None: there is none.
@@ -159,8 +170,10 @@ class DefectBank:
         return cls.from_rows(rows, range(len(rows)), settings)
 
     @classmethod
-    def from_rows(cls, rows: Rows, numbers: Iterable[int], settings: PaintSettings | None = None) -> DefectBank:
-        """The defects of some rows of a dataset, as of `from_dataset`."""
+    def from_rows(
+        cls, rows: Rows, numbers: Iterable[int], settings: PaintSettings | None = None, white: int | None = None
+    ) -> DefectBank:
+        """The defects of some rows of a dataset, as of `from_dataset`; `white` is measured unless given."""
         chosen = {*map(int, numbers)}
         defective = [number for number in rows.defective if number in chosen]
         good_rows = [number for number in rows.good if number in chosen]
@@ -174,7 +187,9 @@ class DefectBank:
                 + unlabelled * (unknown > 0 and rows.columns.label is None)
             )
         sample = np.linspace(0, len(good_rows) - 1, min(GOOD, len(good_rows))).round().astype(int)
-        good = [without_copies(rows.pixels(good_rows[number])) for number in sample]
+        good_rows = [good_rows[number] for number in sample]
+        white = rows.white([*defective, *good_rows]) if white is None else white
+        good = [stretched(without_copies(rows.pixels(number)), white) for number in good_rows]
         alignment = measure_alignment(good)
         searched = GoodImages(good, alignment.aligned) if good else None
         skipped: Counter[str] = Counter()
@@ -183,7 +198,7 @@ class DefectBank:
         found: list[tuple[str, Example]] = []
         sizes = set()
         for number in tqdm(defective, desc="defects", leave=False):
-            row = rows.read(number)
+            row = _stretched(rows.read(number), white)
             sizes.add((row.pixels.shape[0], row.pixels.shape[1]))
             found += examples_of(row, searched, skipped)
         for reason, count in skipped.items():
@@ -202,7 +217,7 @@ class DefectBank:
             if len(sizes) > 1:
                 settings = replace(settings, max_shift=None)
         size = sizes.pop() if len(sizes) == 1 else None
-        return cls(examples, classes, settings, size, skipped, rows.mask_values, rows.columns.reference)
+        return cls(examples, classes, settings, size, skipped, rows.mask_values, rows.columns.reference, white)
 
     @classmethod
     def tune(cls, dataset: datasets.Dataset, **arguments: Any) -> tuple[DefectBank, Tuned]:
@@ -249,7 +264,7 @@ class DefectBank:
             AugmentationError: where a defect that was given cannot be put onto the image.
         """
         in_colour = any(example.pixels.ndim == 3 for example in self._examples)
-        canvas = Canvas(image, reference, self.classes, self.settings, in_colour)
+        canvas = Canvas(image, reference, self.classes, self.settings, in_colour, self.white)
         searched = defects is None or any(wanted.get("bbox") is None for wanted in defects)
         if searched and self.settings.max_shift is not None and canvas.size != self.image_size:
             raise DataError(
@@ -345,6 +360,7 @@ class DefectBank:
             "skipped": self.skipped,
             "mask_values": self.mask_values and list(self.mask_values.items()),
             "reference_column": self.reference_column,
+            "white": self.white,
             "examples": about,
         }
         return payload, record
@@ -387,15 +403,19 @@ class DefectBank:
             size = tuple(record["image_size"]) if record["image_size"] else None
             settings = PaintSettings.from_dict(record["settings"])
             values = dict(record["mask_values"]) if record["mask_values"] else None
-            return cls(
-                examples, record["classes"], settings, size, record["skipped"], values, record["reference_column"]
-            )
+            column, white = record["reference_column"], record.get("white", FULL)
+            return cls(examples, record["classes"], settings, size, record["skipped"], values, column, white)
         except FileNotFoundError as error:
             raise DataError(f"{folder} holds no bank of defects: give a folder that DefectBank.save wrote") from error
         except DataError:
             raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
+
+
+def _stretched(row: Row, white: int) -> Row:
+    reference = None if row.reference is None else stretched(row.reference, white)
+    return replace(row, pixels=stretched(row.pixels, white), reference=reference)
 
 
 def _unlike(example: Example, width: float, height: float) -> float:

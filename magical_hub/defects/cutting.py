@@ -151,13 +151,13 @@ def told_apart(masks: Sequence[np.ndarray], areas: Sequence[np.ndarray]) -> list
     count, parts = cv2.connectedComponents((claimed > 0).astype(np.uint8), connectivity=8)
     sizes = np.bincount(parts.ravel(), minlength=count)
     held, marked = (np.array([np.bincount(parts[one], minlength=count) for one in some]) for some in (areas, masks))
-    holds: np.ndarray = held >= WHOLE * sizes
+    holds = held >= WHOLE * sizes
     holds[:, 0] = False  # what is no part of a defect
     smallest_first = np.argsort([area.sum() for area in areas], kind="stable")
     owners = np.where(holds.any(axis=0), smallest_first[holds[smallest_first].argmax(axis=0)], -1)
     own = [mask & (owners[parts] == number) for number, mask in enumerate(masks)]
     nobodys = (owners < 0) & (np.arange(count) > 0)
-    mixed: np.ndarray = (nobodys & (marked >= (1 - WHOLE) * sizes)).any(axis=1)
+    mixed = np.asarray((nobodys & (marked >= (1 - WHOLE) * sizes)).any(axis=1))
     for number, mask in enumerate(own):
         if not mask.any():
             across = (marked[number] >= SMALLEST) & ~holds[number] & (owners >= 0)

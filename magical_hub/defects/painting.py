@@ -14,7 +14,7 @@ from PIL import Image
 from magical_hub.boxes import Box
 from magical_hub.data.images import without_copies
 from magical_hub.defects.composing import composed
-from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels
+from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, restored, stretched
 from magical_hub.defects.placing import Target, place_anywhere, place_freely, place_near
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, contrasts_of
@@ -55,18 +55,26 @@ class Canvas:
         classes: names of the classes.
         settings: how defects are put onto it.
         in_colour: whether some of the defects are; an image whose channels are equal keeps three for them.
+        white: the greatest value of images of 16 bits.
     """
 
     def __init__(
-        self, image: Any, reference: Any, classes: Sequence[str], settings: PaintSettings, in_colour: bool
+        self,
+        image: Any,
+        reference: Any,
+        classes: Sequence[str],
+        settings: PaintSettings,
+        in_colour: bool,
+        white: int,
     ) -> None:
         self._given = image
         pixels = as_pixels(image, "the image")
         self._channels = 1 if pixels.ndim == 2 else 3
-        self._before = pixels if in_colour else without_copies(pixels)
+        self._pixels, self._white = pixels if in_colour else without_copies(pixels), white
+        self._before = stretched(self._pixels, white)
         self._after = self._before.copy()
         self.size: tuple[int, int] = (self._before.shape[0], self._before.shape[1])
-        looks = self._before if reference is None else as_pixels(reference, "the reference")
+        looks = self._before if reference is None else stretched(as_pixels(reference, "the reference"), white)
         if looks.shape[:2] != self.size:
             raise DataError(
                 f"the reference is {looks.shape[0]} x {looks.shape[1]} and the image {self.size[0]} x {self.size[1]}: "
@@ -160,9 +168,10 @@ class Canvas:
 
     def finish(self) -> Painted:
         """The image and its labels."""
-        differs = self._before != self._after
+        after = np.where(self._before != self._after, restored(self._after, self._white), self._pixels)
+        differs = self._pixels != after
         differs = differs if differs.ndim == 2 else differs.any(axis=2)
-        after = in_channels(self._after, self._channels)
+        after = in_channels(after, self._channels)
         image = Image.fromarray(after) if isinstance(self._given, Image.Image) else after
         return Painted(image, self.objects, self._mask, differs, self.dropped)
 

@@ -8,6 +8,9 @@ from PIL import Image
 
 from magical_hub.errors import DataError
 
+FULL = 65535
+"""White in 16 bits, as defects are kept, placed and composed; images may have less: see `stretched`."""
+
 
 def as_pixels(image: Image.Image | np.ndarray, name: str) -> np.ndarray:
     """The pixels of an image: (H, W) or (H, W, 3), uint8 or uint16.
@@ -29,7 +32,21 @@ def as_pixels(image: Image.Image | np.ndarray, name: str) -> np.ndarray:
 
 def full_scale(pixels: np.ndarray) -> float:
     """The largest value of the type: 255 or 65535."""
-    return 255.0 if pixels.dtype == np.uint8 else 65535.0
+    return 255.0 if pixels.dtype == np.uint8 else float(FULL)
+
+
+def stretched(pixels: np.ndarray, white: int) -> np.ndarray:
+    """Pixels of 16 bits whose values end at `white`, at those that end at FULL; pixels of 8 bits as they are."""
+    if pixels.dtype == np.uint8 or white == FULL:
+        return pixels
+    return np.rint(np.minimum(pixels, white) * np.float64(FULL / white)).astype(np.uint16)
+
+
+def restored(pixels: np.ndarray, white: int) -> np.ndarray:
+    """The reverse of `stretched`, exact for the values that it gave."""
+    if pixels.dtype == np.uint8 or white == FULL:
+        return pixels
+    return np.rint(pixels * np.float64(white / FULL)).astype(np.uint16)
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

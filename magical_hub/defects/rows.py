@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from magical_hub.boxes import Box
 from magical_hub.data.columns import Columns
 from magical_hub.data.images import read_pixels, without_copies
-from magical_hub.data.kinds import check_one_kind
+from magical_hub.data.kinds import check_one_kind, range_of_16_bits
 from magical_hub.data.rows import LabelledRow, LabelledRows
 from magical_hub.defects.examples import parts_of
 from magical_hub.defects.pixels import as_pixels, in_channels
@@ -78,6 +78,12 @@ class Rows(LabelledRows):
         super().__init__(dataset, columns, mask_values, defect_labels)
         check_one_kind(lambda: filter(None, (row.stored("image") for row in self.over("image"))))
         self.defective, self.good, self.unknown = self.kinds
+
+    def white(self, numbers: Iterable[int]) -> int:
+        """The greatest value of the range of 16-bit images and references of some rows: see `range_of_16_bits`."""
+        parts: tuple[Part, ...] = ("image", "reference")
+        stored = (row.stored(part) for row in map(self.__getitem__, numbers) for part in parts)
+        return int(range_of_16_bits(filter(None, stored)).high)
 
     def read(self, number: int) -> Row:
         """One row, decoded.

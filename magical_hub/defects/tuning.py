@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from magical_hub.data.columns import find_columns
+from magical_hub.data.images import Intensity, grey_or_rgb
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.measuring import near
-from magical_hub.defects.pixels import grey
 from magical_hub.defects.rows import Row, Rows
 from magical_hub.defects.scores import KeptScores
 from magical_hub.defects.settings import PaintSettings
@@ -159,11 +158,10 @@ def tune(
     classes = rows.classes([marked.category for number in rows.defective for marked in rows.read(number).marked])
     side = longer_side_of(rows, longer_side)
     options = DetectorOptions(steps=steps, crop_size=None if rows.masks is not None else CROP)
+    parts = _cut(rows, rows.groups, folds, seed)
+    white = rows.white(np.unique(np.concatenate([*map(np.concatenate, parts)])).tolist())
     search = _Search(
-        [
-            _Fold(rows, classes, training, test, num_synthetic, side, seed)
-            for training, test in _cut(rows, rows.groups, folds, seed)
-        ],
+        [_Fold(rows, classes, training, test, num_synthetic, side, seed, white) for training, test in parts],
         options,
         seed,
         device,
@@ -246,10 +244,11 @@ class _Fold:
         num_synthetic: int,
         longer_side: int,
         seed: int,
+        white: int,
     ) -> None:
         self._rows, self._classes, self._num_synthetic, self._seed = rows, classes, num_synthetic, seed
-        self._side = longer_side
-        self._bank = DefectBank.from_rows(rows, training)
+        self._side, self._sixteen_bits = longer_side, Intensity(0, white)
+        self._bank = DefectBank.from_rows(rows, training, white=white)
         self.real, self.test = self._labelled(training), self._labelled(test)
         self.proposal, self.size = self._bank.settings, self._bank.image_size
         self._painted: dict[PaintSettings, LabelledImages] = {}
@@ -278,12 +277,12 @@ class _Fold:
             painted = self._bank.paint(self._rows.pixels(row, self._part), seed=seed)
             objects = [(item["bbox"], item["category"]) for item in painted.objects]
             marks = objects if self._rows.masks is None else numbers[painted.mask]
-            made.append((_of_8_bits(painted.image), f"painted image {number}", marks))
+            made.append((painted.image, f"painted image {number}", marks))
         return self._arrays(made)
 
     def _labelled(self, numbers: np.ndarray) -> LabelledImages:
         read = map(self._rows.read, numbers.tolist())
-        return self._arrays((_of_8_bits(row.pixels), row.name, self._marks(row)) for row in read)
+        return self._arrays((row.pixels, row.name, self._marks(row)) for row in read)
 
     def _marks(self, row: Row) -> Marks:
         if self._rows.masks is None:
@@ -294,8 +293,11 @@ class _Fold:
                 mask[marked.mask] = 1 + self._classes.index(marked.category)
         return mask
 
-    def _arrays(self, items: Iterable[tuple[Image.Image, str, Marks]]) -> LabelledImages:
-        return labelled_arrays(items, self._classes, self._side, grey=True)
+    def _arrays(self, items: Iterable[tuple[np.ndarray, str, Marks]]) -> LabelledImages:
+        images = (
+            (grey_or_rgb(pixels, name, sixteen_bits=self._sixteen_bits), name, marks) for pixels, name, marks in items
+        )
+        return labelled_arrays(images, self._classes, self._side, grey=True)
 
 
 def _changes(settings: PaintSettings, size: tuple[int, int] | None) -> list[tuple[str, dict[str, Any]]]:
@@ -340,7 +342,3 @@ def _better(trial: Trial, other: Trial) -> bool:
     """Whether scores are higher by more than the standard error of their difference."""
     apart = np.array(trial.scores) - np.array(other.scores)
     return bool(apart.mean() > max(0.0, float(apart.std(ddof=1)) / np.sqrt(len(apart))))
-
-
-def _of_8_bits(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels if pixels.dtype == np.uint8 else np.rint(grey(pixels) * 255).astype(np.uint8))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from magical_hub.boxes import Box
 from magical_hub.data.columns import find_columns
-from magical_hub.data.images import open_image
+from magical_hub.data.images import Intensity, open_image
+from magical_hub.data.kinds import range_of_16_bits
 from magical_hub.data.rows import ONE_CLASS, LabelledRow, LabelledRows
 from magical_hub.detectors.labelled import LabelledImages
 from magical_hub.errors import DataError
@@ -37,6 +38,7 @@ def read_labelled(
     mask_values: Mapping[int, str] | None = None,
     longer_side: int | None = None,
     grey: bool = False,
+    sixteen_bits: Intensity | None = None,
 ) -> LabelledImages:
     """The images of a dataset with their boxes or their masks.
 
@@ -46,15 +48,19 @@ def read_labelled(
         mask_values: names of the classes that the values of the masks stand for.
         longer_side: in pixels, that images are resized to, boxes and masks with them; None leaves them.
         grey: convert colours to grey; where all images are grey this is done anyway.
+        sixteen_bits: the values of 16-bit images that become black and white; None: from 0 to the next 2^n - 1 at or
+            above the greatest value of these images. Data sets that are compared must be given the same.
 
     Raises:
         DataError: where a column is missing, an image or a label cannot be read, or the images differ in size.
     """
     columns = find_columns(dataset.features, image_column, None, objects_column, mask_column)
-    return labelled_rows(LabelledRows(dataset, columns, mask_values), longer_side, grey)
+    return labelled_rows(LabelledRows(dataset, columns, mask_values), longer_side, grey, sixteen_bits)
 
 
-def labelled_rows(rows: LabelledRows, longer_side: int | None = None, grey: bool = False) -> LabelledImages:
+def labelled_rows(
+    rows: LabelledRows, longer_side: int | None = None, grey: bool = False, sixteen_bits: Intensity | None = None
+) -> LabelledImages:
     """The images of rows with their boxes or their masks; see `read_labelled`.
 
     A null mask is that of a good image where no image of its class shows a defect.
@@ -65,8 +71,9 @@ def labelled_rows(rows: LabelledRows, longer_side: int | None = None, grey: bool
     if (rows.columns.objects is None) == (rows.columns.mask is None):
         raise DataError("give objects_column or mask_column, one of the two")
     names = rows.defect_names if rows.masks is None else rows.masks.names or (ONE_CLASS,)
+    sixteen_bits = sixteen_bits or range_of_16_bits(row.image for row in rows.over("image"))
     items = (
-        (open_image(*row.image), row.image[1], _marks_of(row, rows))
+        (open_image(*row.image, sixteen_bits=sixteen_bits), row.image[1], _marks_of(row, rows))
         for row in rows.over("image", "label", "objects", "mask")
     )
     return labelled_arrays(items, names, longer_side, grey)

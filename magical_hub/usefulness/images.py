@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,8 @@ from PIL import Image
 
 from magical_hub.data.columns import Columns, objects_feature
 from magical_hub.data.images import open_image
-from magical_hub.data.rows import LabelledRows
+from magical_hub.data.kinds import range_of_16_bits
+from magical_hub.data.rows import LabelledRows, Stored
 from magical_hub.detectors import LabelledImages, labelled_rows, stacked
 from magical_hub.errors import DataError
 
@@ -71,9 +73,12 @@ def read(
     """
     label = "label" if "label" in dataset.features else None  # which says which images without a mask are good
     rows_of = LabelledRows(dataset, replace(columns, label=label), mask_values)
-    labelled, references = labelled_rows(rows_of, image_size, grey), None
+    stored = [] if columns.reference is None else [*_references(rows_of)]
+    sixteen_bits = range_of_16_bits(chain((row.image for row in rows_of.over("image")), stored))
+    labelled, references = labelled_rows(rows_of, image_size, grey, sixteen_bits), None
     if columns.reference is not None:
-        references = stacked(_references(rows_of), image_size, grey)
+        opened = ((open_image(*one, sixteen_bits=sixteen_bits), one[1]) for one in stored)
+        references = stacked(opened, image_size, grey)
         if references.shape[1:3] != labelled.images.shape[1:3]:
             raise DataError("references have another size than their images: give them at the same")
         channels = max(references.shape[3], labelled.images.shape[3])
@@ -82,12 +87,12 @@ def read(
     return Images(labelled, references, rows_of.groups)
 
 
-def _references(rows_of: LabelledRows) -> Iterator[tuple[Image.Image, str]]:
+def _references(rows_of: LabelledRows) -> Iterator[Stored]:
     for row in rows_of.over("image", "reference"):
         stored = row.stored("reference")
         if stored is None:
             raise DataError(f"{row.name} has no reference: leave it out, or give no column of references")
-        yield open_image(*stored), stored[1]
+        yield stored
 
 
 def _in_channels(images: np.ndarray, channels: int) -> np.ndarray:
