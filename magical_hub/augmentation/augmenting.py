@@ -13,7 +13,8 @@ from magical_hub.augmentation.plan import SampleRequest
 from magical_hub.augmentation.preparing import Prepared, Source, prepare
 from magical_hub.augmentation.rows import PROVENANCE
 from magical_hub.augmentation.settings import Settings
-from magical_hub.augmentation.shards import fingerprint_of, make_shards
+from magical_hub.augmentation.shards import make_shards, rows_fingerprint
+from magical_hub.data.fingerprints import fingerprint_of
 from magical_hub.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def augment_dataset(dataset: Data, source: Source, num_images: int, **settings: 
     """A training set with synthetic rows after its own: the same features, names, image sizes and modes.
 
     Synthetic rows are stored in the cache of `datasets`, in Arrow files of up to 64 rows: the same call finds them
-    there, an interrupted call continues, and other arguments, weights or data make other files. Image i comes from
+    there, an interrupted call continues, and other arguments, weights or data make other files (of an image file that
+    a row names, path, size and time of change count: copied again, it is other data). Image i comes from
     `seeds.image_seed(seed, i)`; where it is dropped, from the seed that `plan.try_seed` gives. So rows depend
     neither on the number of processes nor, within a grey level, on the batch size. What was dropped is logged.
 
@@ -87,7 +89,7 @@ def synthesise(
     dataset: datasets.Dataset, prepared: Prepared, settings: Settings
 ) -> tuple[datasets.Dataset, dict[str, int]]:
     """The synthetic rows alone, and the counts."""
-    fingerprint = fingerprint_of(prepared.maker, prepared.requests, dataset._fingerprint)
+    fingerprint = rows_fingerprint(prepared.maker, prepared.requests, fingerprint_of(dataset))
     made, counts = make_shards(prepared.maker, prepared.requests, fingerprint, settings)
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "made")
     logger.log(

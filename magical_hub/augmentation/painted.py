@@ -29,7 +29,7 @@ from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import Columns, stored_values
 from magical_hub.data.images import Intensity
 from magical_hub.data.masks import MaskValues
-from magical_hub.data.rows import NORMAL
+from magical_hub.data.rows import is_normal
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
 from magical_hub.defects.rows import Rows
@@ -229,18 +229,10 @@ def _label_values(rows: Rows, column: str, classes: Sequence[str]) -> dict[str, 
         return {name: names[name] for name in classes}
     defective = Counter(stored[number] for number in rows.defective if stored[number] is not None)
     good = {stored[number] for number in rows.good}
-    normal = {value for name, value in names.items() if name.lower() in NORMAL}
+    normal = {value for name, value in names.items() if is_normal(name)}
     if good & {*defective} or not (column == rows.columns.label or (good and good <= normal)):
         return {}
     return dict.fromkeys(classes, defective.most_common(1)[0][0] if defective else None)
-
-
-def good_labels(rows: Rows) -> set[Any]:
-    """The values that the label column stores for good rows and for no defective one."""
-    if rows.columns.label is None:
-        return set()
-    stored = list(rows.dataset.select_columns([rows.columns.label])[rows.columns.label])
-    return {stored[number] for number in rows.good} - {stored[number] for number in rows.defective} - {None}
 
 
 class _Real:

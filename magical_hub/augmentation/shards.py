@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "magical_hub"
 
 
-def fingerprint_of(maker: RowMaker, requests: Sequence[SampleRequest], dataset_fingerprint: str) -> str:
+def rows_fingerprint(maker: RowMaker, requests: Sequence[SampleRequest], dataset_fingerprint: str) -> str:
     """Changes with all that the rows depend on: weights, code, libraries, arguments, the dataset and its features."""
     from datasets.fingerprint import Hasher
 

@@ -10,7 +10,7 @@ import torch
 
 from magical_hub.augmentation import forms
 from magical_hub.augmentation.augmenting import synthesise
-from magical_hub.augmentation.painted import describe, good_labels, good_rows
+from magical_hub.augmentation.painted import describe, good_rows
 from magical_hub.augmentation.patches import MODES, Patch, make_patches
 from magical_hub.augmentation.plan import sample_requests
 from magical_hub.augmentation.preparing import Prepared, generated_rows
@@ -232,7 +232,7 @@ class Painter:
         rows = good_rows(dataset, bank, settings)
         self._bank, self._description = bank, describe(rows, bank)
         self.columns, self.masks = rows.columns, rows.masks
-        self._good = good_labels(rows)
+        self._good = {value for value, name in rows.labels.items() if name in rows.good_labels}
 
     def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns: with defects, where it has none."""

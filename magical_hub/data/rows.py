@@ -38,11 +38,18 @@ FIRST = 32
 """Rows of a stream from which the meaning of masks is found; training and surveys read as many before all others."""
 NORMAL = ("normal", "good", "ok")
 """Names of a class that stand for no defect, in lower case."""
+GOOD_IMAGE = f"no objects, an empty mask, or a class that is called {', '.join(NORMAL[:-1])} or {NORMAL[-1]}"
+"""What a good image has, for errors and warnings."""
 ONE_CLASS = "defect"
 """The class of what a mask marks, where neither its values nor a label name it."""
 
 Stored = tuple[Path | bytes, str]
 """The file of an image, or its bytes, and what to call it in an error."""
+
+
+def is_normal(name: str) -> bool:
+    """Whether a class of this name stands for no defect."""
+    return name.lower() in NORMAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +130,20 @@ class LabelledRow:
     @property
     def is_called_normal(self) -> bool:
         """Whether its class stands for no defect."""
-        return self.label is not None and self.label.lower() in NORMAL
+        return self.label in self._rows.normal_labels
+
+    @cached_property
+    def has_defect(self) -> bool | None:
+        """Whether it has a defect: by its objects, or else by its mask; None where neither says it.
+
+        A DataError where the two contradict each other.
+        """
+        objects, marked = self.stored_objects, self.marked
+        if objects is None:
+            return None if marked is None else bool(marked.any())
+        if marked is not None:
+            self._check_agreement(objects, marked)
+        return bool(objects)
 
     @property
     def stored_objects(self) -> list[Object] | None:
@@ -184,6 +204,18 @@ class LabelledRow:
             (width, height), _ = read_header(*stored)
             check_mask_size(stored[1], (height, width), self.size)
 
+    def _check_agreement(self, objects: list[Object], marked: np.ndarray) -> None:
+        """Refuse no objects beside a mask that marks something, and a box in which it marks nothing."""
+        assert self._rows.masks is not None
+        mend = "correct one, or leave a column out (objects_column or mask_column None)"
+        if not objects and marked.any():
+            raise DataError(f"{self.name} has no objects, and its mask marks a defect: {mend}")
+        for values, _ in objects:
+            box = checked_box(values, self.size, self.name)
+            if not self._rows.masks.inside(marked, box).any():
+                shown = ", ".join(f"{side:g}" for side in box)
+                raise DataError(f"{self.name} has an object at {shown}, where its mask marks nothing: {mend}")
+
     def _inside(self, box: Box, category: str) -> np.ndarray:
         """The pixels that the mask marks in a box, of the box's category where the mask has classes: (H, W) bool."""
         assert self.marked is not None and self._rows.masks is not None
@@ -205,7 +237,7 @@ class LabelledRows:
         dataset: or a stream, of which only the first few rows are read, and the columns that are named.
         columns: what its columns hold, as `find_columns` gives them.
         mask_values: names of the classes that values of its masks stand for.
-        defect_labels: names of the classes of defective images, where neither objects nor a mask say it.
+        defect_labels: names of the classes of images with a defect, where neither objects nor a mask say it.
         folders: whose files rows may name; None for any.
 
     Raises:
@@ -261,6 +293,11 @@ class LabelledRows:
         return self._named(column, self.features[column], lambda: self.dataset.unique(column))
 
     @cached_property
+    def normal_labels(self) -> set[str]:
+        """The classes of images whose names stand for no defect."""
+        return {name for name in self.labels.values() if is_normal(name)}
+
+    @cached_property
     def categories(self) -> dict[Any, str]:
         """The same of the categories of objects."""
         column = self.columns.objects
@@ -294,29 +331,27 @@ class LabelledRows:
         return list(self.masks.names or self.labels.values()) or [ONE_CLASS]
 
     @cached_property
+    def told(self) -> list[tuple[str | None, bool | None]]:
+        """The class of each row, and whether it has a defect; None where only a class that is called good may say."""
+        return [
+            (row.label, True if row.has_defect is None and row.label in self._defect_labels else row.has_defect)
+            for row in self.over("image", "label", "objects", "mask")
+        ]
+
+    @cached_property
+    def good_labels(self) -> set[str]:
+        """The classes that say by themselves that an image is good: called so, and without a row that has a defect."""
+        return self.normal_labels - {label for label, has_defect in self.told if has_defect}
+
+    @cached_property
     def kinds(self) -> Kinds:
         """Which rows have defects and which are good: by their objects, else by their masks, else by their class.
 
-        A row with neither is good where no row of its class has a defect.
+        Of a class that is neither one of `good_labels` nor a defect's, nothing is known without objects or a mask: it
+        may be a kind of defect that is not annotated, or a type of product.
         """
-        says: list[bool | None] = []
-        labels: list[str | None] = []
-        for row in self.over("image", "label", "objects", "mask"):
-            labels.append(row.label)
-            marked, objects = row.marked, row.stored_objects
-            if objects is not None:
-                says.append(bool(objects))
-            elif marked is not None:
-                says.append(bool(marked.any()))
-            elif self._defect_labels and row.label is not None:
-                says.append(row.label in self._defect_labels)
-            else:
-                says.append(None)
-        blamed = {label for label, bad in zip(labels, says, strict=True) if bad}
-        for number, label in enumerate(labels):
-            if says[number] is None and label is not None and label not in blamed:
-                says[number] = False
-        return Kinds(*([number for number, bad in enumerate(says) if bad is kind] for kind in (True, False, None)))
+        told = [False if bad is None and label in self.good_labels else bad for label, bad in self.told]
+        return Kinds(*([number for number, bad in enumerate(told) if bad is kind] for kind in (True, False, None)))
 
     def _named(self, column: str, feature: Any, values: Callable[[], list[Any]]) -> dict[Any, str]:
         """What a column of classes stores, and its names; `values` gives all that occur."""

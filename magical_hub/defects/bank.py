@@ -18,6 +18,7 @@ from tqdm import tqdm
 from magical_hub.boxes import box_of, checked_box
 from magical_hub.data.columns import find_columns
 from magical_hub.data.images import without_copies
+from magical_hub.data.rows import GOOD_IMAGE
 from magical_hub.defects.cutting import examples_of
 from magical_hub.defects.examples import Example, Window
 from magical_hub.defects.measuring import measure_alignment, propose
@@ -149,7 +150,7 @@ class DefectBank:
         """The defects of a dataset, each with the best reference that there is.
 
         Args:
-            dataset: with rows of defects (boxes, masks or both) and good rows (no objects, an empty mask), which
+            dataset: with rows of defects (boxes, masks or both) and good rows (see `LabelledRows.kinds`), which
                 serve as references. With a reference column there need be no good rows.
             image_column: of images of 8 or 16 bits, grey or RGB. In 16 bits white is the next 2^n - 1 at or above the
                 greatest value of the images that are read: all defective ones, their references, 64 good ones.
@@ -183,7 +184,7 @@ class DefectBank:
         if not good_rows and rows.columns.reference is None:
             unlabelled = f"; {unknown} rows have no mask: name the label_column that tells which are good"
             raise DataError(
-                "the dataset has no good image (no objects, an empty mask): add some, or name a reference_column"
+                f"the dataset has no good image ({GOOD_IMAGE}): add some, or name a reference_column"
                 + unlabelled * (unknown > 0 and rows.columns.label is None)
             )
         sample = np.linspace(0, len(good_rows) - 1, min(GOOD, len(good_rows))).round().astype(int)
@@ -193,8 +194,6 @@ class DefectBank:
         alignment = measure_alignment(good)
         searched = GoodImages(good, alignment.aligned) if good else None
         skipped: Counter[str] = Counter()
-        if unknown:
-            skipped["rows that do not say whether they are good"] = unknown
         found: list[tuple[str, Example]] = []
         sizes = set()
         for number in tqdm(defective, desc="defects", leave=False):
@@ -203,6 +202,8 @@ class DefectBank:
             found += examples_of(row, searched, skipped)
         for reason, count in skipped.items():
             logger.warning("left out of the bank: %d %s", count, reason)
+        if unknown:
+            skipped["rows that do not say whether they are good"] = unknown  # of which `Rows` has warned
         if not found:
             raise DataError(f"no defect of the dataset can be used: {dict(skipped)}")
         classes = rows.classes([category for category, _ in found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from magical_hub.boxes import Box
 from magical_hub.data.columns import Columns
 from magical_hub.data.images import read_pixels, without_copies
 from magical_hub.data.kinds import check_one_kind, range_of_16_bits
-from magical_hub.data.rows import LabelledRow, LabelledRows
+from magical_hub.data.rows import GOOD_IMAGE, LabelledRow, LabelledRows
 from magical_hub.defects.examples import parts_of
 from magical_hub.defects.pixels import as_pixels, in_channels
 from magical_hub.errors import DataError
@@ -21,6 +22,7 @@ from magical_hub.errors import DataError
 if TYPE_CHECKING:
     import datasets
 
+logger = logging.getLogger(__name__)
 
 Part = Literal["image", "reference"]
 
@@ -78,6 +80,14 @@ class Rows(LabelledRows):
         super().__init__(dataset, columns, mask_values, defect_labels)
         check_one_kind(lambda: filter(None, (row.stored("image") for row in self.over("image"))))
         self.defective, self.good, self.unknown = self.kinds
+        if self.unknown:
+            classes = sorted({label for number in self.unknown if (label := self.told[number][0]) is not None})
+            logger.warning(
+                "%d rows do not say whether they have a defect, and are left out%s: a good image has %s",
+                len(self.unknown),
+                f" (their classes: {', '.join(classes)})" if classes else "",
+                GOOD_IMAGE,
+            )
 
     def white(self, numbers: Iterable[int]) -> int:
         """The greatest value of the range of 16-bit images and references of some rows: see `range_of_16_bits`."""
@@ -122,7 +132,7 @@ class Rows(LabelledRows):
             with_one = (row.number for row in self.over("reference") if row.stored("reference") is not None)
             numbers = [number for number in with_one if among is None or number in among]
         if not numbers:
-            raise DataError("the dataset has no good image (no objects, an empty mask): add some to paint defects on")
+            raise DataError(f"the dataset has no good image ({GOOD_IMAGE}): add some to paint defects on")
         return numbers, part
 
     def classes(self, occurring: list[str]) -> list[str]:

@@ -63,7 +63,7 @@ def labelled_rows(
 ) -> LabelledImages:
     """The images of rows with their boxes or their masks; see `read_labelled`.
 
-    A null mask is that of a good image where no image of its class shows a defect.
+    A null mask is that of a good image where its class says so: see `LabelledRows.kinds`.
 
     Raises:
         DataError: as `read_labelled`.

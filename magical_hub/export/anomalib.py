@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from magical_hub.data.rows import NORMAL, LabelledRow
+from magical_hub.data.rows import NORMAL
 from magical_hub.errors import DataError
 from magical_hub.export.samples import Samples, save_image
 
@@ -19,40 +19,31 @@ def check_anomalib(samples: Samples) -> None:
             normal image at all, or some abnormal images have masks and others have none.
     """
     masked: dict[bool, str] = {}
-    count = 0
+    normal, unknown = {*samples.kinds.good}, {*samples.kinds.unknown}
     for row in samples.unwritten():
-        normal = _is_normal(row, samples.tells_normal)
-        count += normal
-        if not normal:
+        is_another_class = row.label is not None and samples.normal_labels and not row.is_called_normal
+        if row.number in unknown and not is_another_class:
+            raise DataError(
+                f"{row.name} does not say whether it is normal: give it objects, a mask, or a label "
+                f"(of classes of which one is called {' or '.join(NORMAL)})"
+            )
+        if row.number not in normal:
             masked.setdefault(row.stored("mask") is not None, row.name)
         if len(masked) == 2:
             raise DataError(f"{masked[False]} has no mask and others have: give all or none, by mask_column=None")
-    if not count:
+    if not normal:
         raise DataError("there is no normal image, and anomalib's detectors learn from these alone: add some")
 
 
 def write_anomalib(samples: Samples, folder: Path) -> None:
     """Write normal/, abnormal/ and masks/ (0 and 255: exactly what the dataset's masks mark).
 
-    An image is normal where it has no objects; where that isn't known, where its mask is empty; else where its class
+    An image is normal where it is good by `LabelledRows.kinds`. By its class alone it is abnormal where another class
     is called normal, good or ok.
     """
+    normal = {*samples.kinds.good}
     for row in samples.to_write():
-        normal = _is_normal(row, samples.tells_normal)
         name = f"{samples.stems[row.number]}.png"
-        save_image(samples.image(row), folder / ("normal" if normal else "abnormal") / name)
-        if not normal and row.marked is not None:
+        save_image(samples.image(row), folder / ("normal" if row.number in normal else "abnormal") / name)
+        if row.number not in normal and row.marked is not None:
             save_image(Image.fromarray(row.marked > 0).convert("L"), folder / "masks" / name)
-
-
-def _is_normal(row: LabelledRow, named: bool) -> bool:
-    if row.objects is not None:
-        return not row.objects
-    if row.marked is not None:
-        return not row.marked.any()
-    if row.label is None or not named:
-        raise DataError(
-            f"{row.name} does not say whether it is normal: give it objects, a mask, or a label "
-            f"(of classes of which one is called {' or '.join(NORMAL)})"
-        )
-    return row.is_called_normal

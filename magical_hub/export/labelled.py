@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from magical_hub.data.columns import Columns, find_columns
+from magical_hub.data.fingerprints import fingerprint_of
 from magical_hub.errors import ConfigError
 from magical_hub.export.anomalib import check_anomalib, write_anomalib
 from magical_hub.export.class_folders import check_class_folders, write_class_folders
@@ -73,7 +74,7 @@ def write_dataset(
     """
     columns = find_columns(dataset.features, image_column, label_column, objects_column, mask_column)
     samples = checked_samples(dataset, format, columns, mask_values)
-    request = {"format": format, "columns": asdict(columns), "fingerprint": dataset._fingerprint}
+    request = {"format": format, "columns": asdict(columns), "fingerprint": fingerprint_of(dataset)}
     if mask_values is not None:
         request["mask_values"] = {str(value): name for value, name in mask_values.items()}
     with written_to(folder, request) as beside:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from magical_hub.boxes import connected_parts
 from magical_hub.data.columns import Columns, stored_values
 from magical_hub.data.images import read_image
-from magical_hub.data.rows import NORMAL, LabelledObject, LabelledRow, LabelledRows
+from magical_hub.data.rows import LabelledObject, LabelledRow, LabelledRows
 from magical_hub.errors import DataError
 from magical_hub.export.names import base_name, file_stems, names_beside
 
@@ -65,11 +65,6 @@ class Samples(LabelledRows):
     def unwritten(self) -> Iterator[LabelledRow]:
         """The rows for reading their labels, without reading other columns."""
         return self.over("image", "label", "objects", "mask")
-
-    @property
-    def tells_normal(self) -> bool:
-        """Whether one of the classes stands for no defect."""
-        return any(name.lower() in NORMAL for name in self.labels.values())
 
     @property
     def has_file_names(self) -> bool:
@@ -140,15 +135,12 @@ class Samples(LabelledRows):
             raise DataError(
                 f"{format_name} is for boxes, and no column has objects with bbox and category, nor masks: name one"
             )
+        defective, good = {*self.kinds.defective}, {*self.kinds.good}
         for row in self.unwritten():
-            if columns.objects is not None:
-                says = row.objects is not None
-            else:
-                says = row.stored("mask") is not None or not self.tells_normal or row.is_called_normal
-                unnamed = row.label is None or row.is_called_normal
-                if unnamed and row.marked is not None and row.marked.any():
-                    _ = row.marked_names  # which refuses it, unless the mask says itself what it marks
-            if not says:
+            if columns.objects is None and row.number in defective:
+                _ = row.marked_names  # which refuses a mask where nothing says what it marks
+            says = row.stored("mask") if columns.objects is None else row.stored_objects
+            if says is None and row.number not in good:
                 column = columns.objects or columns.mask
                 raise DataError(
                     f"{row.name} does not say whether it has defects (its {column!r} is null), and a detector "

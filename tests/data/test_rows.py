@@ -83,6 +83,26 @@ def test_what_nothing_names_is_refused_by_all(last, columns, readers, words, tmp
             reader(rows(**last), **{**names[reader], f"{columns}_column": columns})
 
 
+@pytest.mark.parametrize("format", ["coco", "anomalib"])
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"objects": []}, "row 2 has no objects, and its mask marks a defect"),
+        ({"mask": Image.new("L", (48, 48))}, "row 2 has an object at 12, 10, 12, 10, where its mask marks nothing"),
+        (
+            {"objects": [{"bbox": [12, 10, 12, 10], "category": 0}, {"bbox": [30, 0.5, 8, 8], "category": 1}]},
+            "row 2 has an object at 30, 0.5, 8, 8, where its mask marks nothing",
+        ),
+    ],
+)
+def test_objects_and_a_mask_that_contradict_each_other(last, words, format, tmp_path):
+    for reader in (lambda: paint(rows(**last)), lambda: write_dataset(rows(**last), tmp_path / "out", format)):
+        with pytest.raises(DataError, match=words + ": correct one, or leave a column out"):
+            reader()
+    assert not (tmp_path / "out").exists()
+    write_dataset(rows(**last), tmp_path / "out", format, mask_column=None)
+
+
 @pytest.mark.parametrize("reader", [paint, export, train, detect])
 def test_names_of_values_need_masks(reader, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -92,12 +112,16 @@ def test_names_of_values_need_masks(reader, tmp_path, monkeypatch):
 
 
 def test_which_rows_are_good():
-    """By objects, else by the mask, else by the class: that of no row with a defect."""
+    """By objects, else by the mask, else by the class, if it is called so and none of its rows has a defect."""
     table = datasets.concatenate_datasets(
         [rows(), rows(objects=None, mask=None), rows(objects=None, mask=None, label=0)]
     )
-    kinds = LabelledRows(table, Columns(label="label", objects="objects", mask="mask")).kinds
-    assert kinds == ([2], [0, 1, 3, 4, 6, 7, 8], [5])
+    columns = Columns(label="label", objects="objects", mask="mask")
+    assert LabelledRows(table, columns).kinds == ([2], [0, 1, 3, 4, 6, 7, 8], [5])
+    passed = datasets.concatenate_datasets([table, rows(label=0)])  # a defect that was let pass
+    assert LabelledRows(passed, columns).kinds == ([2, 11], [0, 1, 3, 4, 6, 7, 9, 10], [5, 8])
+    products = table.cast_column("label", datasets.ClassLabel(names=["board", "dent"]))
+    assert LabelledRows(products, columns).kinds == ([2], [0, 1, 3, 4, 6, 7], [5, 8])
 
 
 @pytest.mark.parametrize("image", [None, {"bytes": None, "path": None}])

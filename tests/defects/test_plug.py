@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from magical_hub import MagicalTransform, augment_dataset
+from magical_hub.data import open_dataset
 from magical_hub.defects import DefectBank
 from magical_hub.errors import ConfigError, DataError
 
@@ -155,6 +156,55 @@ def test_on_generated_images(rows, bank, make_pipeline):
         assert row["image"].size == rows[0]["image"].size and row["image"].mode == "L" and row["objects"]
 
 
+@pytest.mark.parametrize("null", [False, True], ids=["classes alone", "objects that are null"])
+def test_only_images_that_are_known_to_be_good_are_painted_on(rows, bank, null, caplog):
+    names = ["good", "dent", "scratch", "spot"]
+    plain = rows.remove_columns(["mask", "label"] if null else ["mask", "label", "objects"])
+    plain = plain.add_column("label", [2] * 4 + [0] * 6, feature=datasets.ClassLabel(names=names))
+    dented = {"image": Image.new("L", (96, 96), 9), "label": 1, **({"objects": None} if null else {})}
+    dents = datasets.Dataset.from_list([dented] * 9, features=plain.features)
+    data = datasets.concatenate_datasets([plain, dents])
+    for row in augment_dataset(data, bank, 12).select(range(19, 31)):
+        assert np.median(np.asarray(row["image"])) > 100 and names[row["label"]] in bank.classes
+    assert "9 rows do not say whether they have a defect, and are left out (their classes: dent)" in caplog.text
+    transform = MagicalTransform(data, bank, p=1.0)
+    assert transform(dict(dents[0]))["image"].tobytes() == dents[0]["image"].tobytes()
+    assert transform(dict(plain[5]))["image"].tobytes() != plain[5]["image"].tobytes()
+
+
+@pytest.mark.parametrize("form", ["folder", "paths"])
+def test_an_image_file_that_was_changed_in_place_is_other_data(rows, bank, form, tmp_path):
+    good = [tmp_path / "data" / f"{number}.png" for number in range(2)]
+    good[0].parent.mkdir()
+    for path in good:
+        rows[5]["image"].save(path)
+    lines = [{"file_name": path.name, "objects": []} for path in good]
+    (tmp_path / "data" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    def augmented() -> datasets.Dataset:
+        table = open_dataset(tmp_path / "data")
+        if form == "paths":
+            features = rows.features
+            table = datasets.Dataset.from_dict({"image": [str(path) for path in good], "objects": [[], []]})
+            table = table.cast(datasets.Features({name: features[name] for name in ("image", "objects")}))
+        else:
+            table = table.cast_column("objects", rows.features["objects"])
+        return augment_dataset(table, bank, 4)
+
+    first = augmented()
+    assert augmented()._fingerprint == first._fingerprint and all(np.median(row["image"]) > 100 for row in first)
+    for path in good:
+        rows[5]["image"].point(lambda level: level // 2).save(path)
+    assert all(np.median(row["image"]) < 100 for row in augmented())
+
+
+def test_products_are_not_good_by_their_names(rows, bank):
+    products = rows.select_columns(["image", "label"])
+    products = products.cast_column("label", datasets.ClassLabel(names=["board", "panel"]))
+    with pytest.raises(DataError, match=r"no good image \(no objects, an empty mask, or a class that is called "):
+        augment_dataset(products, bank, 2)
+
+
 def test_references_serve_where_there_is_no_good_image(make_plates):
     data = make_plates(bad=4, good=0, with_mask=False, with_reference=True)
     bank = DefectBank.from_dataset(data, reference_column="reference")
@@ -230,7 +280,7 @@ def test_mistakes(rows, bank, make_plates):
     with pytest.raises(ConfigError, match="engine 'local'"):
         augment_dataset(rows, bank, 2, engine="ray")
     with pytest.raises(DataError, match="lack 'spot'"):
-        lacking = rows.remove_columns("objects").add_column(
+        lacking = rows.remove_columns(["objects", "mask"]).add_column(
             "objects",
             [[] for _ in range(10)],
             feature=datasets.List(

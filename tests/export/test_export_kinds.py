@@ -259,6 +259,10 @@ def test_a_good_image_without_a_mask_is_sound(tmp_path):
         write_dataset(ds, tmp_path / format, format)
     assert (tmp_path / "yolo/labels/train/00000.txt").read_text() == ""
     assert [path.name for path in (tmp_path / "anomalib/masks").iterdir()] == ["00001.png"]
+    products = ds.cast_column("label", datasets.ClassLabel(names=["board", "crack"]))
+    for format, column in (("coco", None), ("yolo", "label"), ("anomalib", "label")):
+        with pytest.raises(DataError, match="row 0 does not say whether it"):
+            write_dataset(products, tmp_path / "no", format, label_column=column)
 
 
 def test_anomalib_s_masks_are_of_all_abnormal_images_or_of_none(tmp_path):
