@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def fingerprint_of(dataset: datasets.Dataset) -> str:
     """The fingerprint that `datasets` gives, and path, size and time of change of every image file that a row names.
 
-    `datasets` hashes the paths alone, and an image that was changed in place would be the same data. Contents would have
-    to be read whole.
+    `datasets` hashes the paths alone, so that an image that was changed in place is the same data. To hash the
+    contents, every file would have to be read.
     """
     import datasets
 
