@@ -48,10 +48,10 @@ LOOP = "tests/test_loop.py runs the whole of it"
 SERVING = "tests/test_serving.py runs it, and asks the server"
 NOT_RUN = {
     "pip install -c constraints.txt '.[eval]'": INSTALLS,
-    "pip install 'magical-hub[app]'": INSTALLS,
+    "pip install -c constraints.txt '.[app]'": INSTALLS,
     "magical-hub app --checkpoint RUN": "it serves until it is stopped: tests/app does that, in a browser",
-    "pip install 'magical-hub[mlops,eval,coco]'": INSTALLS,
-    "cp -r examples/pipeline examples/train_detector.py LOOP && cd LOOP/pipeline": LOOP,
+    "pip install -c constraints.txt '.[mlops,eval,coco]'": INSTALLS,
+    "mkdir LOOP && cp -r examples/pipeline examples/train_detector.py LOOP && cd LOOP/pipeline": LOOP,
     "dvc init --no-scm": LOOP,
     "dvc repro": LOOP,
     "python benchmarks/defects.py --data DATA --output-dir OUT --columns.objects objects": BENCHMARK,
