@@ -6,13 +6,13 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from magical_hub.augmentation.image_spec import survey_images
+from magical_hub.augmentation.image_spec import WIDE_TYPES, survey_images
 from magical_hub.augmentation.keeping import filter_reasons
 from magical_hub.augmentation.labels import largest
 from magical_hub.augmentation.making import RowMaker
@@ -27,13 +27,13 @@ from magical_hub.augmentation.rows import (
 )
 from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import Columns, stored_values
-from magical_hub.data.images import Intensity
+from magical_hub.data.images import Intensity, pixels_of, read_header, read_image
 from magical_hub.data.masks import MaskValues
-from magical_hub.data.rows import is_normal
+from magical_hub.data.rows import LabelledRow, Stored, is_normal
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
 from magical_hub.defects.rows import Rows
-from magical_hub.errors import ConfigError
+from magical_hub.errors import ConfigError, DataError
 from magical_hub.pipeline import MagicalPipeline
 from magical_hub.provenance import pipeline_sha256
 
@@ -43,6 +43,26 @@ if TYPE_CHECKING:
     from magical_hub.augmentation.settings import Settings
 
 NOTHING = "without a place for the defect"
+LAYERED = ("LA", "RGBA")
+"""Pillow's modes of images with a channel of opacity."""
+WRITTEN = ("L", "RGB", "RGB;16", *LAYERED, *WIDE_TYPES)
+"""Modes that painted images can have: in no other can every colour be written."""
+
+
+class Target(NamedTuple):
+    """A good image to paint on.
+
+    Attributes:
+        pixels: (H, W) or (H, W, 3), uint8 or uint16.
+        mode: Pillow's, as it is stored ("RGB;16": colour of 16 bits).
+        known: what its row says of it.
+        stored: the image in its mode, where that has a channel of opacity.
+    """
+
+    pixels: np.ndarray
+    mode: str
+    known: dict[Any, Any]
+    stored: Image.Image | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ class PaintedRows(RowMaker):
     def __init__(
         self,
         bank: DefectBank,
-        targets: Callable[[Sequence[int]], list[tuple[np.ndarray, dict[str, Any]]]],
+        targets: Callable[[Sequence[int]], list[Target]],
         description: Description,
         features: datasets.Features,
         settings: Settings,
@@ -126,11 +146,11 @@ class PaintedRows(RowMaker):
         """Make rows as `RowMaker.attempt` describes."""
         seeds = [try_seed(self._seed, request.number, turn) for request in requests]
         images, annotations, rows = [], [], []
-        for request, seed, (image, known) in zip(requests, seeds, self._targets(seeds), strict=True):
-            painted = self.bank.paint(image, seed=seed, containing=request.label)
+        for request, seed, target in zip(requests, seeds, self._targets(seeds), strict=True):
+            painted = self.bank.paint(target.pixels, seed=seed, containing=request.label)
             there = {item["category"] for item in painted.objects}
             done = request.label in there if request.label is not None else bool(there)
-            rows.append(self._row(painted, known, request.number, seed) if done else NOTHING)
+            rows.append(self._row(painted, target, request.number, seed) if done else NOTHING)
             images.append(painted.image)
             annotations.append({"objects": painted.objects})
         if callable(self._keep):
@@ -138,22 +158,37 @@ class PaintedRows(RowMaker):
             rows = [row if isinstance(row, str) else reason or row for row, reason in zip(rows, reasons, strict=True)]
         return rows
 
-    def _row(self, painted: Painted, known: dict[str, Any], number: int, seed: int) -> dict[str, Any]:
+    def _row(self, painted: Painted, target: Target, number: int, seed: int) -> dict[str, Any]:
         columns, name = self.description.columns, synthetic_name(self._seed, number)
-        row: dict[Any, Any] = {**dict.fromkeys(self.features), **known}
+        row: dict[Any, Any] = {**dict.fromkeys(self.features), **target.known}
         row |= self.description.describe(row, painted)
-        row[columns.image] = _encoded(painted.image, name)
+        row[columns.image] = _encoded(painted, target, name)
         if columns.mask is not None:
             row[columns.mask] = image_file(row[columns.mask], name)
         return encoded_row(self.features, row, self._source, seed)
 
 
-def _encoded(pixels: np.ndarray, name: str) -> dict[str, Any]:
-    """Pixels as an Image feature stores them, in a format that keeps every value."""
+def _encoded(painted: Painted, target: Target, name: str) -> dict[str, Any]:
+    """An image as an Image feature stores it, in the mode of its target and a format that keeps every value."""
+    pixels = painted.image
     if pixels.ndim == 3 and pixels.dtype == np.uint16:  # which Pillow does not know
         content = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
         return {"bytes": content, "path": f"{name}.png"}
-    return image_file(Image.fromarray(pixels), name)
+    if target.stored is not None:  # defects are opaque, and all else is as it was
+        layers = np.array(target.stored)
+        layers[painted.changed, :-1] = pixels[painted.changed][:, : layers.shape[2] - 1]
+        layers[painted.changed, -1] = 255
+        pixels = layers
+    return image_file(Image.fromarray(pixels.astype(WIDE_TYPES.get(target.mode, pixels.dtype))), name)
+
+
+def _check_mode(mode: str, name: str) -> None:
+    """Refuse images of a mode that painted ones cannot have, such as those of a palette."""
+    if mode not in WRITTEN:
+        raise DataError(
+            f"{name} has the mode {mode}, which painted images cannot have: cast the column to "
+            "datasets.Image(mode='RGB') (or 'L'), or convert the files"
+        )
 
 
 def painted_rows(
@@ -246,10 +281,19 @@ class _Real:
         self._numbers, self._part = rows.targets()
         if rows.columns.reference is not None:
             self._known.append(rows.columns.reference)
+        if rows.features[rows.columns.image].mode is None:  # else all are converted when they are read
+            numbers = {*self._numbers}
+            for row in rows.over(self._part):
+                if row.number in numbers:
+                    stored = self._stored(row)
+                    _check_mode(read_header(*stored)[1], stored[1])
         height, width = rows.pixels(self._numbers[0], self._part).shape[:2]
         self.size = width, height
 
-    def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    def _stored(self, row: LabelledRow) -> Stored:
+        return row.stored(self._part) or row.image
+
+    def __call__(self, seeds: Sequence[int]) -> list[Target]:
         found = []
         for seed in seeds:
             row = self._rows[self._numbers[int(np.random.default_rng([seed, 1]).integers(len(self._numbers)))]]
@@ -257,7 +301,10 @@ class _Real:
             mask = row.stored("mask")
             if mask is not None:
                 known[self._rows.columns.mask], _ = mask
-            found.append((self._rows.pixels(row.number, self._part), known))
+            stored = self._stored(row)
+            mode = read_header(*stored)[1]
+            layers = read_image(*stored) if mode in LAYERED else None
+            found.append(Target(self._rows.pixels(row.number, self._part), mode, known, layers))
         return found
 
 
@@ -268,6 +315,7 @@ class _Generated:
         self._pipe = copy.copy(pipe)
         self._pipe.set_progress_bar_config(disable=True)
         self._spec = survey_images(rows, Intensity.of(pipe.generator.config.get("intensity_range")))
+        _check_mode(self._spec.mode, "the commonest kind of image")
         self.size = self._spec.size
         self._arguments: dict[str, Any] = {}
         self._labels: dict[str, Any] = {}
@@ -290,6 +338,10 @@ class _Generated:
                 value for value, name in names.items() if name == self._arguments["class_labels"]
             )
 
-    def __call__(self, seeds: Sequence[int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    def __call__(self, seeds: Sequence[int]) -> list[Target]:
         output: Any = self._pipe(seeds=list(seeds), images_per_batch=len(seeds), **self._arguments)
-        return [(np.asarray(self._spec.image(image)), dict(self._labels)) for image in output.images]
+        found, mode = [], self._spec.mode
+        for image in map(self._spec.image, output.images):
+            pixels = pixels_of(image, "a generated image")
+            found.append(Target(pixels, mode, dict(self._labels), image if mode in LAYERED else None))
+        return found

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -135,6 +136,60 @@ def test_masks_of_good_images_are_read_as_all_masks_are(make, names, marks, bord
 
 def encoded(image: Image.Image) -> dict[str, Any]:
     return datasets.Image().encode_example(image)
+
+
+def in_form(data: datasets.Dataset, form: Callable[[Image.Image], Any]) -> datasets.Dataset:
+    """A dataset whose images are stored in another form."""
+    images = [encoded(form(image)) for image in data["image"]]
+    changed = data.remove_columns("image").add_column("image", images)
+    return changed.cast_column("image", datasets.Image())
+
+
+def see_through(image: Image.Image) -> Image.Image:
+    opacity = np.full((96, 96), 255, np.uint8)
+    opacity[:8], opacity[8:16] = 0, 100
+    return Image.fromarray(np.dstack([np.asarray(image), opacity]))
+
+
+def big_endian(image: Image.Image) -> dict[str, Any]:
+    target = io.BytesIO()
+    tifffile.imwrite(target, np.asarray(image), byteorder=">")
+    return {"bytes": target.getvalue(), "path": None}
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "look"),
+    [
+        ("RGBA", see_through, {"channels": 3}),
+        ("LA", see_through, {}),
+        ("RGBA", lambda image: image.convert("RGBA"), {}),
+        ("I;16B", big_endian, {"top": 65535}),
+    ],
+)
+def test_painted_images_have_the_mode_of_the_real_ones(mode, form, look, make_plates, make_pipeline):
+    data = in_form(make_plates(with_mask=False, **look), form)
+    bank = DefectBank.from_dataset(data)
+    good = np.stack([np.asarray(image) for image in data["image"][4:]]).reshape(6, 96, 96, -1)
+    for row in augment_dataset(data, bank, 4, label_column=None).select(range(10, 14)):
+        assert row["image"].mode == mode
+        pixels = np.asarray(row["image"]).reshape(96, 96, -1)
+        changed = min(((other != pixels).any(axis=2) for other in good), key=np.sum)
+        inside = np.zeros((96, 96), bool)
+        for x, y, width, height in (map(int, item["bbox"]) for item in row["objects"]):
+            inside[y : y + height, x : x + width] = True
+        assert changed.any() and not (changed & ~inside).any()
+        assert mode not in ("LA", "RGBA") or (pixels[changed, -1] == 255).all()
+    made = augment_dataset(data, (make_pipeline(), bank), 2, label_column=None)
+    assert {made[number]["image"].mode for number in (10, 11)} == {mode}
+
+
+def test_images_with_a_palette_are_refused_and_converted_by_a_cast(make_plates):
+    data = in_form(make_plates(with_mask=False), lambda image: image.convert("P"))
+    bank = DefectBank.from_dataset(data)
+    with pytest.raises(DataError, match=r"^the image of row 4 has the mode P, which painted images cannot have: cast"):
+        augment_dataset(data, bank, 2)
+    made = augment_dataset(data.cast_column("image", datasets.Image(mode="L")), bank, 2)
+    assert {image.mode for image in made["image"]} == {"L"} and all(made["objects"][10:])
 
 
 def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
