@@ -27,6 +27,7 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Files that say more of the images beside them, as `datasets`' imagefolder has them."""
 MASK_FOLDERS = {"mask", "masks", "ground_truth", "groundtruth", "gt"}
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
+"""Names of folders, in lower case, that stand for the splits of one data set."""
 _FILE_NAME = "file_name"
 
 
@@ -38,7 +39,7 @@ def image_files(folder: Path) -> list[Path]:
     after masks and hold them.
 
     Raises:
-        DataError: where there are none.
+        DataError: where there are none, or the folder holds nothing but folders of splits, of which one is meant.
     """
     files = [path for path in _walk(folder) if path.suffix.lower() in EXTENSIONS]
     others = {path for metadata in metadata_files(folder) for path in _other_files(metadata)}
@@ -56,6 +57,12 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise DataError(
             f"{folder} holds no images: put {', '.join(e[1:] for e in EXTENSIONS)} files into it, at any depth"
+        )
+    parts = sorted({class_of(path, folder) or "" for path in files})
+    if len(parts) > 1 and {name.lower() for name in parts} <= SPLITS:
+        raise DataError(
+            f"the folders {', '.join(parts)} of {folder} are called after splits and would all be read: give "
+            f"one of them, for instance {folder / max(parts, key=lambda name: 'train' in name.lower())}"
         )
     return files
 

@@ -76,6 +76,12 @@ def test_folders_of_splits_are_no_classes(tmp_path):
     with pytest.raises(DataError, match=r"folders test, train of .* called after splits .* give one of them"):
         open_source(tmp_path, label_column="label")
     assert open_source(tmp_path / "train", label_column="label").class_names == ["good"]
+    for name in ("train", "test"):
+        (tmp_path / name / "metadata.csv").write_text(f"file_name,lot\ngood/{'a' if name == 'train' else 'b'}.png,1\n")
+    for read in (open_source, open_dataset):  # neither reads the images of a test set along with the others
+        with pytest.raises(DataError, match=r"would all be read: give one of them, for instance .*train$"):
+            read(tmp_path)
+    assert open_dataset(tmp_path / "train")["lot"] == [1]
 
 
 @pytest.mark.parametrize("folder", ["masks", "ground_truth", "Mask"])
