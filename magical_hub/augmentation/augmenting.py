@@ -46,8 +46,8 @@ def augment_dataset(dataset: Data, source: Source, num_images: int, **settings: 
             balance, seed, batch_size, num_proc, keep, provenance, probability, engine, ray_address.
 
     Returns:
-        The rows of `dataset`, then `num_images` rows more; of a stream, both interleaved. What can't be filled is
-        null: other columns, and objects and masks where the checkpoint was trained without defects.
+        The rows of `dataset`, then `num_images` rows more, in its format; of a stream, both interleaved. What can't be
+        filled is null: other columns, and objects and masks where the checkpoint was trained without defects.
 
     Raises:
         ConfigError: where a setting is out of range, or the Ray cluster doesn't answer.
@@ -80,9 +80,9 @@ def augment(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
         return Augmented(_interleaved(real, prepared, settings), {})
     made, counts = synthesise(dataset, prepared, settings)
     together = datasets.concatenate_datasets([real.with_format(None), made], split=dataset.split)
-    if dataset.format["type"] is not None:
-        together = together.with_format(**{**dataset.format, "columns": None})
-    return Augmented(together, counts)
+    added = [name for name in together.column_names if name not in dataset.column_names]
+    shown = [*dataset.format["columns"], *added]
+    return Augmented(together.with_format(**{**dataset.format, "columns": shown}), counts)
 
 
 def synthesise(

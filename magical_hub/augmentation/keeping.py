@@ -42,13 +42,25 @@ def drop_reasons(keep: Keep, pipe: MagicalPipeline, output: MagicalPipelineOutpu
 
 
 def filter_reasons(keep: Filter, images: Sequence[Any], annotations: Sequence[dict[str, Any]]) -> list[str]:
-    """Why a filter drops each image, "" where it keeps it.
+    """Why a filter drops each image, "" where it keeps it; it gets images of one size at a time.
 
     Raises:
         ConfigError: where it gives anything but a bool or a string per image.
     """
+    pixels = [np.asarray(image) for image in images]
+    reasons = [""] * len(pixels)
+    for shape in dict.fromkeys(array.shape for array in pixels):
+        numbers = [number for number, array in enumerate(pixels) if array.shape == shape]
+        found = _reasons(keep, np.stack([pixels[number] for number in numbers]), [annotations[n] for n in numbers])
+        for number, reason in zip(numbers, found, strict=True):
+            reasons[number] = reason
+    return reasons
+
+
+def _reasons(keep: Filter, images: np.ndarray, annotations: Sequence[dict[str, Any]]) -> list[str]:
+    """The same for images of one size."""
     count = len(images)
-    answers = np.asarray(keep(np.stack([np.asarray(image) for image in images]), annotations))
+    answers = np.asarray(keep(images, annotations))
     if answers.shape != (count,) or answers.dtype.kind not in "bU":
         raise ConfigError(
             f"the filter gave {answers.dtype} of shape {answers.shape} for {count} images: let it give one bool "

@@ -145,7 +145,7 @@ class PaintedRows(RowMaker):
     def attempt(self, requests: Sequence[SampleRequest], turn: int) -> list[dict[str, Any] | str]:
         """Make rows as `RowMaker.attempt` describes."""
         seeds = [try_seed(self._seed, request.number, turn) for request in requests]
-        images, annotations, rows = [], [], []
+        images, annotations, rows, sixteen_bits = [], [], [], Intensity(0, self.bank.white)
         for request, seed, target in zip(requests, seeds, self._targets(seeds), strict=True):
             painted = self.bank.paint(target.pixels, seed=seed, containing=request.label)
             there = {item["category"] for item in painted.objects}
@@ -154,6 +154,7 @@ class PaintedRows(RowMaker):
             images.append(painted.image)
             annotations.append({"objects": painted.objects})
         if callable(self._keep):
+            images = [sixteen_bits.to_8_bits(image) if image.dtype == np.uint16 else image for image in images]
             reasons = filter_reasons(self._keep, images, annotations)
             rows = [row if isinstance(row, str) else reason or row for row, reason in zip(rows, reasons, strict=True)]
         return rows

@@ -16,6 +16,7 @@ from magical_hub.augmentation.plan import SampleRequest, sample_requests
 from magical_hub.augmentation.rows import PROVENANCE, RowEncoder, categories_of, mask_classes_of
 from magical_hub.augmentation.settings import Settings
 from magical_hub.conditions import LabelNames
+from magical_hub.data.columns import check_dataset
 from magical_hub.data.images import Intensity
 from magical_hub.data.rows import LabelledRows
 from magical_hub.defects.bank import DefectBank
@@ -55,9 +56,8 @@ def prepare(dataset: datasets.Dataset | datasets.IterableDataset, source: Source
     """
     import datasets
 
+    check_dataset(dataset, streamed=True)
     streamed = isinstance(dataset, datasets.IterableDataset)
-    if not streamed and not isinstance(dataset, datasets.Dataset):
-        raise DataError(f"dataset is a {type(dataset).__name__}: give a datasets.Dataset or IterableDataset")
     if streamed and settings.engine == "ray":
         raise ConfigError("a stream's rows are made when they are reached: leave engine 'ray' out, or give a Dataset")
     maker: RowMaker

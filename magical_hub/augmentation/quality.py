@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magical_hub.data.columns import find_columns
+from magical_hub.data.columns import check_dataset, find_columns
 from magical_hub.data.images import as_array, fit, grey_or_rgb, pixels_of
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import reduced, whole_size
@@ -66,6 +66,7 @@ class QualityFilter:
     ) -> None:
         if outside <= 0 or not 0 < level < 1:
             raise ConfigError(f"outside is {outside} and level {level}: give more than 0, and level below 1")
+        check_dataset(dataset)
         if len(dataset) < LEAST:
             raise DataError(f"{len(dataset)} real images are too few for a filter: there must be at least {LEAST}")
         find_columns(dataset.features, image_column, None, None, None)

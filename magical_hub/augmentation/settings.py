@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Engine = Literal["local", "ray"]
 Filter = Callable[[np.ndarray, Sequence[dict[str, Any]]], Any]
-"""From images (N, H, W) or (N, H, W, C) uint8, as they were generated, and their annotations to N bools, true where
-one is kept; or to N strings, why it is dropped, and "" where it is kept."""
+"""From images (N, H, W) or (N, H, W, C) uint8 of one size, as they were generated or painted, and their annotations to
+N bools, true where one is kept; or to N strings, why it is dropped, and "" where it is kept."""
 Keep = Literal["verified", "all"] | Filter
 
 
@@ -92,7 +92,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("num_images", "batch_size", "num_proc"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), at_least=1)
+                check_number(name, getattr(self, name), at_least=1, whole=True)
         whole_number(self.seed)
         check_number("probability", self.probability, above=0, below=1)
         if self.keep not in ("verified", "all") and not callable(self.keep):

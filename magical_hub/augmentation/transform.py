@@ -17,7 +17,7 @@ from magical_hub.augmentation.preparing import Prepared, generated_rows
 from magical_hub.augmentation.rows import RowEncoder
 from magical_hub.augmentation.settings import Keep, Settings
 from magical_hub.conditions import LabelNames
-from magical_hub.data.columns import Columns, read_objects
+from magical_hub.data.columns import Columns, check_dataset, read_objects
 from magical_hub.data.masks import MaskValues
 from magical_hub.defects.bank import DefectBank
 from magical_hub.errors import ConfigError, check_number
@@ -78,6 +78,8 @@ class MagicalTransform:
     ) -> None:
         for name, share in (("p", p), ("defect_share", defect_share)):
             check_number(name, share, at_least=0, at_most=1)
+        check_number("pool_size", pool_size, at_least=1, whole=True)
+        check_dataset(dataset)
         columns = (image_column, label_column, objects_column, mask_column, mask_values)
         settings = Settings(pool_size, *columns, seed=seed, batch_size=batch_size, num_proc=num_proc, keep=keep)
         self.p = p

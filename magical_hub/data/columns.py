@@ -48,6 +48,21 @@ class Columns:
         return [name for name in (self.image, self.mask, self.reference) if name is not None]
 
 
+def check_dataset(dataset: Any, streamed: bool = False) -> None:
+    """Raise a DataError unless `dataset` is a `datasets.Dataset` or, where `streamed`, an `IterableDataset`."""
+    import datasets
+
+    if isinstance(dataset, datasets.Dataset) or (streamed and isinstance(dataset, datasets.IterableDataset)):
+        return
+    kind = type(dataset).__name__
+    if isinstance(dataset, dict):
+        split = next(iter(dataset), "train")
+        raise DataError(f"dataset is a {kind} of {', '.join(map(repr, dataset))}: give one split, as data[{split!r}]")
+    if isinstance(dataset, datasets.IterableDataset):
+        raise DataError("dataset is a stream (IterableDataset): load it without streaming=True")
+    raise DataError(f"dataset is a {kind}: give a datasets.Dataset" + " or IterableDataset" * streamed)
+
+
 def find_columns(
     features: datasets.Features | None,
     image_column: str = "image",

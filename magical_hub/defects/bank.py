@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from magical_hub.boxes import box_of, checked_box
-from magical_hub.data.columns import find_columns
+from magical_hub.data.columns import check_dataset, find_columns
 from magical_hub.data.images import without_copies
 from magical_hub.data.rows import GOOD_IMAGE
 from magical_hub.defects.cutting import examples_of
@@ -166,6 +166,7 @@ class DefectBank:
             DataError: where the dataset has no defect, no good row and no reference, or a row cannot be used.
             ConfigError: where settings do not fit the data.
         """
+        check_dataset(dataset)
         named = image_column, label_column, objects_column, mask_column, reference_column
         rows = Rows(dataset, find_columns(dataset.features, *named), mask_values)
         return cls.from_rows(rows, range(len(rows)), settings)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from magical_hub.data.columns import find_columns
+from magical_hub.data.columns import check_dataset, find_columns
 from magical_hub.data.images import Intensity, grey_or_rgb
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.measuring import near
@@ -153,6 +153,7 @@ def tune(
     check_packages()  # before the work, not after it
     if folds < 2 or num_synthetic < 1:
         raise ConfigError(f"folds is {folds} and num_synthetic {num_synthetic}: must be at least 2 and 1")
+    check_dataset(dataset)
     named = image_column, label_column, objects_column, mask_column, reference_column, group_column
     rows = Rows(dataset, find_columns(dataset.features, *named), mask_values)
     classes = rows.classes([marked.category for number in rows.defective for marked in rows.read(number).marked])

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from magical_hub.data.columns import Columns, find_columns
+from magical_hub.data.columns import Columns, check_dataset, find_columns
 from magical_hub.data.fingerprints import fingerprint_of
 from magical_hub.errors import ConfigError
 from magical_hub.export.anomalib import check_anomalib, write_anomalib
@@ -72,6 +72,7 @@ def write_dataset(
             or a mask is invalid, the folder isn't empty, or the place can't be written to.
         MissingPackageError: of "coco" with masks, without the extra `coco`; of a URL, without the package for it.
     """
+    check_dataset(dataset)
     columns = find_columns(dataset.features, image_column, label_column, objects_column, mask_column)
     samples = checked_samples(dataset, format, columns, mask_values)
     request = {"format": format, "columns": asdict(columns), "fingerprint": fingerprint_of(dataset)}

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from magical_hub import MagicalPipeline, augment_dataset
+from magical_hub.augmentation.rows import PROVENANCE
 from magical_hub.data import package_dataset
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 from magical_hub.seeds import image_seed
@@ -179,6 +180,11 @@ def test_a_stream_is_interleaved(labelled, class_pipe, pixels):
 def test_a_format_is_kept(labelled, class_pipe):
     augmented = augment_dataset(labelled.with_format("numpy"), class_pipe, 2)
     assert augmented.format["type"] == "numpy" and augmented[11]["image"].shape == (30, 40, 3)
+    for form in ("numpy", None):  # of some columns, and with those that are added
+        some = labelled.with_format(form, columns=["image", "label"])
+        augmented = augment_dataset(some, class_pipe, 2, provenance=True)
+        assert augmented.format["type"] == form and augmented.column_names == [*labelled.column_names, *PROVENANCE]
+        assert [*augmented[11]] == ["image", "label", *PROVENANCE] == [*augmented[1]]
 
 
 def test_text_and_numbers_can_be_classes_too(labelled, class_pipe):
@@ -226,7 +232,10 @@ def test_where_the_tries_run_out_nothing_is_left(labelled, class_pipe, cache):
     ("arguments", "error", "words"),
     [
         ({"num_images": 0}, ConfigError, "num_images is 0: it must be at least 1"),
+        ({"num_images": 2.5}, ConfigError, "num_images is 2.5: it must be a whole number, at least 1"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0"),
+        ({"batch_size": 2.0}, ConfigError, "batch_size is 2.0: it must be a whole number"),
+        ({"num_proc": 1.5}, ConfigError, "num_proc is 1.5: it must be a whole number"),
         ({"num_proc": 0}, ConfigError, "num_proc is 0"),
         ({"probability": 1.0}, ConfigError, "probability is 1.0"),
         ({"keep": "some"}, ConfigError, "keep is 'some': give 'verified', 'all' or a filter"),

@@ -126,6 +126,8 @@ def test_arrays_of_any_form_get_what_pillows_images_get(packages, good, bank, tr
 def test_mistakes(packages, labelled, class_pipe, defect_pipe, transforms):
     with pytest.raises(ConfigError, match="p is 1"):
         MagicalTransform(labelled, class_pipe, p=1.5)
+    with pytest.raises(ConfigError, match=r"pool_size is 4.5: it must be a whole number, at least 1"):
+        MagicalTransform(labelled, class_pipe, pool_size=4.5)
     with pytest.raises(ConfigError, match="pool_size is 2 for 3 classes: give at least one per class"):
         MagicalTransform(labelled, class_pipe, pool_size=2)
     with pytest.raises(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
@@ -18,6 +18,7 @@ from magical_hub import MagicalTransform, augment_dataset
 from magical_hub.data import open_dataset
 from magical_hub.defects import DefectBank
 from magical_hub.errors import ConfigError, DataError
+from magical_hub.export import write_dataset
 
 VALUES = {1: "scratch", 2: "spot"}
 
@@ -190,6 +191,52 @@ def test_images_with_a_palette_are_refused_and_converted_by_a_cast(make_plates):
         augment_dataset(data, bank, 2)
     made = augment_dataset(data.cast_column("image", datasets.Image(mode="L")), bank, 2)
     assert {image.mode for image in made["image"]} == {"L"} and all(made["objects"][10:])
+
+
+@pytest.mark.parametrize(("top", "dtype"), [(255, np.uint8), (65535, np.uint16), (4095, np.uint16)])
+def test_a_filter_gets_images_of_8_bits_and_one_size(top, dtype, make_plates):
+    """A plate is 0.7 to 0.85 of white, whatever white is."""
+
+    def keep(images: np.ndarray, annotations: Sequence[dict[str, Any]]) -> np.ndarray:
+        assert images.dtype == np.uint8 and len(images) == len(annotations) and all(annotations)
+        assert 150 < np.median(images) < 230
+        shapes.add(images.shape[1:])
+        return images.sum(axis=(1, 2)) % 3 > 0
+
+    shapes: set[tuple[int, ...]] = set()
+    data = make_plates(with_mask=False, top=top)
+    larger = [np.pad(np.asarray(data[number]["image"]), ((0, 16), (0, 0)), "edge") for number in (8, 9)]
+    features = data.features
+    more = [{"image": Image.fromarray(pixels), "objects": []} for pixels in larger]
+    mixed = datasets.concatenate_datasets([data, datasets.Dataset.from_list(more, features=features)])
+    assert np.asarray(mixed[0]["image"]).dtype == dtype
+    bank = DefectBank.from_dataset(mixed)
+    made = augment_dataset(mixed, bank, 12, keep=keep, batch_size=12).select(range(12, 24))
+    assert shapes == {(96, 96), (112, 96)} == {image.size[::-1] for image in made["image"]}
+
+
+def test_what_is_no_dataset_is_refused(rows, bank):
+    splits, stream = datasets.DatasetDict({"train": rows, "test": rows}), rows.to_iterable_dataset()
+    for use in (
+        DefectBank.from_dataset,
+        DefectBank.tune,
+        lambda data: MagicalTransform(data, bank),
+        lambda data: write_dataset(data, "nowhere"),
+    ):
+        with pytest.raises(
+            DataError, match=r"^dataset is a DatasetDict of 'train', 'test': give one split, as data\["
+        ):
+            use(splits)
+        with pytest.raises(
+            DataError, match=r"^dataset is a stream \(IterableDataset\): load it without streaming=True"
+        ):
+            use(stream)
+        with pytest.raises(DataError, match=r"^dataset is a list: give a datasets.Dataset$"):
+            use([rows[0]])
+    with pytest.raises(ConfigError, match=r"^defects are painted on a Dataset"):
+        augment_dataset(stream, bank, 2)
+    with pytest.raises(DataError, match=r"^dataset is a list: give a datasets.Dataset or IterableDataset$"):
+        augment_dataset([rows[0]], bank, 2)
 
 
 def test_rows_depend_on_neither_batches_nor_processes(rows, bank):
