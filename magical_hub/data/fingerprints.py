@@ -16,7 +16,7 @@ def fingerprint_of(dataset: datasets.Dataset) -> str:
     """The fingerprint that `datasets` gives, and path, size and time of change of every image file that a row names.
 
     `datasets` hashes the paths alone, so that an image that was changed in place is the same data. To hash the
-    contents, every file would have to be read.
+    contents, every file would have to be read. Of what is at a URL the path alone counts.
     """
     import datasets
 

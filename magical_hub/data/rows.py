@@ -38,7 +38,7 @@ FIRST = 32
 """Rows of a stream from which the meaning of masks is found; training and surveys read as many before all others."""
 NORMAL = ("normal", "good", "ok")
 """Names of a class that stand for no defect, in lower case."""
-GOOD_IMAGE = f"no objects, an empty mask, or a class that is called {', '.join(NORMAL[:-1])} or {NORMAL[-1]}"
+GOOD_IMAGE = f"no objects, an empty mask, or a class (label_column) called {', '.join(NORMAL[:-1])} or {NORMAL[-1]}"
 """What a good image has, for errors and warnings."""
 ONE_CLASS = "defect"
 """The class of what a mask marks, where neither its values nor a label name it."""

@@ -303,7 +303,9 @@ def test_an_image_file_that_was_changed_in_place_is_other_data(rows, bank, form,
 def test_products_are_not_good_by_their_names(rows, bank):
     products = rows.select_columns(["image", "label"])
     products = products.cast_column("label", datasets.ClassLabel(names=["board", "panel"]))
-    with pytest.raises(DataError, match=r"no good image \(no objects, an empty mask, or a class that is called "):
+    with pytest.raises(
+        DataError, match=r"no good image \(no objects, an empty mask, or a class \(label_column\) called "
+    ):
         augment_dataset(products, bank, 2)
 
 
