@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from magical_hub.defects.rows import Row, Rows
 from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit, join, units_of
 from magical_hub.errors import AugmentationError, ConfigError, DataError
-from magical_hub.files import check_plain, written_whole
+from magical_hub.files import check_plain, only_maker, written_whole
 from magical_hub.safety import MOST_BYTES_OF_IMAGES, read_json
 from magical_hub.seeds import whole_number
 from magical_hub.texts import plain
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, ABOUT = "defects.safetensors", "bank.json"
-FORMAT = 1
+ABOUT = "bank.json"
+WEIGHTS = re.compile(r"defects(-[0-9a-f]{16})?\.safetensors")
+"""The names of the file of pixels, which bank.json gives: with a part of its hash, and without one in format 1."""
+FORMAT = 2
 NOTE = "This folder holds pixels of real images: treat it as the images themselves."
 DESCRIBED = ("category", "row", "place", "image_size", "margins", "error", "kind")
 """The fields of an example that are JSON in the file; the others are arrays."""
@@ -86,7 +89,7 @@ class DefectBank:
             raise DataError("a bank needs at least one defect")
         self._examples, self.classes = list(examples), list(classes)
         self.image_size, self.skipped = image_size, dict(skipped or {})
-        self.mask_values = dict(mask_values) if mask_values else None
+        self.mask_values = {int(value): str(name) for value, name in mask_values.items()} if mask_values else None
         self.reference_column, self.white = reference_column, white
         self.settings = settings
 
@@ -251,9 +254,9 @@ class DefectBank:
 
         Args:
             image: a PIL image (L, RGB, I;16) or an array (H, W) or (H, W, 3), uint8 or uint16; without defects.
-            defects: one dictionary per defect: `category`, and `bbox` (x, y, w, h in pixels) where it is to be;
-                without `bbox` a place that matches is found. None: as many, and of those classes, as images of the
-                bank have.
+            defects: one dictionary per defect: `category`, and `bbox` (x, y, w, h in pixels) that it fills as far as
+                its shape allows; without `bbox` a place that matches is found. None: as many, and of those classes,
+                as images of the bank have.
             seed: the result depends on it, the image and the bank, and on nothing else.
             containing: a class that is to be among the defects, where `defects` is None; where it has no place,
                 nothing is painted.
@@ -262,8 +265,9 @@ class DefectBank:
         Raises:
             DataError: where the image is of another kind, or of another size than those of the bank while a place
                 near their own is looked for (`max_shift`).
-            ConfigError: where a category is unknown, or the seed is negative.
-            AugmentationError: where a defect that was given cannot be put onto the image.
+            ConfigError: where a category or a key is unknown, or the seed is negative.
+            AugmentationError: where a defect that was given cannot be put onto the image, or would have to be scaled
+                by less than 0.25 or more than 4 to fit into its `bbox`.
         """
         in_colour = any(example.pixels.ndim == 3 for example in self._examples)
         canvas = Canvas(image, reference, self.classes, self.settings, in_colour, self.white)
@@ -305,6 +309,8 @@ class DefectBank:
         return self.classes.index(category)
 
     def _paint_wanted(self, canvas: Canvas, wanted: Mapping[str, Any], rng: np.random.Generator) -> None:
+        if unknown := sorted(map(str, wanted.keys() - {"category", "bbox"})):
+            raise ConfigError(f"a defect to paint has no {', '.join(unknown)}: give its category and its bbox alone")
         category = wanted.get("category")
         number = self._number(category)
         members = [example for example in self._examples if example.category == number]
@@ -313,7 +319,7 @@ class DefectBank:
         else:
             box = checked_box(wanted["bbox"], canvas.size, "the image")
             closest = sorted(members, key=lambda example: _unlike(example, box[2], box[3]))[:4]
-            done = canvas.paint_at(join([closest[int(rng.integers(len(closest)))]]), box, rng)
+            done = canvas.paint_into([join([member]) for member in closest], box, rng)
             if not done:
                 raise AugmentationError(
                     f"the defect {category!r} would not be visible in the box {tuple(map(round, box))}: it is cut off "
@@ -332,14 +338,23 @@ class DefectBank:
         return hashlib.sha256(payload + json.dumps(record).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
-        """Write the bank: the pixels as safetensors, all else as JSON. It holds real pixels."""
+        """Write the bank: the pixels as safetensors, all else as JSON. It holds real pixels.
+
+        A bank that is already there is whole until the new one has taken its place.
+
+        Raises:
+            ConfigError: where another process is writing into the folder.
+        """
         folder = Path(folder)
         payload, record = self._serialised()
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / WEIGHTS) as beside:
-            beside.write_bytes(payload)
-        with written_whole(folder / ABOUT) as beside:
-            beside.write_text(json.dumps(record))
+        with only_maker(folder / ABOUT):
+            with written_whole(folder / record["weights"]) as beside:
+                beside.write_bytes(payload)
+            with written_whole(folder / ABOUT) as beside:
+                beside.write_text(json.dumps({**record, "sha256_of_this": _sha256_of(record)}))
+            for file in folder.iterdir():
+                if WEIGHTS.fullmatch(file.name) and file.name != record["weights"]:
+                    file.unlink()
 
     def _serialised(self) -> tuple[bytes, dict[str, Any]]:
         from safetensors.numpy import save
@@ -352,10 +367,12 @@ class DefectBank:
             arrays[f"{number}.mask"] = example.mask.astype(np.uint8) | (example.others.astype(np.uint8) << 1)
             about.append({name: getattr(example, name) for name in DESCRIBED})
         payload = save(arrays)
+        digest = hashlib.sha256(payload).hexdigest()
         record = {
             "format": FORMAT,
             "note": NOTE,
-            "sha256": hashlib.sha256(payload).hexdigest(),
+            "weights": f"defects-{digest[:16]}.safetensors",
+            "sha256": digest,
             "classes": self.classes,
             "image_size": self.image_size,
             "settings": asdict(self.settings),
@@ -382,10 +399,17 @@ class DefectBank:
             if not (folder / ABOUT).exists():
                 raise FileNotFoundError(folder / ABOUT)
             record = read_json(folder / ABOUT, folder, DataError, "save the bank again", MOST_BYTES_OF_IMAGES)
-            check_plain(folder / WEIGHTS)
-            payload = (folder / WEIGHTS).read_bytes()
-            if record["format"] != FORMAT or record["sha256"] != hashlib.sha256(payload).hexdigest():
-                raise ValueError("its files do not belong together, or another version wrote them")
+            if record["format"] not in (1, FORMAT):
+                raise ValueError(f"a version of this program wrote it that has the format {record['format']!r}")
+            if record["format"] != 1 and record.pop("sha256_of_this") != _sha256_of(record):
+                raise ValueError(f"{ABOUT} was changed after it was written")
+            weights = folder / str(record.get("weights", "defects.safetensors"))
+            if not WEIGHTS.fullmatch(weights.name) or weights.parent != folder:
+                raise ValueError(f"{ABOUT} names a file that is not a bank's")
+            check_plain(weights)
+            payload = weights.read_bytes()
+            if record["sha256"] != hashlib.sha256(payload).hexdigest():
+                raise ValueError("its files do not belong together")
             arrays = load(payload)
             examples = [
                 Example(
@@ -402,6 +426,9 @@ class DefectBank:
                 )
                 for number, about in enumerate(record["examples"])
             ]
+            for number, example in enumerate(examples):
+                if type(example.category) is not int or not 0 <= example.category < len(record["classes"]):
+                    raise ValueError(f"defect {number} is of the class {example.category!r}, which it has no name for")
             size = tuple(record["image_size"]) if record["image_size"] else None
             settings = PaintSettings.from_dict(record["settings"])
             values = dict(record["mask_values"]) if record["mask_values"] else None
@@ -413,6 +440,10 @@ class DefectBank:
             raise
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"the bank in {folder} cannot be read ({error}): save it again") from error
+
+
+def _sha256_of(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _stretched(row: Row, white: int) -> Row:

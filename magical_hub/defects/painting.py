@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from magical_hub.boxes import Box
+from magical_hub.boxes import Box, box_of
 from magical_hub.data.images import without_copies
 from magical_hub.defects.composing import composed
 from magical_hub.defects.pixels import as_pixels, full_scale, grey, in_channels, restored, stretched
 from magical_hub.defects.placing import Target, place_anywhere, place_freely, place_near
-from magical_hub.defects.settings import PaintSettings
+from magical_hub.defects.settings import FACTORS, PaintSettings
 from magical_hub.defects.units import Unit, contrasts_of
-from magical_hub.defects.varying import varied
-from magical_hub.errors import DataError
+from magical_hub.defects.varying import Variation, varied
+from magical_hub.errors import AugmentationError, DataError
 
 TRIES = 8
 """Examples that are tried for one defect."""
+ALMOST = 1.1
+"""The factor of size below which a defect that fits into its box is left as large as it is."""
 FAINT, CLEAR = 0.25, 1.0
 """Contrasts (see `contrasts_of`) below which nothing is visible, and from which on everything is."""
 
@@ -92,7 +94,7 @@ class Canvas:
         """Put one of these units, the first of several tries that matches somewhere; False where none does."""
         reason = "no place"
         for closeness in np.linspace(0.5, 1.0, TRIES):  # the closest places first
-            unit = varied(units[int(rng.integers(len(units)))], self._settings, rng)
+            unit = varied(units[int(rng.integers(len(units)))], Variation.drawn(self._settings, rng))
             if not unit.numbers.any():
                 continue
             place = self._place(unit, float(closeness), rng)
@@ -113,24 +115,50 @@ class Canvas:
         fit = closeness * settings.fit
         return place_anywhere(self._target, unit, grey(unit.reference), self._taken, fit, self._adapts, rng)
 
-    def paint_at(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> bool:
-        """Put one defect into a box, as large as it fits."""
-        rows, cols = np.nonzero(unit.numbers)
-        left, top, right, bottom = self._margins(unit)[0]
-        size = rows.max() - rows.min() + 1 + top + bottom, cols.max() - cols.min() + 1 + left + right
-        factor = float(np.clip(min(bbox[3] / size[0], bbox[2] / size[1]), 0.25, 4.0))
-        unit = varied(unit, self._settings, rng, factor=1.0 if abs(factor - 1) < 0.1 else factor)
-        if not unit.numbers.any():
+    def paint_into(self, units: Sequence[Unit], bbox: Box, rng: np.random.Generator) -> bool:
+        """Put one of these defects into a box, as large as it fits; False where none can be seen there.
+
+        Raises:
+            AugmentationError: where no factor of size that is allowed makes one of them fit.
+        """
+        needed = []
+        for number in rng.permutation(len(units)):
+            variation, factor = self._fitting(units[int(number)], bbox, rng)
+            needed.append(factor)
+            if not FACTORS[0] <= factor <= FACTORS[1]:
+                continue
+            unit = varied(units[int(number)], replace(variation, scale=1.0 if 1 <= factor < ALMOST else factor))
+            height, width, middle = self._bounds(unit)
+            place = round(bbox[1] + bbox[3] / 2 - middle[0]), round(bbox[0] + bbox[2] / 2 - middle[1])
+            if height and width and self.put(unit, place, rng):
+                return True
             self.dropped["not visible"] += 1
-            return False
-        rows, cols = np.nonzero(unit.numbers)
-        left, top, right, bottom = self._margins(unit)[0]
-        middle = (rows.min() - top + rows.max() + 1 + bottom) / 2, (cols.min() - left + cols.max() + 1 + right) / 2
-        place = round(bbox[1] + bbox[3] / 2 - middle[0]), round(bbox[0] + bbox[2] / 2 - middle[1])
-        if self.put(unit, place, rng):
-            return True
-        self.dropped["not visible"] += 1
+        if not any(FACTORS[0] <= factor <= FACTORS[1] for factor in needed):
+            closest = min(needed, key=lambda factor: abs(np.log(max(factor, 1e-9))))
+            raise AugmentationError(
+                f"the box {tuple(round(side, 1) for side in bbox)} has another size than the defects of its class, "
+                f"which would be scaled by {closest:.2g}: give a bbox for which {FACTORS[0]:g} to {FACTORS[1]:g} "
+                "is enough"
+            )
         return False
+
+    def _fitting(self, unit: Unit, bbox: Box, rng: np.random.Generator) -> tuple[Variation, float]:
+        """A variation at its own size, lying or upright as the box is, and the factor by which it then fits."""
+        drawn = replace(Variation.drawn(self._settings, rng), scale=1.0)
+        found = []
+        for more in (0, 1) if self._settings.quarter_turns else (0,):
+            variation = replace(drawn, quarters=drawn.quarters + more)
+            height, width, _ = self._bounds(varied(unit, variation))
+            found.append((variation, min(bbox[3] / height, bbox[2] / width) if height and width else 0.0))
+        return max(found, key=lambda one: one[1])
+
+    def _bounds(self, unit: Unit) -> tuple[float, float, tuple[float, float]]:
+        """Height, width and middle of the box of a unit of one defect, margins included; 0 where nothing is left."""
+        if not unit.numbers.any():
+            return 0.0, 0.0, (0.0, 0.0)
+        x, y, w, h = box_of(unit.numbers > 0)
+        left, top, right, bottom = (float(margin) for margin in self._margins(unit)[0])
+        return h + top + bottom, w + left + right, (y + (h + bottom - top) / 2, x + (w + right - left) / 2)
 
     def put(self, unit: Unit, place: tuple[int, int], rng: np.random.Generator) -> bool:
         """Compose a unit at a place; what cannot be seen there is left out. False where nothing is left."""
@@ -192,7 +220,7 @@ class Canvas:
         share = np.bincount(numbers, minlength=count) / np.maximum(whole, 1)
         keep = (share >= 0.5) & (np.bincount(numbers, change > 0, count) >= 3)
         if self._adapts:
-            contrasts = contrasts_of(grey(after), clipped, unit.surroundings[inside], count - 1)
+            contrasts = contrasts_of(grey(after), clipped, unit.surroundings[inside], count - 1, unit.scale)
             own = np.maximum(np.abs(unit.contrasts) * self._settings.visible, FAINT).clip(max=CLEAR)
             keep[1:] &= np.where(unit.contrasts == 0, True, contrasts * np.sign(unit.contrasts) >= own * strength)
         else:

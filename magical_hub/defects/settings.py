@@ -9,6 +9,8 @@ from magical_hub.errors import ConfigError, check_number
 
 Composition = Literal["matched", "copied", "difference", "ratio"]
 BoxStyle = Literal["annotated", "tight"]
+FACTORS = 0.25, 4.0
+"""The smallest and largest factor of size."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class PaintSettings:
         for name in ("mirrors", "quarter_turns", "keep_together"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: must be True or False")
-        for name, high in (("turn", 180.0), ("elastic", 32.0), ("feather", 16.0), ("visible", 1.0)):
-            check_number(name, getattr(self, name), at_least=0, at_most=high)
-        for name, high in (("max_shift", 1e6), ("together_within", 1e6), ("fit", 2)):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), at_least=0, at_most=high)
-        for name, low, high in (("scale", 0.25, 4), ("strength", 0.1, 3)):
+        numbers = {"turn": 180, "elastic": 32, "feather": 16, "visible": 1}
+        optional = {"max_shift": 10**6, "together_within": 10**6, "fit": 2}
+        for name, most in (numbers | optional).items():
+            value = getattr(self, name)
+            if value is not None or name in numbers:
+                check_number(name, value, at_least=0, at_most=most)
+                object.__setattr__(self, name, float(value))
+        for name, low, high in (("scale", *FACTORS), ("strength", 0.1, 3.0)):
             pair = getattr(self, name)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise ConfigError(f"{name} is {pair!r}: must be two numbers, the smallest and the largest factor")

@@ -37,6 +37,7 @@ class Unit:
         surroundings: (h, w) uint8: 1 where reference and pixels show the product without any defect.
         weights: (h, w) uint8: how much a pixel of the reference counts for the place.
         contrasts: (N,) float32, one per defect: see `contrasts_of`.
+        scale: factor of size since they were cut out.
     """
 
     categories: tuple[int, ...]
@@ -50,6 +51,7 @@ class Unit:
     surroundings: np.ndarray
     weights: np.ndarray
     contrasts: np.ndarray
+    scale: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,7 +116,9 @@ def join(examples: Sequence[Example]) -> Unit:
     )
 
 
-def contrasts_of(values: np.ndarray, numbers: np.ndarray, surroundings: np.ndarray, count: int) -> np.ndarray:
+def contrasts_of(
+    values: np.ndarray, numbers: np.ndarray, surroundings: np.ndarray, count: int, scale: float = 1.0
+) -> np.ndarray:
     """How far the defects stand out: (mean inside - mean around) / deviation around, in a band of a few pixels.
 
     Args:
@@ -122,17 +126,19 @@ def contrasts_of(values: np.ndarray, numbers: np.ndarray, surroundings: np.ndarr
         numbers: (h, w): 0 nothing, else 1 + the number of a defect.
         surroundings: (h, w): above 0 where the product is without defects.
         count: of the defects.
+        scale: of their size, by which the band becomes wider above 1.
 
     Returns:
         (count,) float32; 0 for a defect without pixels or without surroundings.
     """
-    around = cv2.dilate(numbers.astype(np.float32), np.ones((2 * BAND + 1,) * 2, np.uint8))
+    band = int(BAND * max(1.0, scale))
+    around = cv2.dilate(numbers.astype(np.float32), np.ones((2 * band + 1,) * 2, np.uint8))
     around = np.where((numbers == 0) & (surroundings > 0), around, 0).astype(np.int32).ravel()
     places = np.flatnonzero(around)
-    around, band = around[places], values.ravel()[places]
+    around, beside = around[places], values.ravel()[places]
     areas = np.maximum(np.bincount(around, minlength=count + 1), 1)
-    means = np.bincount(around, band, count + 1) / areas
-    squares = np.bincount(around, band * band, count + 1) / areas
+    means = np.bincount(around, beside, count + 1) / areas
+    squares = np.bincount(around, beside * beside, count + 1) / areas
     deviations = np.sqrt(np.maximum(squares - means**2, FAINTEST**2))
     places = np.flatnonzero(numbers)
     inside = numbers.ravel()[places]

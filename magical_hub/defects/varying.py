@@ -1,8 +1,8 @@
-"""An example is varied before it is painted; its mask and reference go along."""
+"""An example is varied before it is painted; its mask, reference and box go along."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,24 +12,46 @@ from magical_hub.defects.settings import PaintSettings
 from magical_hub.defects.units import Unit
 
 
-def varied(unit: Unit, settings: PaintSettings, rng: np.random.Generator, factor: float | None = None) -> Unit:
-    """The unit mirrored, turned, scaled and warped by as much as the settings allow.
+@dataclass(frozen=True)
+class Variation:
+    """One way to vary an example: mirrored, then turned by quarters, then the rest in one resampling.
 
-    Args:
-        unit: what is varied.
-        settings: how far.
-        rng: all that is random comes from it, by the same number of draws whatever the settings are.
-        factor: of size, instead of one that is drawn.
+    Attributes:
+        left_right, up_down: whether it is mirrored.
+        quarters: by how many it is turned, counter-clockwise.
+        scale: factor of size.
+        angle: in degrees, by which it is turned counter-clockwise.
+        elastic: largest displacement of the warp, in pixels of the example.
+        noise: seed of the warp.
     """
-    flips = rng.random(2) < 0.5
-    quarters = int(rng.integers(4))
-    scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
-    angle = float(rng.uniform(-1, 1)) * settings.turn
-    left_right, up_down = (bool(flip) and settings.mirrors for flip in flips)
-    unit = _oriented(unit, left_right, up_down, quarters if settings.quarter_turns else 0)
-    scale = scale if factor is None else factor
-    if scale != 1 or angle or settings.elastic:
-        unit = _warped(unit, scale, angle, settings.elastic, rng)
+
+    left_right: bool
+    up_down: bool
+    quarters: int
+    scale: float
+    angle: float
+    elastic: float
+    noise: int
+
+    @classmethod
+    def drawn(cls, settings: PaintSettings, rng: np.random.Generator) -> Variation:
+        """One that the settings allow."""
+        flips = rng.random(2) < 0.5
+        quarters = int(rng.integers(4))
+        scale = float(np.exp(rng.uniform(*np.log(settings.scale))))
+        angle = float(rng.uniform(-1, 1)) * settings.turn
+        left_right, up_down = (bool(flip) and settings.mirrors for flip in flips)
+        noise = int(rng.integers(2**63)) if settings.elastic else 0
+        return cls(
+            left_right, up_down, quarters if settings.quarter_turns else 0, scale, angle, settings.elastic, noise
+        )
+
+
+def varied(unit: Unit, variation: Variation) -> Unit:
+    """The unit mirrored, turned, scaled and warped; its box, mask and reference go along."""
+    unit = _oriented(unit, variation.left_right, variation.up_down, variation.quarters)
+    if variation.scale != 1 or variation.angle or variation.elastic:
+        unit = _warped(unit, variation)
     return unit
 
 
@@ -58,10 +80,11 @@ def _oriented(unit: Unit, left_right: bool, up_down: bool, quarters: int) -> Uni
     return replace(unit, centre=(y, x), image_size=(height, width), margins=unit.margins[:, order], **arrays)
 
 
-def _warped(unit: Unit, scale: float, angle: float, elastic: float, rng: np.random.Generator) -> Unit:
+def _warped(unit: Unit, variation: Variation) -> Unit:
     """Scaled and turned about its centre and displaced by smooth noise, in one resampling."""
     height, width = unit.size
-    radians = np.deg2rad(angle)
+    scale, elastic = variation.scale, variation.elastic
+    radians = np.deg2rad(variation.angle)
     cos, sin = np.cos(radians) * scale, np.sin(radians) * scale
     new_height = int(np.ceil(abs(cos) * height + abs(sin) * width))
     new_width = int(np.ceil(abs(sin) * height + abs(cos) * width))
@@ -71,8 +94,8 @@ def _warped(unit: Unit, scale: float, angle: float, elastic: float, rng: np.rand
     source_y = (cos * y + sin * x + (height - 1) / 2).astype(np.float32)
     source_x = (cos * x - sin * y + (width - 1) / 2).astype(np.float32)
     if elastic:
-        cells = max(2, round(max(new_height, new_width) / 32) + 1)
-        noise = rng.uniform(-elastic, elastic, (2, cells, cells)).astype(np.float32)
+        cells = max(2, round(max(height, width) / 32) + 1)
+        noise = np.random.default_rng(variation.noise).uniform(-elastic, elastic, (2, cells, cells)).astype(np.float32)
         source_y += cv2.resize(noise[0], (new_width, new_height), interpolation=cv2.INTER_CUBIC)
         source_x += cv2.resize(noise[1], (new_width, new_height), interpolation=cv2.INTER_CUBIC)
 
@@ -87,7 +110,8 @@ def _warped(unit: Unit, scale: float, angle: float, elastic: float, rng: np.rand
         name: resampled(getattr(unit, name), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
         for name in ("numbers", "surroundings", "weights")
     }
-    return replace(unit, margins=unit.margins * np.float32(scale), **smooth, **labels)
+    margins = np.roll(unit.margins, -round(variation.angle / 90), axis=1)  # to the sides that they are nearest to now
+    return replace(unit, margins=margins * np.float32(scale), scale=unit.scale * scale, **smooth, **labels)
 
 
 ARRAYS = ("pixels", "reference", "numbers", "surroundings", "weights")

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from magical_hub.data import open_dataset
+from magical_hub.data.columns import objects_feature
 from magical_hub.defects import DefectBank, PaintSettings
 from magical_hub.errors import AugmentationError, ConfigError, DataError
 
@@ -184,10 +185,64 @@ def test_defects_where_they_are_told_to_be(bank, make_plate):
         assert w <= c + 1 and h <= d + 1
     with pytest.raises(ConfigError, match=r"^the bank has no class 'dent', only scratch, spot$"):
         bank.paint(target, [{"category": "dent"}])
+    with pytest.raises(ConfigError, match=r"^a defect to paint has no box: give its category and its bbox alone$"):
+        bank.paint(target, [{"category": "spot", "box": [30, 50, 9, 9]}])
+    with pytest.raises(AugmentationError, match=r"^the box .* would be scaled by 0\.1\d: .* 0\.25 to 4 is enough$"):
+        bank.paint(target, [{"category": "scratch", "bbox": [40, 12, 2, 2]}])
     with pytest.raises(ConfigError, match="from 0 on"):
         bank.paint(target, seed=-1)
     with pytest.raises(DataError, match="outside the image"):
         bank.paint(target, [{"category": "spot", "bbox": [200, 5, 9, 9]}])
+
+
+@pytest.mark.parametrize("bbox", [(20, 30, 34, 14), (30, 20, 14, 34), (40, 40, 8, 8), (33, 20, 30, 24)])
+def test_a_defect_fills_its_box_and_never_leaves_it(bank, make_plate, bbox):
+    """However it is turned and warped; by quarters it is turned as the box lies."""
+    turning = copy.copy(bank)
+    target, (x, y, w, h) = make_plate(70, False)[0], bbox
+    for more in ({}, {"turn": 20.0}, {"elastic": 2.0}):
+        turning.settings = replace(
+            bank.settings, quarter_turns=True, mirrors=True, composition="copied", visible=0.0, **more
+        )
+        for seed in range(8):
+            (item,) = turning.paint(target, [{"category": "scratch", "bbox": bbox}], seed).objects
+            left, top, width, height = item["bbox"]
+            assert x - 1 <= left and left + width <= x + w + 1 and y - 1 <= top and top + height <= y + h + 1
+            assert more or w == h or (width > height) == (w > h)
+            assert width >= w / 1.2 - 1 or height >= h / 1.2 - 1
+
+
+def test_margins_are_turned_with_the_defect():
+    """A bar whose end is dark, with 30 pixels of its box beyond the other end."""
+    rows = []
+    for seed in range(6):
+        pixels = np.rint(100 + np.random.default_rng(seed).normal(0, 1, (128, 128))).astype(np.uint8)
+        if seed < 3:
+            pixels[60:66, 60:74], pixels[60:66, 74:80] = 230, 10
+        objects = [{"bbox": [30.0, 60.0, 50.0, 6.0], "category": 0}] if seed < 3 else []
+        rows.append({"image": Image.fromarray(pixels), "objects": objects})
+    features = datasets.Features(image=datasets.Image(), objects=objects_feature(["bar"]))
+    bank = DefectBank.from_dataset(datasets.Dataset.from_list(rows, features=features))
+    bank.settings = replace(bank.settings, max_shift=0.0, fit=None, turn=180.0, mirrors=False, visible=0.0)
+    sides = set()
+    for seed in range(40):
+        painted = bank.paint(np.full((128, 128), 100, np.uint8), seed=seed)
+        bright, dark = (np.argwhere(part).mean(axis=0) for part in (painted.image > 200, painted.image < 40))
+        down, right = bright - dark
+        if abs(abs(down) - abs(right)) < 3:
+            continue  # between two sides
+        rows_there, cols_there = np.nonzero(painted.changed)
+        x, y, w, h = painted.objects[0]["bbox"]
+        beyond = {
+            "left": cols_there.min() - x,
+            "top": rows_there.min() - y,
+            "right": x + w - cols_there.max() - 1,
+            "bottom": y + h - rows_there.max() - 1,
+        }
+        side = ("bottom" if down > 0 else "top") if abs(down) > abs(right) else ("right" if right > 0 else "left")
+        assert max(beyond, key=beyond.__getitem__) == side
+        sides.add(side)
+    assert sides == {"left", "top", "right", "bottom"}
 
 
 def test_a_class_that_fits_nowhere(breaks):
@@ -250,13 +305,65 @@ def test_a_reference_of_another_size(make_plates):
 def test_a_damaged_bank_is_refused(bank, tmp_path):
     with pytest.raises(DataError, match=r"none holds no bank of defects"):
         DefectBank.load(tmp_path / "none")
-    bank.save(tmp_path / "bank")
-    record = json.loads((tmp_path / "bank" / "bank.json").read_text())
+    bank.save(tmp_path)
+    record = json.loads((tmp_path / "bank.json").read_text())
     assert "real images" in record["note"]
-    payload = (tmp_path / "bank" / "defects.safetensors").read_bytes()
-    (tmp_path / "bank" / "defects.safetensors").write_bytes(payload[:-1] + b"?")
-    with pytest.raises(DataError, match="cannot be read"):
-        DefectBank.load(tmp_path / "bank")
+    for example in record["examples"]:
+        example["category"] = 1 - example["category"]
+    (tmp_path / "bank.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"cannot be read \(bank.json was changed after it was written\)"):
+        DefectBank.load(tmp_path)
+    bank.save(tmp_path)
+    (weights,) = tmp_path.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match=r"cannot be read \(its files do not belong together\)"):
+        DefectBank.load(tmp_path)
+
+
+def test_a_bank_is_saved_over_another_one(bank, make_plates, tmp_path):
+    """A stop after its pixels are written, and before bank.json is, leaves the old one."""
+    old = DefectBank.from_dataset(make_plates(bad=2), mask_values=VALUES)
+    old.save(tmp_path / "here")
+    bank.save(tmp_path / "new")
+    (pixels,) = (tmp_path / "new").glob("*.safetensors")
+    (tmp_path / "here" / pixels.name).write_bytes(pixels.read_bytes())
+    assert DefectBank.load(tmp_path / "here").sha256 == old.sha256
+    bank.save(tmp_path / "here")
+    assert DefectBank.load(tmp_path / "here").sha256 == bank.sha256
+    assert {file.name for file in (tmp_path / "here").iterdir()} == {"bank.json", pixels.name}
+
+
+def test_banks_of_the_first_format_are_read(bank, tmp_path):
+    bank.save(tmp_path)
+    record = json.loads((tmp_path / "bank.json").read_text())
+    (tmp_path / record.pop("weights")).rename(tmp_path / "defects.safetensors")
+    del record["sha256_of_this"], record["white"]
+    record["format"] = 1
+    (tmp_path / "bank.json").write_text(json.dumps(record))
+    loaded = DefectBank.load(tmp_path)
+    assert loaded.report == bank.report and loaded.white == 65535
+    for wrong in (2, -1, "0", True):
+        record["examples"][3]["category"] = wrong
+        (tmp_path / "bank.json").write_text(json.dumps(record))
+        with pytest.raises(DataError, match=rf"defect 3 is of the class {wrong!r}, which it has no name for"):
+            DefectBank.load(tmp_path)
+    record["format"] = 9
+    (tmp_path / "bank.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="that has the format 9"):
+        DefectBank.load(tmp_path)
+    loaded.save(tmp_path)
+    assert not (tmp_path / "defects.safetensors").exists() and len(DefectBank.load(tmp_path)) == len(bank)
+
+
+def test_numbers_of_numpy_are_numbers(make_plates, tmp_path):
+    rows = make_plates(bad=2, good=2)
+    values = {np.int64(value): name for value, name in VALUES.items()}
+    settings = PaintSettings(max_shift=np.float32(8), turn=np.int64(5), scale=(np.float32(0.5), 1))
+    plain = PaintSettings(max_shift=8, turn=5, scale=(0.5, 1.0))
+    bank = DefectBank.from_dataset(rows, mask_values=values, settings=settings)
+    assert bank.sha256 == DefectBank.from_dataset(rows, mask_values=VALUES, settings=plain).sha256
+    bank.save(tmp_path)
+    assert DefectBank.load(tmp_path).settings == plain
 
 
 @pytest.mark.parametrize(
