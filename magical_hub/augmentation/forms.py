@@ -73,6 +73,19 @@ def painted(image: Any, paint: Callable[[Any], Painted]) -> tuple[Any, Painted]:
     return new, result
 
 
+def check_scale(image: Any, white: float) -> None:
+    """Refuse floats beside images of 16 bits that end at `white`: 1 may stand for that, or for 65535.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    if isinstance(image, np.ndarray) and image.dtype.kind == "f" and white != 65535:
+        raise ConfigError(
+            f"an image holds floats, and images of the dataset end at {white:g} of 65535: whether 1 stands for the "
+            "one or the other is not known; call this transform before images become floats"
+        )
+
+
 def _pixels(image: Any) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise ConfigError(f"an image is a {type(image).__name__}: give Pillow's or an array")
@@ -109,7 +122,7 @@ def _top(pixels: np.ndarray) -> float:
     if not (low > -ROUNDING and high < 1 + ROUNDING):
         raise ConfigError(
             f"an image holds floats from {low:.4g} to {high:.4g}, and must hold them from 0 to 1: call this transform "
-            "before the one that normalises images, or divide them by their greatest value"
+            "before Normalize, or divide images by their greatest value"
         )
     return 1.0
 

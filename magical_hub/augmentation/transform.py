@@ -169,6 +169,9 @@ class Pool:
 
     def row(self, row: Mapping[Any, Any], seed: int) -> dict[Any, Any]:
         """One row of columns, changed."""
+        spec = self._encoder.spec
+        if spec.intensity is not None and spec.mode.startswith("I"):
+            forms.check_scale(row[self.columns.image], spec.intensity.high)
         rng = np.random.default_rng(seed)
         if rng.random() < self.defect_share and self._takes_defect(row):
             fitting = [patch for patch in self._patches if self._fits(patch, row)]
@@ -240,6 +243,7 @@ class Painter:
         """One row of columns: with defects, where it has none."""
         if not self._is_good(row):
             return dict(row)
+        forms.check_scale(row[self.columns.image], self._bank.white)
         image, painted = forms.painted(row[self.columns.image], lambda image: self._bank.paint(image, seed=seed))
         if not painted.objects:
             return dict(row)

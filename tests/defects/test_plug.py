@@ -215,6 +215,17 @@ def test_a_filter_gets_images_of_8_bits_and_one_size(top, dtype, make_plates):
     assert shapes == {(96, 96), (112, 96)} == {image.size[::-1] for image in made["image"]}
 
 
+def test_floats_of_images_of_12_bits_have_no_known_scale(make_plates):
+    data = make_plates(top=4095, with_mask=False)
+    transform = MagicalTransform(data, DefectBank.from_dataset(data), p=1.0)
+    pixels = np.asarray(data[5]["image"])
+    made = transform.change({"image": pixels, "objects": []}, 0)
+    assert made["objects"] and made["image"].dtype == np.uint16 and made["image"].max() <= 4095
+    for floats in (pixels / 4095, pixels / 65535):
+        with pytest.raises(ConfigError, match="end at 4095 of 65535: whether 1 stands for the one or the other"):
+            transform.change({"image": floats, "objects": []}, 0)
+
+
 def test_what_is_no_dataset_is_refused(rows, bank):
     splits, stream = datasets.DatasetDict({"train": rows, "test": rows}), rows.to_iterable_dataset()
     for use in (
