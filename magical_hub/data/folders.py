@@ -109,10 +109,10 @@ def table_of(folder: Path) -> datasets.Dataset:
     import datasets
     import pyarrow as pa
 
+    tables = [_metadata_table(path, folder) for path in metadata_files(folder)]
     files = image_files(folder)
-    metadata = metadata_files(folder)
-    if metadata:
-        table = _joined([_metadata_table(path, folder) for path in metadata], folder)
+    if tables:
+        table = _joined(tables, folder)
         paths = [Path(path) for path in table["image"].to_pylist()]
         named = set(paths)
         if len(named) < len(paths):
@@ -137,7 +137,7 @@ def table_of(folder: Path) -> datasets.Dataset:
         table = pa.table({"image": [str(path) for path in paths]})
     dataset = datasets.Dataset(table)
     for name in dataset.column_names:
-        if name == "image" or (name.endswith(f"_{_FILE_NAME}") and metadata):
+        if name == "image" or (name.endswith(f"_{_FILE_NAME}") and tables):
             dataset = dataset.cast_column(name, datasets.Image())
             if name != "image":
                 dataset = dataset.rename_column(name, name.removesuffix(f"_{_FILE_NAME}"))
@@ -208,6 +208,7 @@ def _metadata_table(metadata: Path, folder: Path) -> pa.Table:
         raise DataError(f"{shown} of {folder} has no column {_FILE_NAME}: give each row the file name of its image")
     if "image" in table.column_names:
         raise DataError(f"{shown} of {folder} has a column image beside {_FILE_NAME}: rename it")
+    images = table[_FILE_NAME].to_pylist()
     for name in table.column_names:
         if name != _FILE_NAME and not name.endswith(f"_{_FILE_NAME}"):
             continue
@@ -222,6 +223,8 @@ def _metadata_table(metadata: Path, folder: Path) -> pa.Table:
                     f"{shown} of {folder} names {str(value)!r} in row {number}, which is not a file in "
                     "that folder: correct it"
                 )
+            if "mask" in name.lower() and os.path.normpath(metadata.parent / str(images[number])) == path:
+                raise DataError(f"{shown} of {folder} names {str(value)!r} as image and as mask: correct row {number}")
             paths.append(path)
         column = table.column_names.index(name)
         table = table.set_column(column, "image" if name == _FILE_NAME else name, pa.array(paths, pa.string()))

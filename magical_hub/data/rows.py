@@ -49,7 +49,7 @@ Stored = tuple[Path | bytes, str]
 
 def is_normal(name: str) -> bool:
     """Whether a class of this name stands for no defect."""
-    return name.lower() in NORMAL
+    return name.strip().lower() in NORMAL
 
 
 @dataclass(frozen=True, eq=False)

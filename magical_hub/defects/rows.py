@@ -81,13 +81,18 @@ class Rows(LabelledRows):
         check_one_kind(lambda: filter(None, (row.stored("image") for row in self.over("image"))))
         self.defective, self.good, self.unknown = self.kinds
         if self.unknown:
-            classes = sorted({label for number in self.unknown if (label := self.told[number][0]) is not None})
             logger.warning(
                 "%d rows do not say whether they have a defect, and are left out%s: a good image has %s",
                 len(self.unknown),
-                f" (their classes: {', '.join(classes)})" if classes else "",
+                self._classes_of_unknown(),
                 GOOD_IMAGE,
             )
+
+    def _classes_of_unknown(self) -> str:
+        """The classes of rows that do not say whether they have a defect, in brackets; empty where they have none."""
+        classes = sorted({label for number in self.unknown if (label := self.told[number][0]) is not None})
+        shown = [f"{name}, of which others have a defect" if name in self.normal_labels else name for name in classes]
+        return f" (their classes: {', '.join(shown)})" if shown else ""
 
     def white(self, numbers: Iterable[int]) -> int:
         """The greatest value of the range of 16-bit images and references of some rows: see `range_of_16_bits`."""

@@ -192,6 +192,10 @@ def test_metadata_in_every_form_and_at_any_depth(tmp_path):
         ([{"file_name": "../outside.png"}], r"names '\.\./outside\.png' in row 0, which is not a file in that folder"),
         ([{"file_name": "1.png", "objects": 3}, {"file_name": "1.png", "objects": "x"}], "cannot be read"),
         ([{"file_name": "1.png"}, {"file_name": "./1.png"}], r"more than one row for 1\.png: give one row per image"),
+        (
+            [{"file_name": "1.png", "mask_file_name": "./1.png"}],
+            r"names '\./1\.png' as image and as mask: correct row 0",
+        ),
         ([{"file_name": "1.png"}, [1]], r"cannot be read \(line 2 is not an object\)"),
     ],
 )

@@ -120,6 +120,8 @@ def test_which_rows_are_good():
     assert LabelledRows(table, columns).kinds == ([2], [0, 1, 3, 4, 6, 7, 8], [5])
     passed = datasets.concatenate_datasets([table, rows(label=0)])  # a defect that was let pass
     assert LabelledRows(passed, columns).kinds == ([2, 11], [0, 1, 3, 4, 6, 7, 9, 10], [5, 8])
+    blank = table.cast_column("label", datasets.ClassLabel(names=["Good ", "dent"]))
+    assert LabelledRows(blank, columns).kinds == LabelledRows(table, columns).kinds
     products = table.cast_column("label", datasets.ClassLabel(names=["board", "dent"]))
     assert LabelledRows(products, columns).kinds == ([2], [0, 1, 3, 4, 6, 7], [5, 8])
 

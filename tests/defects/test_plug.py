@@ -311,6 +311,16 @@ def test_an_image_file_that_was_changed_in_place_is_other_data(rows, bank, form,
     assert all(np.median(row["image"]) < 100 for row in augmented())
 
 
+def test_a_class_that_is_called_good_is_not_believed_where_its_images_have_defects(make_plates, caplog):
+    plain = make_plates(with_mask=False)
+    plain = plain.map(lambda row, n: {"objects": row["objects"] if n < 8 else None, "label": "ok"}, with_indices=True)
+    made = augment_dataset(plain, DefectBank.from_dataset(plain, label_column="label"), 8)
+    assert "2 rows do not say whether they have a defect, and are left out (their classes: ok, of which" in caplog.text
+    kept = np.stack([np.asarray(row["image"]) for row in plain.select(range(4, 8))])
+    for row in made.select(range(10, 18)):
+        assert (kept == np.asarray(row["image"])).mean(axis=(1, 2)).max() > 0.9
+
+
 def test_products_are_not_good_by_their_names(rows, bank):
     products = rows.select_columns(["image", "label"])
     products = products.cast_column("label", datasets.ClassLabel(names=["board", "panel"]))
