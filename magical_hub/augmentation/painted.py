@@ -29,7 +29,7 @@ from magical_hub.conditions import LabelNames
 from magical_hub.data.columns import Columns, stored_values
 from magical_hub.data.images import Intensity, pixels_of, read_header, read_image
 from magical_hub.data.masks import MaskValues
-from magical_hub.data.rows import LabelledRow, Stored, is_normal
+from magical_hub.data.rows import is_normal
 from magical_hub.defects.bank import DefectBank
 from magical_hub.defects.painting import Painted
 from magical_hub.defects.rows import Rows
@@ -183,8 +183,19 @@ def _encoded(painted: Painted, target: Target, name: str) -> dict[str, Any]:
     return image_file(Image.fromarray(pixels.astype(WIDE_TYPES.get(target.mode, pixels.dtype))), name)
 
 
+def check_modes(rows: Rows) -> None:
+    """Raise a DataError where images to paint on have a mode that painted ones cannot have, such as a palette's."""
+    targets, part = rows.targets()
+    if rows.features[rows.columns.image].mode is not None:  # all are converted when they are read
+        return
+    numbers = {*targets}
+    for row in rows.over(part):
+        if row.number in numbers:
+            source, name = row.stored(part) or row.image
+            _check_mode(read_header(source, name)[1], name)
+
+
 def _check_mode(mode: str, name: str) -> None:
-    """Refuse images of a mode that painted ones cannot have, such as those of a palette."""
     if mode not in WRITTEN:
         raise DataError(
             f"{name} has the mode {mode}, which painted images cannot have: cast the column to "
@@ -282,17 +293,9 @@ class _Real:
         self._numbers, self._part = rows.targets()
         if rows.columns.reference is not None:
             self._known.append(rows.columns.reference)
-        if rows.features[rows.columns.image].mode is None:  # else all are converted when they are read
-            numbers = {*self._numbers}
-            for row in rows.over(self._part):
-                if row.number in numbers:
-                    stored = self._stored(row)
-                    _check_mode(read_header(*stored)[1], stored[1])
+        check_modes(rows)
         height, width = rows.pixels(self._numbers[0], self._part).shape[:2]
         self.size = width, height
-
-    def _stored(self, row: LabelledRow) -> Stored:
-        return row.stored(self._part) or row.image
 
     def __call__(self, seeds: Sequence[int]) -> list[Target]:
         found = []
@@ -302,7 +305,7 @@ class _Real:
             mask = row.stored("mask")
             if mask is not None:
                 known[self._rows.columns.mask], _ = mask
-            stored = self._stored(row)
+            stored = row.stored(self._part) or row.image
             mode = read_header(*stored)[1]
             layers = read_image(*stored) if mode in LAYERED else None
             found.append(Target(self._rows.pixels(row.number, self._part), mode, known, layers))

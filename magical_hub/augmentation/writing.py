@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.augmentation.augmenting import Augmented, augment
+from magical_hub.augmentation.painted import check_modes
 from magical_hub.augmentation.settings import Settings
 from magical_hub.augmentation.shards import cache_folder
 from magical_hub.data import open_dataset
@@ -18,6 +19,7 @@ from magical_hub.data.images import open_image
 from magical_hub.data.kinds import range_of_16_bits
 from magical_hub.data.rows import ONE_CLASS, LabelledRows
 from magical_hub.defects.bank import DefectBank
+from magical_hub.defects.rows import Rows
 from magical_hub.devices import move
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.export.labelled import Format, checked_samples, write_dataset
@@ -193,6 +195,8 @@ def _painted(
     if tune_steps is None:
         bank = DefectBank.from_dataset(dataset, **named)
         return augment(dataset, bank, settings), of_painted(bank, _about(settings))
+    columns = settings.columns(dataset.features, painted=True, reference=reference_column)
+    check_modes(Rows(dataset, columns, settings.mask_values))  # before the tuning, not after it
     bank, tuned = DefectBank.tune(
         dataset, **named, group_column=group_column, steps=tune_steps, seed=settings.seed, kept_in=cache_folder()
     )

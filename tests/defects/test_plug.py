@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from magical_hub import MagicalTransform, augment_dataset
+from magical_hub.augmentation import Settings, write_augmented
 from magical_hub.data import open_dataset
 from magical_hub.defects import DefectBank
 from magical_hub.errors import ConfigError, DataError
@@ -184,11 +185,15 @@ def test_painted_images_have_the_mode_of_the_real_ones(mode, form, look, make_pl
     assert {made[number]["image"].mode for number in (10, 11)} == {mode}
 
 
-def test_images_with_a_palette_are_refused_and_converted_by_a_cast(make_plates):
+def test_images_with_a_palette_are_refused_and_converted_by_a_cast(make_plates, tmp_path, monkeypatch):
     data = in_form(make_plates(with_mask=False), lambda image: image.convert("P"))
     bank = DefectBank.from_dataset(data)
     with pytest.raises(DataError, match=r"^the image of row 4 has the mode P, which painted images cannot have: cast"):
         augment_dataset(data, bank, 2)
+    data.save_to_disk(tmp_path / "data")
+    monkeypatch.setattr(DefectBank, "tune", lambda *arguments, **named: pytest.fail("tuning began"))
+    with pytest.raises(DataError, match=r"^the image of row 4 has the mode P"):  # before the work
+        write_augmented(str(tmp_path / "data"), None, tmp_path / "out", Settings(2, label_column=None), tune=True)
     made = augment_dataset(data.cast_column("image", datasets.Image(mode="L")), bank, 2)
     assert {image.mode for image in made["image"]} == {"L"} and all(made["objects"][10:])
 
