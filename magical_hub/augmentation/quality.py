@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magical_hub.data.columns import check_dataset, find_columns
-from magical_hub.data.images import as_array, fit, grey_or_rgb, pixels_of
+from magical_hub.data.images import Intensity, as_array, fit, grey_or_rgb, pixels_of
 from magical_hub.errors import ConfigError, DataError
 from magical_hub.evaluation.images import reduced, whole_size
 from magical_hub.metrics import (
@@ -44,7 +44,7 @@ class QualityFilter:
 
     Args:
         dataset: the real images, 30 and more.
-        pipe: of the images to filter: channels and size.
+        pipe: of the images to filter: channels, size and the intensity range that it was trained with.
         image_column: column of the images.
         network: for the features; EfficientNet-Lite0 unless given.
         outside: above 0; more lets more through.
@@ -72,6 +72,7 @@ class QualityFilter:
         find_columns(dataset.features, image_column, None, None, None)
         self._network = network or efficientnet_lite0()
         self._level = level
+        self._intensity = Intensity.of(pipe.generator.config.get("intensity_range"))
         grid = pipe.generator.grid
         self._shape: tuple[int, int, int] = (pipe.generator.config.channels, grid.height, grid.width)
         views = [self._features_and_pixels(batch) for batch in self._batches(dataset.with_format(None), image_column)]
@@ -108,7 +109,8 @@ class QualityFilter:
         channels, height, width = self._shape
         for batch in dataset.select_columns([column]).iter(_AT_ONCE):
             name = "an image of the dataset"
-            images = [grey_or_rgb(pixels_of(image, name), name) for image in batch[column] if image is not None]
+            pixels = [pixels_of(image, name) for image in batch[column] if image is not None]
+            images = [grey_or_rgb(one, name, self._intensity) for one in pixels]
             yield np.stack([as_array(fit(image, height, width, channels)) for image in images])
 
 

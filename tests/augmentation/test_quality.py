@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -75,3 +76,20 @@ def test_mistakes(real, class_pipe, quality_filter):
         QualityFilter(real, class_pipe, network=Means(), outside=0)
     with pytest.raises(DataError, match="give the same pipeline"):
         quality_filter(np.zeros((2, 64, 64, 3), np.uint8))
+
+
+def test_real_images_are_read_by_the_range_of_training(real, make_pipeline):
+    """A camera of 12 bits writes 16: those images, black and white as in training, are the same ones."""
+    grey = [np.asarray(image.convert("L")) for image in real["image"]]
+    features = datasets.Features(image=datasets.Image())
+    plain, deep = (
+        datasets.Dataset.from_dict({"image": [Image.fromarray(one) for one in images]}, features=features)
+        for images in (grey, [one.astype(np.uint16) * np.uint16(16) for one in grey])
+    )
+    made = np.stack([np.asarray(image.resize((48, 32))) for image in package_dataset(12, 64, seed=9)["image"]])
+    made = np.concatenate([made[..., 0], seen(plain.select(range(4)))])
+    ranged = QualityFilter(deep, make_pipeline(intensity_range=(0.0, 4080.0)), network=Means())
+    reasons = ranged(made)
+    assert (
+        reasons == QualityFilter(plain, make_pipeline(), network=Means())(made) and reasons[-4:] == ["near copy"] * 4
+    )
