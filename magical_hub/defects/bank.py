@@ -265,10 +265,17 @@ class DefectBank:
         Raises:
             DataError: where the image is of another kind, or of another size than those of the bank while a place
                 near their own is looked for (`max_shift`).
-            ConfigError: where a category or a key is unknown, or the seed is negative.
+            ConfigError: where a category or a key is unknown, a defect no dictionary, or the seed negative.
             AugmentationError: where a defect that was given cannot be put onto the image, or would have to be scaled
                 by less than 0.25 or more than 4 to fit into its `bbox`.
         """
+        for wanted in defects or ():
+            if not isinstance(wanted, Mapping):
+                raise ConfigError(f"a defect to paint is {wanted!r}: give a dictionary with its category and its bbox")
+            if unknown := sorted(map(str, wanted.keys() - {"category", "bbox"})):
+                raise ConfigError(
+                    f"a defect to paint has no {', '.join(unknown)}: give its category and its bbox alone"
+                )
         in_colour = any(example.pixels.ndim == 3 for example in self._examples)
         canvas = Canvas(image, reference, self.classes, self.settings, in_colour, self.white)
         searched = defects is None or any(wanted.get("bbox") is None for wanted in defects)
@@ -309,8 +316,6 @@ class DefectBank:
         return self.classes.index(category)
 
     def _paint_wanted(self, canvas: Canvas, wanted: Mapping[str, Any], rng: np.random.Generator) -> None:
-        if unknown := sorted(map(str, wanted.keys() - {"category", "bbox"})):
-            raise ConfigError(f"a defect to paint has no {', '.join(unknown)}: give its category and its bbox alone")
         category = wanted.get("category")
         number = self._number(category)
         members = [example for example in self._examples if example.category == number]
