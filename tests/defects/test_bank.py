@@ -185,7 +185,7 @@ def test_defects_where_they_are_told_to_be(bank, make_plate):
         assert w <= c + 1 and h <= d + 1
     with pytest.raises(ConfigError, match=r"^the bank has no class 'dent', only scratch, spot$"):
         bank.paint(target, [{"category": "dent"}])
-    with pytest.raises(ConfigError, match=r"^a defect to paint has no box: give its category and its bbox$"):
+    with pytest.raises(ConfigError, match=r"^a defect to paint has no box: give its category and its bbox alone$"):
         bank.paint(target, [{"category": "spot", "box": [30, 50, 9, 9]}])
     for strange in (["spot"], {"category": "spot"}):
         with pytest.raises(ConfigError, match=r"^a defect to paint is '(spot|category)': give a dictionary"):

@@ -35,3 +35,17 @@ def test_a_missing_mask_beside_defects_of_its_class_is_refused():
     crack = Image.new("L", (8, 8), 255)
     with pytest.raises(DataError, match=r"mask of row 1 is null: .* black image"):
         read(cells([crack, None, crack]), COLUMNS, None)
+
+
+def test_images_and_references_of_12_bits_have_one_range():
+    """Black is 0 and white 4095 in both, though no reference is brighter than 1000."""
+    levels = [np.full((8, 8), value, np.uint16) for value in (2600, 1300, 900, 1000)]
+    bright, dark, *references = (Image.fromarray(pixels) for pixels in levels)
+    masks = [Image.new("L", (8, 8), value) for value in (255, 0)]
+    features = datasets.Features(image=datasets.Image(), mask=datasets.Image(), reference=datasets.Image())
+    data = datasets.Dataset.from_dict(
+        {"image": [bright, dark], "mask": masks, "reference": references}, features=features
+    )
+    images = read(data, Columns(mask="mask", reference="reference"), None)
+    shown = [*images.labelled.images[:, 0, 0, 0], *images.references[:, 0, 0, 0]]
+    assert shown == [round(value / 4095 * 255) for value in (2600, 1300, 900, 1000)]
