@@ -149,12 +149,15 @@ def _rows(dataset: Any, wanted: Wanted, folders: list[Path] | None) -> LabelledR
     import datasets
 
     columns = wanted.columns
-    if not isinstance(dataset, datasets.IterableDataset):
+    streamed = isinstance(dataset, datasets.IterableDataset)
+    if not streamed:
         with suppress(TypeError, ValueError, NotImplementedError):  # a column that holds no images is named below
             # Paths, or bytes and paths, are images too.
             dataset = undecoded(dataset, *(name for name in columns.images if name in dataset.column_names))
     find_columns(dataset.features, *astuple(columns))
-    return LabelledRows(dataset.select_columns(columns.names), columns, wanted.mask_values, folders=folders)
+    # `LabelledRows` selects the columns of a stream: before decoding is switched off, that would leave it on.
+    chosen = dataset if streamed else dataset.select_columns(columns.names)
+    return LabelledRows(chosen, columns, wanted.mask_values, folders=folders)
 
 
 def _source(
