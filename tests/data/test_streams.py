@@ -157,7 +157,7 @@ def test_streams_that_cannot_be_used(rows, elpv_folder):
         open_source(data, streaming=True)
 
 
-@pytest.mark.parametrize("kind", ["parquet", pytest.param("images", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["images", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_a_dataset_of_the_hub(rows, run_python, tmp_path, kind):
     """From a real server by the real client: no file of the dataset lands on the disk."""
     folder = tmp_path / "repo"
