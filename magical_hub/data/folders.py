@@ -59,7 +59,7 @@ def image_files(folder: Path) -> list[Path]:
             f"{folder} holds no images: put {', '.join(e[1:] for e in EXTENSIONS)} files into it, at any depth"
         )
     parts = sorted({class_of(path, folder) or "" for path in files})
-    if len(parts) > 1 and {name.lower() for name in parts} <= SPLITS:
+    if len(parts) > 1 and _are_splits(parts):
         raise DataError(
             f"the folders {', '.join(parts)} of {folder} are called after splits and would all be read: give "
             f"one of them, for instance {folder / max(parts, key=lambda name: 'train' in name.lower())}"
@@ -89,7 +89,7 @@ def check_classes(names: list[str], folder: Path) -> None:
     Raises:
         DataError: where all are called after splits.
     """
-    if names and {name.lower() for name in names} <= SPLITS:
+    if names and _are_splits(names):
         raise DataError(
             f"the folders {', '.join(names)} of {folder} are called after splits and not after classes: give one of "
             f"them, for instance {folder / names[0]}"
@@ -144,11 +144,16 @@ def table_of(folder: Path) -> datasets.Dataset:
     classes = [class_of(path, folder) for path in paths]
     if "label" not in dataset.column_names and paths and None not in classes:
         names = sorted({name for name in classes if name is not None})
-        if not {name.lower() for name in names} <= SPLITS:
+        if not _are_splits(names):
             feature = datasets.ClassLabel(names=names)
             numbers = [names.index(name) for name in classes if name is not None]
             dataset = dataset.add_column("label", numbers, feature=feature)
     return dataset
+
+
+def _are_splits(names: list[str]) -> bool:
+    """Whether all folders of these names stand for splits."""
+    return {name.lower() for name in names} <= SPLITS
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -88,6 +88,7 @@ class DefectBank:
         if not examples:
             raise DataError("a bank needs at least one defect")
         self._examples, self.classes = list(examples), list(classes)
+        self._in_colour = any(example.pixels.ndim == 3 for example in self._examples)
         self.image_size, self.skipped = image_size, dict(skipped or {})
         self.mask_values = {int(value): str(name) for value, name in mask_values.items()} if mask_values else None
         self.reference_column, self.white = reference_column, white
@@ -276,8 +277,7 @@ class DefectBank:
                 raise ConfigError(
                     f"a defect to paint has no {', '.join(unknown)}: give its category and its bbox alone"
                 )
-        in_colour = any(example.pixels.ndim == 3 for example in self._examples)
-        canvas = Canvas(image, reference, self.classes, self.settings, in_colour, self.white)
+        canvas = Canvas(image, reference, self.classes, self.settings, self._in_colour, self.white)
         searched = defects is None or any(wanted.get("bbox") is None for wanted in defects)
         if searched and self.settings.max_shift is not None and canvas.size != self.image_size:
             raise DataError(
